@@ -1,0 +1,107 @@
+"""What a caller may set about time and numbers: `Timeout`, `Limits`, and the deadline that travels down."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Left out: inherit. (None, in contrast, switches a thing off.)"""
+DEFAULT: Final = UNSET
+"""`http.client`'s shape of the same: the connection's default timeouts."""
+
+
+def _check_seconds(name: str, value: float | None) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} must not be negative: {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """How long each part of an exchange may take, in seconds; None is no limit.
+
+    - `total`: from the call to the end of the body, everything included: `TotalTimeout`.
+    - `connect`: name lookup, TCP, proxy tunnel and TLS together: `ConnectTimeout`.
+    - `read`: the whole head, counted from the request being sent, then each wait for more of the body: `ReadTimeout`.
+    - `write`: each wait for the peer to take more: `WriteTimeout`.
+    - `pool`: waiting for a connection to become free: `PoolTimeout`.
+
+    >>> Timeout(total=60, read=5)
+    Timeout(total=60, connect=10, read=5, write=30, pool=30)
+    """
+
+    total: float | None = None
+    connect: float | None = 10
+    read: float | None = 30
+    write: float | None = 30
+    pool: float | None = 30
+
+    def __post_init__(self) -> None:
+        for name in ("total", "connect", "read", "write", "pool"):
+            _check_seconds(name, getattr(self, name))
+
+    @classmethod
+    def of(cls, value: Timeout | float | Unset | None) -> Timeout:
+        """The `Timeout` meant by what a caller gave: a plain number sets all but `total`, None switches all off.
+
+        >>> Timeout.of(5)
+        Timeout(total=None, connect=5, read=5, write=5, pool=5)
+        """
+        if isinstance(value, Timeout):
+            return value
+        if value is UNSET:
+            return DEFAULT_TIMEOUT
+        if value is not None:
+            _check_seconds("timeout", value)
+        return cls(None, value, value, value, value)
+
+    def replace(self, **changes: float | None) -> Timeout:
+        """A copy with some of the limits changed."""
+        return replace(self, **changes)
+
+
+DEFAULT_TIMEOUT: Final = Timeout()
+NO_TIMEOUT: Final = Timeout(None, None, None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many connections a pool may hold, and for how long it keeps idle ones. None is no limit.
+
+    - `max_connections`: open ones in all, idle ones included.
+    - `max_per_host`: open ones to one route (origin, proxy and TLS identity).
+    - `max_idle`: idle ones kept, in all.
+    - `keepalive`: seconds an idle connection is kept.
+    """
+
+    max_connections: int | None = 100
+    max_per_host: int | None = None
+    max_idle: int | None = None
+    keepalive: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_connections", 1), ("max_per_host", 1), ("max_idle", 0)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be a whole number or None, not {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}: {value!r}")
+        _check_seconds("keepalive", self.keepalive)

@@ -1,0 +1,1 @@
+"""A byte stream to a server: asyncio streams, name lookup, dialling, TLS, tunnels."""
