@@ -52,8 +52,6 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the largest that RFC 9659 lets a sender use
 # brotli adds blocks of 32, 64, 128 … KiB to its output until there is this much: 229,328 bytes then
 _BROTLI_LIMIT: Final = MAX_CHUNK // 2
-    MAX_CHUNK // 2
-)  # brotli's buffer grows by doubling blocks until it reaches this: 229,328 bytes then
 _ZSTD: Final = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 
 _Steps: TypeAlias = Generator[bytes, bytes, None]
