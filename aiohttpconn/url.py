@@ -301,7 +301,7 @@ def decode_location(value: str) -> str:
     """The text that a server meant by a field value such as Location's, which is decoded as latin-1.
 
     Fields should be ASCII, but servers send URLs in UTF-8: those are decoded. Otherwise the bytes above 0x7F are
-    percent-encoded one by one, so that they go back as they came. Characters beyond latin-1 are left: that is text already.
+    percent-encoded one by one, so that they go back as they came. A value beyond latin-1 is text already, and left.
 
     >>> decode_location("/caf\\xc3\\xa9"), decode_location("/caf\\xe9")
     ('/café', '/caf%E9')
@@ -460,7 +460,7 @@ def _refusal(text: str, where: str = "") -> InvalidURL:
 
 def _unsupported(text: str) -> UnsupportedScheme:
     scheme, _, rest = text.partition(":")
-    message = f"only http and https URLs can be fetched, not {scheme.strip()!r}: {_shown(text)}"
+    message = f"only http and https URLs can be fetched, not {_shown(scheme.strip())}: {_shown(text)}"
     if rest[:1].isdigit():  # "localhost:8000/x": by the standard a scheme, by the look of it a host and its port
         message += " (if that is a host and its port, put http:// or https:// before it)"
     return UnsupportedScheme(message)
