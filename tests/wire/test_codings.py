@@ -45,9 +45,15 @@ def zstd(data: bytes) -> bytes:
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
+    "raw": deflate,
     "br": br,
     "zstd": zstd,
 }
+
+
+def values_for(names: Sequence[str]) -> list[str]:
+    """Content-Encoding for what these encoders made: raw deflate is labelled as zlib's is."""
+    return ["deflate" if name == "raw" else name for name in names]
 
 
 @pytest.fixture
@@ -200,10 +206,7 @@ def test_a_bomb_comes_out_in_bounded_steps(value: str) -> None:
         decoder.flush()
         assert size == 10 * MIB
 
-    windows = (
-        value.count("zstd") * 3 * MIB
-    )  # libzstd's is counted (2 MiB at its default level), zlib's and brotli's not
-    assert peak_of(run) < len(value.split(", ")) * 3 * MAX_CHUNK + windows
+    assert peak_of(run) < len(value.split(", ")) * 4 * MAX_CHUNK
 
 
 def test_a_bomb_is_not_inflated_ahead_of_its_reader() -> None:
@@ -264,17 +267,17 @@ def test_flushed_pieces_come_out_at_once(name: str) -> None:
         decoder.flush()
 
 
-@pytest.mark.parametrize("size", [MAX_CHUNK - 1, MAX_CHUNK, MAX_CHUNK + 1, 3 * MAX_CHUNK])
+@pytest.mark.parametrize("size", [MAX_CHUNK - 1, MAX_CHUNK, MAX_CHUNK + 1, MAX_CHUNK + 100, 3 * MAX_CHUNK])
 @pytest.mark.parametrize("name", ENCODERS)
 def test_sizes_around_the_step(name: str, size: int, inflating: str) -> None:
-    data = random.Random(size).randbytes(1000) * (size // 1000 + 1)
-    assert stream([name], [ENCODERS[name](data[:size])]) == (data[:size], None)
+    for data in (bytes(size), (random.Random(size).randbytes(1000) * (size // 1000 + 1))[:size]):
+        assert stream(values_for([name]), [ENCODERS[name](data)]) == (data, None)
 
 
 def test_a_body_far_larger_than_a_step_of_input(inflating: str) -> None:
     noise = random.Random(1).randbytes(MIB)
     for name, encode in ENCODERS.items():
-        assert stream([name], [encode(noise)]) == (noise, None)
+        assert stream(values_for([name]), [encode(noise)]) == (noise, None)
 
 
 def test_everything_before_a_bad_checksum_is_handed_out(inflating: str) -> None:
@@ -283,6 +286,23 @@ def test_everything_before_a_bad_checksum_is_handed_out(inflating: str) -> None:
     got, error = stream(["gzip"], [bytes(body)])
     assert got == TEXT * 1000
     assert "CRC does not match" in str(error)
+
+
+def test_a_broken_huffman_table_of_raw_deflate_in_pieces(inflating: str) -> None:
+    # No checksum tells here, and isal by itself takes this for 3 bytes and an end when it comes byte by byte.
+    body = bytes.fromhex("edc13101000000c220faa7b684a780888888888888889888b81a31323b3435363738")
+    for split in SPLITS:
+        got, error = stream(["deflate"], split(body))
+        assert got == b""
+        assert "deflate body: the compressed data is corrupt" in str(error)
+
+
+def test_a_preset_dictionary_is_refused(inflating: str) -> None:
+    compressor = zlib.compressobj(zdict=b"The quick brown fox")
+    body = compressor.compress(TEXT) + compressor.flush()
+    for split in SPLITS:
+        got, error = stream(["deflate"], split(body))
+        assert (got, str(error)) == (b"", "deflate body: needs a preset dictionary, and none was agreed on")
 
 
 def test_an_error_stays_one() -> None:
@@ -315,7 +335,7 @@ def test_pieces_left_behind_are_not_lost_silently() -> None:
         ("br", b"\xff" * 20, "br body: "),
         ("zstd", b"\xff" * 20, "zstd body: "),
     ],
-    ids=list(ENCODERS),
+    ids=["gzip", "deflate", "br", "zstd"],
 )
 def test_errors_name_the_coding_and_keep_their_cause(name: str, body: bytes, says: str, inflating: str) -> None:
     ENCODERS[name](b"")  # skips where its library is missing
@@ -407,8 +427,8 @@ def test_up_to_five_codings() -> None:
 @pytest.mark.parametrize("name", ENCODERS)
 def test_an_empty_body_is_empty(name: str) -> None:
     ENCODERS[name](b"")
-    assert decode_all([name], b"") == b""
-    assert stream([name], [b"", b""]) == (b"", None)
+    assert decode_all(values_for([name]), b"") == b""
+    assert stream(values_for([name]), [b"", b""]) == (b"", None)
 
 
 # --- generated --------------------------------------------------------------------------------------------------------
@@ -417,7 +437,7 @@ contents = st.one_of(
     st.binary(max_size=2000),
     st.builds(lambda unit, times: unit * times, st.binary(min_size=1, max_size=20), st.integers(0, 30_000)),
 )
-stacks = st.lists(st.sampled_from([*ENCODERS, "raw"]), min_size=1, max_size=3)
+stacks = st.lists(st.sampled_from([*ENCODERS]), min_size=1, max_size=3)
 
 
 def cut(data: bytes, at: Sequence[float]) -> list[bytes]:
@@ -433,8 +453,8 @@ cuts = st.lists(st.floats(0, 1), max_size=6)
 def test_round_trips(content: bytes, stack: list[str], at: list[float]) -> None:
     body = content
     for name in stack:
-        body = deflate(body) if name == "raw" else ENCODERS[name](body)
-    values = ["deflate" if name == "raw" else name for name in stack]
+        body = ENCODERS[name](body)
+    values = values_for(stack)
     assert stream(values, cut(body, at)) == (content, None)
     assert stream(values, [*byte_by_byte(body[:500]), body[500:]]) == (content, None)
     assert decode_all(values, body) == content
@@ -447,7 +467,7 @@ def test_a_cut_off_body_is_an_error_and_gives_only_what_was_there(
 ) -> None:
     body = ENCODERS[name](content)
     body = body[: min(int(keep * len(body)), len(body) - 1)]
-    got, error = stream([name], cut(body, at))
+    got, error = stream(values_for([name]), cut(body, at))
     assert content.startswith(got)
     assert (error is None) == (body == b"")
 
@@ -455,7 +475,7 @@ def test_a_cut_off_body_is_an_error_and_gives_only_what_was_there(
 @settings(deadline=None)
 @given(
     content=contents,
-    name=st.sampled_from(["gzip", "deflate"]),
+    name=st.sampled_from(["gzip", "deflate", "raw"]),
     flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 7)), min_size=1, max_size=4),
     at=cuts,
 )
@@ -472,7 +492,7 @@ def test_isal_and_zlib_agree_on_corrupt_bodies(
             codings._library.cache_clear()
             if missing:
                 patch.setitem(sys.modules, "isal.isal_zlib", None)
-            got, error = stream([name], cut(bytes(body), at))
+            got, error = stream(values_for([name]), cut(bytes(body), at))
             results.append((None if error else got, error is None))
     codings._library.cache_clear()
     assert results[0] == results[1]
