@@ -387,6 +387,8 @@ def test_long_urls_work_and_are_not_kept() -> None:
     assert url.target == "/" + "%C3%A4" * 100_000 + "?" + "q" * 100_000
     assert parse(text) == url
     assert parse(text) is not url
+    grown = "http://h/" + "\U0001f600" * 200  # 209 characters, an href of 2,409
+    assert parse(grown) is not parse(grown)
     host = "x" * 100_000
     assert parse(f"http://{host}/").host == host
     assert all(len(text) <= 2048 for cache in (url_module._urls, url_module._sites) for text in cache.young | cache.old)
