@@ -1,0 +1,26 @@
+"""The clients that are compared, each behind the same adapter (`Peer`)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from .adapter import Peer, Settings
+
+CLIENTS: Final = ("aiohttpconn", "pyreqwest", "aiohttp", "httpx", "httpx2")
+FLOORS: Final = ("bare-streams", "bare-protocol", "bare-buffered")
+PEERS: Final = CLIENTS + FLOORS
+SLOW: Final = ("httpx", "httpx2")
+"""These get a tenth of the origins and half of the seconds; figures are per request."""
+OURS: Final = "aiohttpconn"
+
+
+def peer(name: str) -> Peer:
+    """The adapter of that name. `ImportError` if its library is not installed."""
+    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    made = module.PEER()
+    assert isinstance(made, Peer)
+    return made
+
+
+__all__ = ["CLIENTS", "FLOORS", "OURS", "PEERS", "SLOW", "Peer", "Settings", "peer"]

@@ -1,0 +1,52 @@
+"""This library."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from importlib.metadata import PackageNotFoundError, version
+
+from aiohttpconn import Client, Limits
+
+from .adapter import Peer, Settings, Sink, require_ok
+
+
+class AiohttpconnPeer(Peer):
+    @property
+    def version(self) -> str:
+        try:
+            return version("aiohttpconn")
+        except PackageNotFoundError:  # run from a checkout
+            from aiohttpconn._version import __version__
+
+            return __version__
+
+    async def open(self, settings: Settings) -> None:
+        self.client = Client(
+            limits=Limits(max_connections=settings.connections), verify=settings.tls(), trust_env=False
+        )
+
+    async def get(self, url: str) -> bytes:
+        response = await self.client.get(url)
+        require_ok(response.status)
+        return response.content
+
+    async def stream(self, url: str, sink: Sink | None = None) -> int:
+        size = 0
+        async with self.client.stream("GET", url) as response:
+            require_ok(response.status)
+            async for chunk in response.iter_bytes():
+                size += len(chunk)
+                if sink is not None:
+                    sink(chunk)
+        return size
+
+    async def upload(self, url: str, blocks: AsyncIterable[bytes]) -> bytes:
+        response = await self.client.post(url, content=blocks)
+        require_ok(response.status)
+        return response.content
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+PEER = AiohttpconnPeer
