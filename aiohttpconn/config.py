@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from .errors import ConnectTimeout, PoolTimeout, ReadTimeout, RequestTimeout, TotalTimeout, WriteTimeout
+
 
 class Unset(enum.Enum):
     """The type of `UNSET`."""
@@ -105,3 +107,38 @@ class Limits:
             if value < least:
                 raise ValueError(f"{name} must be at least {least}: {value!r}")
         _check_seconds("keepalive", self.keepalive)
+
+
+def _unlimited(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
+
+
+class Deadline:
+    """The limits of one exchange on their way down: one absolute end, and how long each wait may take.
+
+    `at` is the loop's time when `total` is over, infinite without one; `connect`, `read`, `write` and `pool` are seconds,
+    infinite for no limit. One without a `total` says nothing about now, and may serve any number of exchanges.
+    """
+
+    __slots__ = ("at", "connect", "pool", "read", "timeout", "write")
+
+    def __init__(self, timeout: Timeout, now: float) -> None:
+        self.timeout = timeout
+        self.at = math.inf if timeout.total is None else now + timeout.total
+        self.connect = _unlimited(timeout.connect)
+        self.read = _unlimited(timeout.read)
+        self.write = _unlimited(timeout.write)
+        self.pool = _unlimited(timeout.pool)
+
+    def expiry(self, kind: type[RequestTimeout], now: float, doing: str | None) -> RequestTimeout:
+        """The error for a wait that ended without result: `TotalTimeout` if everything's time is over, else `kind`."""
+        # uvloop counts whole milliseconds and may be early by one.
+        if now + 0.002 >= self.at:
+            return TotalTimeout(f"took longer than {self.timeout.total} s in all", doing=doing)
+        what, seconds = {
+            ConnectTimeout: ("no connection", self.timeout.connect),
+            ReadTimeout: ("the peer sent nothing more", self.timeout.read),
+            WriteTimeout: ("the peer took nothing more", self.timeout.write),
+            PoolTimeout: ("no connection became free", self.timeout.pool),
+        }[kind]
+        return kind(f"{what} within {seconds} s", doing=doing)

@@ -87,9 +87,9 @@ def header_pairs(headers: HeadersInput | None) -> list[tuple[str, str]]:
         return []
     items = headers.items() if isinstance(headers, Mapping) else headers
     pairs = []
-    for raw_name, raw_value in items:  # type: ignore[misc]
-        name = check_field_name(raw_name)  # type: ignore[has-type]
-        pairs.append((name, check_field_value(name, raw_value)))  # type: ignore[has-type]
+    for raw_name, raw_value in items:
+        name = check_field_name(raw_name)
+        pairs.append((name, check_field_value(name, raw_value)))
     return pairs
 
 

@@ -43,6 +43,11 @@ class Proxy(NamedTuple):
     origin: Origin
     authorization: str | None = None
 
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """The fields that the proxy gets, and nobody else."""
+        return [] if self.authorization is None else [("Proxy-Authorization", self.authorization)]
+
     def __repr__(self) -> str:
         return f"<Proxy {self.origin}{' with credentials' if self.authorization else ''}>"
 

@@ -1,0 +1,52 @@
+"""The seam between pool and connection: all that a pool needs of a connection of any version of HTTP.
+
+`AsyncHTTPConnection` has one slot: one exchange at a time. A connection of a later version has more of them, enters here,
+and changes neither pool nor client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .config import Deadline
+    from .messages import Request
+    from .response import HTTPResponse
+
+
+class ExchangeConnection(Protocol):
+    """A connection on which exchanges can be started.
+
+    One owner (a pool) calls these; none of them but `open` and `start` suspends. When `open` or `start` raises, or is
+    cancelled, the connection is closed.
+    """
+
+    on_change: Callable[[], None] | None
+    """Called when the connection was lost, or something arrived that nobody asked for, while no exchange was going on."""
+
+    @property
+    def free_slots(self) -> int:
+        """How many more exchanges can be started now; 0 when the connection cannot be used again."""
+        ...
+
+    async def open(self, deadline: Deadline) -> None:
+        """Connect, tunnel and TLS included."""
+        ...
+
+    async def start(
+        self, request: Request, deadline: Deadline, *, absolute_form: bool = False, extra_fields: bytes = b""
+    ) -> HTTPResponse:
+        """Send a request and return the final response once its head is there.
+
+        If the response is not over by then (`on_end` is called when it is), the slot is taken until it is.
+        """
+        ...
+
+    def is_stale(self) -> bool:
+        """Whether an idle connection must not be used: closed by the peer, or holding bytes nobody asked for."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once, in any state; drop what is unsent; wait for nothing."""
+        ...

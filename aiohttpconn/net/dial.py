@@ -1,0 +1,168 @@
+"""From a host, a socket or a path to an open `Stream`; and the tunnel through a proxy as a step on the way.
+
+These functions know no time limits: whoever calls them puts one deadline around lookup, TCP, tunnel and TLS together.
+When they raise, or are cancelled, nothing stays open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from ..errors import ConnectError, HTTPException, ProxyError
+from ..messages import ResponseHead
+from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
+from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
+from .resolve import Resolver, resolve
+from .stream import Stream
+from .tcp import HAPPY_EYEBALLS_DELAY, connect_tcp, connect_unix
+
+REFUSAL_BODY = 65_536
+"""Bytes of a proxy's refusal that `ProxyError.body` keeps."""
+
+
+async def open_stream(
+    host: str,
+    port: int,
+    *,
+    sock: socket.socket | None = None,
+    uds: str | None = None,
+    local_address: tuple[str, int] | None = None,
+    happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY,
+    resolver: Resolver | None = None,
+) -> Stream:
+    """A stream in the clear to `host`:`port`, or over the connected socket `sock`, or the Unix socket at path `uds`.
+
+    Raises `ResolveError`, `ConnectError`.
+    """
+    if sock is None:
+        where = uds if uds is not None else f"{host}:{port}"
+        try:
+            if uds is not None:
+                sock = await connect_unix(uds)
+            else:
+                addresses = await resolve(host, port, resolver)
+                sock = await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay)
+        except HTTPException as error:
+            if type(error) is ConnectError:
+                error.args = (f"cannot connect to {where}: {error.args[0]}",)
+            raise
+        except OSError as error:
+            raise ConnectError(f"cannot connect to {where}: {error.strerror or error}") from error
+    return await stream_over(sock)
+
+
+async def stream_over(sock: socket.socket) -> Stream:
+    """A stream over a connected socket, which it owns from now on."""
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+    stream = Stream(loop, sock)
+    try:
+        # uvloop wants to be told apart which kind of socket it is.
+        if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
+            await loop.create_unix_connection(lambda: stream, sock=sock)
+        else:
+            await loop.create_connection(lambda: stream, sock=sock)
+    except OSError as error:
+        sock.close()
+        raise ConnectError(f"cannot use the socket: {error}") from error
+    except BaseException:
+        if hasattr(stream, "transport"):
+            stream.abort()
+        else:
+            sock.close()
+        raise
+    return stream
+
+
+async def open_tunnel(
+    stream: Stream,
+    authority: str,
+    fields: bytes = b"",
+    *,
+    host_field: str | None = None,
+    max_head: int = MAX_HEAD,
+    max_fields: int = MAX_FIELDS,
+) -> ResponseHead:
+    """Ask the proxy at the other end of `stream` for a tunnel to `authority` (RFC 9110 section 9.3.6).
+
+    `fields` are more fields in wire form. Returns the head of the proxy's 2xx. Raises `ProxyError` for whatever else it
+    says or does; the stream is then of no further use, and aborting it is the caller's.
+    """
+    stream.transport.write(encode_request_head("CONNECT", authority, host_field, fields))
+    parser = HeadParser(max_head, max_fields)
+    try:
+        head = await _final_head(stream, parser)
+        if 200 <= head.status < 300:
+            stream.reader.unread(parser.rest)
+            return head
+        body = await _refusal_body(stream, head, parser.rest)
+    except HTTPException as error:
+        raise ProxyError(f"the proxy gave no answer to CONNECT {authority} that makes sense: {error}") from error
+    raise ProxyError(
+        f"the proxy refused CONNECT {authority}: {head.status} {head.reason}",
+        status=head.status,
+        headers=head.headers,
+        body=body,
+    )
+
+
+async def _final_head(stream: Stream, parser: HeadParser) -> ResponseHead:
+    reader = stream.reader
+    interim = 0
+    data = b""
+    while True:
+        if not data and not (data := reader.take()):
+            if reader.ended:
+                raise ProxyError(
+                    "it closed the connection" + (f" ({stream.loss})" if stream.loss else "")
+                ) from stream.loss
+            await reader.waiter()
+            continue
+        head = parser.feed(data)
+        data = b""
+        if head is not None:
+            if head.status >= 200 or head.status == 101:
+                return head
+            interim += 1
+            if interim > 16:
+                raise ProxyError("it sent more than 16 interim responses")
+            data = parser.rest
+
+
+async def _refusal_body(stream: Stream, head: ResponseHead, rest: bytes) -> bytes:
+    """The first 64 KiB of the proxy's explanation; what is wrong with it does not matter."""
+    decoder: LengthDecoder | ChunkedDecoder | CloseDecoder
+    try:
+        kind, length, _ = response_framing(head, "GET")
+    except HTTPException:
+        return b""
+    if kind is Framing.LENGTH:
+        decoder = LengthDecoder(length or 0)
+    elif kind is Framing.CHUNKED:
+        decoder = ChunkedDecoder()
+    elif kind is Framing.CLOSE:
+        decoder = CloseDecoder()
+    else:
+        return b""
+    parts: list[bytes] = []
+    size = 0
+    reader = stream.reader
+    data = rest
+    try:
+        # A proxy that says no and then drips its page must not hold up the error.
+        async with asyncio.timeout(5):
+            while size < REFUSAL_BODY and not decoder.done and decoder.error is None:
+                for piece in decoder.feed(data) if data else ():
+                    parts.append(piece)
+                    size += len(piece)
+                if decoder.done or size >= REFUSAL_BODY:
+                    break
+                if not (data := reader.take()):
+                    if reader.ended:
+                        break
+                    await reader.waiter()
+                    data = reader.take()
+    except TimeoutError:
+        pass
+    return b"".join(parts)[:REFUSAL_BODY]

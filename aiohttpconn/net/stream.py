@@ -1,0 +1,437 @@
+"""Asyncio streams over a protocol of our own: chunks handed on uncopied, back-pressure, deadlines by one re-armed timer.
+
+`StreamReader` and `StreamWriter` have asyncio's interface. Stock asyncio copies every byte twice into a bytearray and
+deletes from its front, which caps it at a third of what the protocol underneath delivers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .tcp import salvage
+from .tls import TLSTransport
+
+HIGH_WATER = 262_144
+"""Bytes buffered above which reading from the socket pauses; it goes on below half of them."""
+NEVER = math.inf
+
+
+class StreamReader(asyncio.StreamReader):
+    """`asyncio.StreamReader` over a deque of chunks.
+
+    Beside asyncio's coroutines it has what the layers above need without suspending: `take`, `unread`, `waiter`.
+    What arrived before the connection broke is handed out before the error is raised.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=HIGH_WATER, loop=loop)
+        self._event_loop = loop
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._error: BaseException | None = None
+        self._wakeup: asyncio.Future[bool] | None = None
+        self._deadline = NEVER
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_when = NEVER
+        self._source: asyncio.Transport | None = None
+        self._source_paused = False
+        self.on_activity: Callable[[], None] | None = None
+        """Called when something arrives, or the end comes, while nobody waits for it."""
+
+    # --- fed by the protocol ---
+
+    def set_transport(self, transport: asyncio.BaseTransport) -> None:
+        self._source = transport  # type: ignore[assignment]
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]
+        self._chunks.append(data)
+        self._size = size = self._size + len(data)
+        self._wake()
+        if size > HIGH_WATER and not self._source_paused and self._source is not None:
+            self._source.pause_reading()
+            self._source_paused = True
+
+    def feed_eof(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def set_exception(self, exc: BaseException) -> None:
+        self._error = exc
+        self.feed_eof()
+
+    def exception(self) -> Any:
+        return self._error
+
+    def _wake(self) -> None:
+        waiter = self._wakeup
+        if waiter is not None:
+            self._wakeup = None
+            if not waiter.done():
+                waiter.set_result(True)
+                return
+        if self.on_activity is not None:
+            self.on_activity()
+
+    # --- without suspending ---
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that can be taken now."""
+        return self._size
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will arrive (what is buffered can still be taken)."""
+        return self._ended
+
+    def take(self) -> bytes:
+        """The next chunk as it arrived, b"" when nothing is buffered."""
+        if not self._chunks:
+            return b""
+        data = self._chunks.popleft()
+        self._size = size = self._size - len(data)
+        if self._source_paused and size <= HIGH_WATER // 2:
+            self._resume_source()
+        return data
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front of everything else."""
+        if data:
+            self._chunks.appendleft(data)
+            self._size += len(data)
+
+    def _resume_source(self) -> None:
+        self._source_paused = False
+        if self._source is not None and not self._source.is_closing():
+            self._source.resume_reading()
+
+    def waiter(self, deadline: float = NEVER) -> asyncio.Future[bool]:
+        """A future that becomes True when something arrives or the end comes, False at `deadline` (the loop's time).
+
+        It is for one coroutine at a time, and only for when there is nothing to take. The timer behind it is left
+        armed when the wait is over and set anew only when it fires early, or is needed earlier than it is armed for:
+        0.1 µs a wait, against 3 to 5 µs for `asyncio.timeout`.
+        """
+        if self._wakeup is not None and not self._wakeup.done():
+            raise RuntimeError("another coroutine is already waiting for this stream to receive data")
+        self._wakeup = waiter = self._event_loop.create_future()
+        if self._ended or self._chunks:
+            self._wake()
+        else:
+            self._deadline = deadline
+            if deadline < self._timer_when:
+                self._arm(deadline)
+        return waiter
+
+    def _arm(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_when = when
+        self._timer = self._event_loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_when = NEVER
+        waiter = self._wakeup
+        if waiter is None or waiter.done():
+            return
+        # uvloop counts whole milliseconds and may be early by one.
+        if self._event_loop.time() + 0.001 >= self._deadline:
+            self._wakeup = None
+            waiter.set_result(False)
+        elif self._deadline < NEVER:
+            self._arm(self._deadline)
+
+    def disarm(self) -> None:
+        """Cancel the timer: the stream is being closed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._timer_when = NEVER
+
+    # --- asyncio's interface ---
+
+    def at_eof(self) -> bool:
+        return self._ended and not self._chunks
+
+    async def _more(self) -> bool:
+        """Wait for something to take; False at the end of the stream."""
+        if self._chunks:
+            return True
+        if not self._ended:
+            await self.waiter()
+            if self._chunks:
+                return True
+        if self._error is not None:
+            raise self._error
+        return False
+
+    async def read(self, n: int = -1) -> bytes:
+        if n == 0:
+            return b""
+        if n < 0:
+            parts = []
+            while await self._more():
+                parts.append(self.take())
+            return b"".join(parts)
+        if not await self._more():
+            return b""
+        data = self.take()
+        if len(data) > n:
+            self.unread(data[n:])
+            data = data[:n]
+        return data
+
+    async def readexactly(self, n: int) -> bytes:
+        if n < 0:
+            raise ValueError("readexactly size can not be less than zero")
+        parts: list[bytes] = []
+        left = n
+        while left:
+            if not await self._more():
+                raise asyncio.IncompleteReadError(b"".join(parts), n)
+            data = await self.read(left)
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+
+    async def readuntil(self, separator: Any = b"\n") -> bytes:
+        separators = (separator,) if isinstance(separator, (bytes, bytearray)) else tuple(separator)
+        if not separators or not all(separators):
+            raise ValueError("Separator should be at least one-byte string")
+        longest = max(map(len, separators))
+        data = b""
+        while True:
+            ends = [at + len(mark) for mark in separators if (at := data.find(mark)) >= 0]
+            if ends and min(ends) - longest <= HIGH_WATER:
+                self.unread(data[min(ends) :])
+                return data[: min(ends)]
+            if len(data) > HIGH_WATER:
+                self.unread(data)
+                raise asyncio.LimitOverrunError("Separator is not found, and chunk exceed the limit", len(data))
+            try:
+                if not await self._more():
+                    raise asyncio.IncompleteReadError(data, None)
+            except asyncio.CancelledError:
+                self.unread(data)
+                raise
+            data += self.take()
+
+    async def readline(self) -> bytes:
+        try:
+            return await self.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except asyncio.LimitOverrunError as error:
+            raise ValueError(error.args[0]) from error
+
+    async def __anext__(self) -> bytes:
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+    def __repr__(self) -> str:
+        return f"<StreamReader {self._size} bytes buffered{', ended' if self._ended else ''}>"
+
+
+class StreamWriter(asyncio.StreamWriter):
+    """`asyncio.StreamWriter`; `start_tls` works on every loop, and inside TLS too."""
+
+    def __init__(self, stream: Stream, transport: asyncio.Transport) -> None:
+        super().__init__(transport, stream, stream.reader, stream.loop)
+        self._stream = stream
+
+    async def start_tls(
+        self,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        async with asyncio.timeout(ssl_handshake_timeout):
+            await self._stream.start_tls(sslcontext, server_hostname)
+
+    def replace_transport(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __del__(self, *_: object) -> None:
+        """Nothing: the connection owns the transport, and says so when it is dropped unclosed."""
+
+
+class Stream(asyncio.Protocol):
+    """A byte stream to a server: the protocol under `reader` and `writer`, and what their owner needs of both.
+
+    Made by `net.dial`. One owner at a time; not safe for two readers at once. `abort()` may be called in any state, ends
+    every wait, and leaves neither socket nor timer behind.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self.loop = loop
+        self.reader = StreamReader(loop)
+        self.writer: StreamWriter
+        self.transport: asyncio.Transport
+        self.lost = False
+        """Whether the connection is gone, by either side."""
+        self._sock: socket.socket | None = sock
+        self._poll: Any = None
+        self._write_paused = False
+        self._wake_on_resume = False
+        self._drain_waiters: deque[asyncio.Future[None]] = deque()
+        self._closed: asyncio.Future[None] | None = None
+        self._loss: BaseException | None = None
+        # An attribute of the instance: one call less for every chunk that arrives.
+        self.data_received = self.reader.feed_data  # type: ignore[method-assign]
+
+    # --- protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment]
+        self.reader.set_transport(transport)
+        self.writer = StreamWriter(self, self.transport)
+
+    def eof_received(self) -> bool:
+        self.reader.feed_eof()
+        # The owner decides: an answer may be complete, and what is still to be sent may matter to the peer.
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        if exc is not None and self._sock is not None and (rest := salvage(self._sock)):
+            self.reader.feed_data(rest)
+        self._sock = self._poll = None
+        self._loss = exc
+        if exc is not None:
+            self.reader.set_exception(exc)
+        else:
+            self.reader.feed_eof()
+        self.reader.disarm()
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_exception(exc or ConnectionResetError("Connection lost"))
+        self._drain_waiters.clear()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._drain_waiters.clear()
+        if self._wake_on_resume:
+            self._wake_on_resume = False
+            self.reader._wake()
+
+    # --- asyncio.StreamWriter's private wishes of its protocol ---
+
+    async def _drain_helper(self) -> None:
+        if self.lost:
+            raise ConnectionResetError("Connection lost")
+        if not self._write_paused:
+            return
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self._drain_waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._drain_waiters:
+                self._drain_waiters.remove(waiter)
+
+    def _get_close_waiter(self, stream: object) -> asyncio.Future[None]:
+        if self._closed is None:
+            self._closed = self.loop.create_future()
+            if self.lost:
+                self._closed.set_result(None)
+        return self._closed
+
+    # --- for the owner ---
+
+    @property
+    def loss(self) -> BaseException | None:
+        """Why the connection is gone, None if it ended in order or is still there."""
+        return self._loss
+
+    @property
+    def must_drain(self) -> bool:
+        """Whether the peer has to take some of what was written before more is written."""
+        return self._write_paused
+
+    def drain_waiter(self, deadline: float = NEVER) -> asyncio.Future[bool]:
+        """A future that becomes True when more may be written, or when something arrives; False at `deadline`."""
+        self._wake_on_resume = True
+        return self.reader.waiter(deadline)
+
+    @property
+    def tls(self) -> TLSTransport | None:
+        """The TLS layer on top, if there is one."""
+        return self.transport if isinstance(self.transport, TLSTransport) else None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether TLS ended without the peer's close_notify: the end may be an attacker's (RFC 8446 section 6.1)."""
+        tls = self.tls
+        return tls is not None and not tls.close_notify_received
+
+    def is_stale(self) -> bool:
+        """Whether an idle connection must not be used any more: closed by the peer, or holding bytes nobody asked for.
+
+        A busy loop may not have read yet what has arrived, so the socket itself is looked at: 0.5 µs.
+        """
+        reader = self.reader
+        if self.lost or reader._ended or reader._size or self.transport.is_closing() or self._sock is None:
+            return True
+        poll = self._poll
+        if poll is None:
+            if not hasattr(select, "poll"):
+                return bool(select.select([self._sock], [], [], 0)[0])
+            self._poll = poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    async def start_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        """Put TLS on top: `reader` and `writer` stay the same objects. Also on top of TLS.
+
+        Raises `TLSError`. Bytes that were received in the clear and not read are refused: whoever sent them is not the
+        peer of the TLS session.
+        """
+        transport = self.transport
+        if self.reader.buffered:
+            raise ConnectionError("received bytes in the clear before TLS began")
+        layer = TLSTransport(self.loop, transport, self, context, server_hostname, self._sock)
+        await layer.handshake()
+        self.transport = layer
+        self.reader.set_transport(layer)
+        self.writer.replace_transport(layer)
+
+    def close(self) -> None:
+        """Close in order if nothing is left to send, else abort."""
+        if self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            self.reader.disarm()
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Drop what is unsent, close the socket, and let nobody wait."""
+        self.reader.disarm()
+        self.transport.abort()
+
+    def __repr__(self) -> str:
+        state = "lost" if self.lost else "closing" if self.transport.is_closing() else "open"
+        return f"<Stream {state}{' TLS' if self.tls else ''} {self.transport.get_extra_info('peername')}>"

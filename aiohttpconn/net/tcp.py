@@ -1,0 +1,112 @@
+"""Connected sockets: happy eyeballs (RFC 8305), Unix domain sockets, source addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+from ..errors import ConnectError
+
+Address: TypeAlias = tuple[int, Any]
+"""Address family and socket address, as `socket.getaddrinfo` has them."""
+
+HAPPY_EYEBALLS_DELAY = 0.25  # RFC 8305 section 5: Connection Attempt Delay
+_SALVAGE = 1_048_576
+
+
+def interleave(addresses: Sequence[Address]) -> list[Address]:
+    """The addresses in their order, families taking turns, the first one's first (RFC 8305 section 4)."""
+    if not addresses:
+        return []
+    first = addresses[0][0]
+    ours = [address for address in addresses if address[0] == first]
+    others = [address for address in addresses if address[0] != first]
+    return [address for pair in zip_longest(ours, others) for address in pair if address is not None]
+
+
+async def _connect_one(address: Address, local_address: tuple[str, int] | None) -> socket.socket:
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if local_address is not None:
+            sock.bind(local_address)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def connect_tcp(
+    addresses: Sequence[Address],
+    *,
+    local_address: tuple[str, int] | None = None,
+    delay: float | None = HAPPY_EYEBALLS_DELAY,
+) -> socket.socket:
+    """A non-blocking socket connected to the first of `addresses` that answers.
+
+    An attempt begins `delay` seconds after the one before it, or as soon as that one fails (RFC 8305 section 5); with
+    `delay` None they go strictly one after the other. Raises the OSError of the only attempt, or `ConnectError` with an
+    exception group of all as its cause. No socket and no task is left behind, also when cancelled.
+    """
+    if len(addresses) == 1:
+        return await _connect_one(addresses[0], local_address)
+    waiting = interleave(addresses)[::-1]
+    running: set[asyncio.Task[socket.socket]] = set()
+    failures: list[Exception] = []
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(asyncio.create_task(_connect_one(waiting.pop(), local_address)))
+            done, running = await asyncio.wait(
+                running, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if (error := task.exception()) is None:
+                    running |= done - {task}
+                    return task.result()
+                failures.append(error)  # type: ignore[arg-type]
+    finally:
+        await _discard(running)
+    raise ConnectError("; ".join(map(str, failures))) from ExceptionGroup("connection attempts", failures)
+
+
+async def _discard(attempts: set[asyncio.Task[socket.socket]]) -> None:
+    """End attempts that lost the race, and close what they may have opened meanwhile."""
+    for task in attempts:
+        task.cancel()
+        task.add_done_callback(_close_result)
+    # They end at the next turn of the loop: nothing in them waits once it is cancelled.
+    while any(not task.done() for task in attempts):
+        await asyncio.sleep(0)
+
+
+def _close_result(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def connect_unix(path: str) -> socket.socket:
+    """A non-blocking socket connected to a Unix domain socket."""
+    return await _connect_one((socket.AF_UNIX, path), None)
+
+
+def salvage(sock: socket.socket) -> bytes:
+    """What the peer sent before the connection broke and the loop has not read.
+
+    A peer that answers an upload early and closes makes a write fail; loops then close the socket without reading, and
+    the answer would be lost.
+    """
+    parts = []
+    size = 0
+    try:
+        while size < _SALVAGE and (data := sock.recv(_SALVAGE, getattr(socket, "MSG_DONTWAIT", 0))):
+            parts.append(data)
+            size += len(data)
+    except (OSError, ValueError):
+        pass
+    return b"".join(parts)

@@ -1,0 +1,765 @@
+"""`ConnectionPool`: keep-alive connections per route, under limits, first come, first served.
+
+How it is decided who gets what, so that no step looks at all connections:
+
+- A *host* is what the pool knows of one route: its idle connections, how many it has, who waits for one.
+- A *slot* is the right to use one connection. It is taken by decisions that never suspend, and returns itself, however
+  its exchange ends. Connecting happens inside a slot, in the task of its owner.
+- Whoever finds no slot waits in the queue of its host. Hosts that have somebody waiting and may have one more connection
+  stand in a heap by their longest-waiting; when anything becomes free, the top of the heap is served. So waiters are
+  served in the order in which they came, by each limit.
+- Idle connections stand in the order in which they became idle: the longest idle is closed first, to make room or because
+  its time is over.
+- While somebody waits only for room in the pool as a whole, no connection is idle; and while a connection to a host is
+  idle, nobody waits for that host. So a newcomer can never overtake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import heapq
+import math
+import warnings
+import weakref
+from collections import OrderedDict
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
+from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
+from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
+from .messages import Proxy, Route
+from .net.tls import ssl_context as default_context
+from .url import URL, Origin, parse
+from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
+
+if TYPE_CHECKING:
+    import ssl
+
+    from .messages import Request
+    from .net.resolve import Resolver
+    from .response import HTTPResponse
+    from .transport import RequestContext
+
+
+class _State(enum.Enum):
+    LEASED = "leased"
+    IDLE = "idle"
+    CLOSED = "closed"
+
+
+_LEASED, _IDLE, _CLOSED = _State
+
+
+@dataclass(frozen=True, slots=True)
+class HostStats:
+    """What a pool has of one route."""
+
+    open: int
+    idle: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """What a pool has now (`open` = `idle` + `in_use`), and has done so far.
+
+    `reused_total` counts the times that an open connection was used again; `per_host` is keyed by the route as text.
+    """
+
+    open: int
+    idle: int
+    in_use: int
+    waiting: int
+    opened_total: int
+    reused_total: int
+    closed_total: int
+    per_host: dict[str, HostStats] = field(default_factory=dict)
+
+
+class _Host:
+    """One route: its idle connections (newest last), how many connections it has, who waits (first come first)."""
+
+    __slots__ = ("count", "idle", "in_heap", "route", "waiters")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.count = 0
+        self.idle: dict[_Entry, None] = {}
+        self.waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self.in_heap = False
+
+
+class _Waiter:
+    """Somebody who waits for a slot. `number` is the order of arrival."""
+
+    __slots__ = ("future", "host", "number", "what")
+
+    def __init__(self, host: _Host, number: int, future: asyncio.Future[_Slot | None], what: object) -> None:
+        self.host = host
+        self.number = number
+        self.future = future
+        self.what = what
+
+
+class _Entry:
+    """One connection of the pool, open or being opened."""
+
+    __slots__ = ("connection", "host", "idle_since", "pool", "since", "state", "uses", "what")
+
+    def __init__(self, pool: ConnectionPool, host: _Host, connection: AsyncHTTPConnection) -> None:
+        self.pool = weakref.ref(pool)  # a pool that was dropped unclosed can be collected, and says so
+        self.host = host
+        self.connection = connection
+        self.state = _LEASED
+        self.uses = 0
+        self.idle_since = 0.0
+        self.since = 0.0
+        self.what: object = None
+        connection.on_change = self.changed
+
+    def changed(self) -> None:
+        """The connection was lost while it was idle, or said something that nobody had asked for."""
+        pool = self.pool()
+        if pool is not None and self.state is _IDLE:
+            pool._forget_idle(self)
+
+
+class _Slot:
+    """The right to use one connection; it ends when it is given back, and can be given back once."""
+
+    __slots__ = ("connection", "entry", "pool", "reused")
+
+    def __init__(self, pool: ConnectionPool, entry: _Entry, reused: bool) -> None:
+        self.pool = pool
+        self.entry: _Entry | None = entry
+        self.connection = entry.connection
+        self.reused = reused
+
+    def give_back(self) -> None:
+        """The connection goes on to the next who waits, or idle, or is closed: as its state allows."""
+        entry, self.entry = self.entry, None
+        if entry is not None:
+            self.pool._take_back(entry)
+
+
+class ConnectionPool:
+    """Keep-alive connections per route, under `Limits`; safe under cancellation. It is also a `Transport`.
+
+    - `limits`: how many connections, and how long idle ones are kept.
+    - `timeout`: seconds, a `Timeout`, or None; holds for `connection()`.
+    - `ssl_context`: for https; None for one that verifies against the system's CAs.
+    - `proxy`: a `Proxy` for all routes: http is forwarded, https goes through a tunnel.
+    - `resolver`: who looks up names (see `Resolver`); None for the system.
+    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
+    - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
+
+    A pool serves the event loop it was first used on.
+
+    >>> async def main():
+    ...     async with ConnectionPool() as pool:
+    ...         async with pool.connection("http://localhost:8000") as conn:
+    ...             await conn.request("GET", "/")
+    ...             response = await conn.getresponse()
+    ...             return await response.read()
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        timeout: Timeout | float | Unset | None = DEFAULT,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
+        resolver: Resolver | None = None,
+        *,
+        uds: str | None = None,
+        local_address: tuple[str, int] | None = None,
+        happy_eyeballs_delay: float | None = 0.25,
+        max_head: int = MAX_HEAD,
+        max_fields: int = MAX_FIELDS,
+    ) -> None:
+        self.limits = limits if limits is not None else Limits()
+        self.timeout = Timeout.of(timeout)
+        self.proxy = proxy
+        self._ssl_context = ssl_context
+        self._uds = uds
+        self._options: dict[str, Any] = {
+            "source_address": local_address,
+            "happy_eyeballs_delay": happy_eyeballs_delay,
+            "resolver": resolver,
+            "uds": uds,
+            "max_head": max_head,
+            "max_fields": max_fields,
+        }
+        self._max_connections = _number(self.limits.max_connections)
+        self._max_per_host = _number(self.limits.max_per_host)
+        self._max_idle = _number(self.limits.max_idle)
+        self._keepalive: float = math.inf if self.limits.keepalive is None else self.limits.keepalive
+        self._hosts: dict[Route, _Host] = {}
+        self._direct: dict[Origin, _Host] = {}  # the hosts of requests that go the pool's own way, by origin
+        self._leased: dict[_Entry, None] = {}  # in the order in which they were leased
+        self._idle: OrderedDict[_Entry, None] = OrderedDict()  # longest idle first
+        self._open = 0
+        self._waiting = 0
+        self._heap: list[tuple[int, _Host]] = []  # hosts to be served, by the number of their longest-waiting
+        self._arrivals = 0
+        self._opened_total = 0
+        self._reused_total = 0
+        self._closed_total = 0
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    # --- the transport ---
+
+    async def send(self, request: Request, context: RequestContext) -> HTTPResponse:
+        """Send a request over a connection of its route; the connection comes back when the response is over.
+
+        A request sent on a reused connection that died before any byte of a response is sent once more, on a fresh one,
+        if it is idempotent and its body can be replayed. Raises `PoolTimeout`, `PoolClosed`, and what connecting and
+        exchanging raise.
+        """
+        loop = self._loop
+        if loop is None or loop is not asyncio.get_running_loop():
+            loop = self._bind_loop()
+        deadline = context.deadline
+        proxy = context.proxy
+        host = self._direct.get(request.url.origin) if proxy is UNSET else None
+        if host is None:
+            host = self._host(request.url.origin, proxy)
+        slot = self._slot_now(host, request, loop.time())
+        if slot is None:
+            slot = await self._slot_later(host, request, deadline)
+        absolute_form = host.route.proxy is not None and request.url.origin.scheme == "http"
+        try:
+            if slot.reused:
+                try:
+                    response = await self._start(slot, request, deadline, absolute_form)
+                except (RemoteDisconnected, WriteError) as error:
+                    if not _may_replay(request, error):
+                        raise
+                    self._renew(slot)
+                    await slot.connection.open(deadline)
+                    response = await self._start(slot, request, deadline, absolute_form)
+            else:
+                await slot.connection.open(deadline)
+                response = await self._start(slot, request, deadline, absolute_form)
+        except BaseException as error:
+            slot.give_back()
+            if isinstance(error, HTTPException):
+                error.request = request
+                if self._closed and not isinstance(error, PoolClosed):
+                    raise self._closed_error(request) from error
+            raise
+        if response.ended:
+            slot.give_back()
+        else:
+            response.on_end = slot.give_back
+        return response
+
+    def _start(
+        self, slot: _Slot, request: Request, deadline: Deadline, absolute_form: bool
+    ) -> Coroutine[Any, Any, HTTPResponse]:
+        if not absolute_form:
+            return slot.connection.start(request, deadline)
+        assert slot.entry is not None
+        proxy = slot.entry.host.route.proxy
+        assert proxy is not None
+        return slot.connection.start(request, deadline, absolute_form=True, extra_fields=_proxy_fields(proxy))
+
+    # --- exclusive use ---
+
+    def connection(self, url: str | URL) -> PooledConnection:
+        """An async context manager: an exclusive, connected `AsyncHTTPConnection` to the origin of `url`.
+
+        After the block the connection goes back to the pool if its last exchange is over, else it is closed.
+        """
+        return PooledConnection(self, parse(url))
+
+    # --- state ---
+
+    def stats(self) -> PoolStats:
+        """What the pool has now, and has done so far."""
+        return PoolStats(
+            open=self._open,
+            idle=len(self._idle),
+            in_use=len(self._leased),
+            waiting=self._waiting,
+            opened_total=self._opened_total,
+            reused_total=self._reused_total,
+            closed_total=self._closed_total,
+            per_host={
+                str(host.route): HostStats(host.count, len(host.idle), len(host.waiters))
+                for host in self._hosts.values()
+            },
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close()` was called."""
+        return self._closed
+
+    async def close(self) -> None:
+        """Fail who waits with `PoolClosed`, close every connection, abort what is in flight. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        for host in list(self._hosts.values()):
+            for waiter in host.waiters:
+                if not waiter.future.done():
+                    waiter.future.set_exception(self._closed_error(waiter.what))
+        self._heap.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for entry in list(self._idle):
+            self._remove(entry, in_order=True)
+        for entry in list(self._leased):
+            entry.connection.abort()
+        # The transports close their sockets at the next turn of the loop, and who was reading hears of it then.
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def __aenter__(self) -> ConnectionPool:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        entries = [*getattr(self, "_idle", ()), *getattr(self, "_leased", ())]
+        if getattr(self, "_closed", True) or not entries or self._loop is None:
+            return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        sweeper = self._sweeper
+
+        def let_go() -> None:
+            if sweeper is not None:
+                sweeper.cancel()
+            for entry in entries:
+                entry.connection.abort()
+
+        try:
+            self._loop.call_soon_threadsafe(let_go)
+        except RuntimeError:
+            pass  # the loop is closed, and with it every connection
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{self._open} open, {len(self._idle)} idle, {self._waiting} waiting"
+        return f"<ConnectionPool {state}>"
+
+    def _bind_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("the pool belongs to another event loop: use one pool (or client) for each loop")
+        return loop
+
+    # --- hosts ---
+
+    def _host(self, origin: Origin, proxy: Proxy | Unset | None) -> _Host:
+        own_way = proxy is UNSET
+        way = self.proxy if isinstance(proxy, Unset) else proxy
+        context = None
+        if origin.scheme == "https":
+            context = self._ssl_context
+            if context is None:
+                self._ssl_context = context = default_context()
+        target = origin
+        if way is not None and context is None:
+            target = way.origin  # any connection to the proxy will do
+        route = Route(target, way, context, self._uds)
+        host = self._hosts.get(route)
+        if host is None:
+            host = self._hosts[route] = _Host(route)
+        if own_way and target is origin:
+            self._direct[origin] = host
+        return host
+
+    def _drop_host_if_empty(self, host: _Host) -> None:
+        if not host.count and not host.waiters:
+            self._hosts.pop(host.route, None)
+            if self._direct.get(host.route.origin) is host:
+                del self._direct[host.route.origin]
+
+    def _new_connection(self, route: Route) -> AsyncHTTPConnection:
+        origin, proxy = route.origin, route.proxy
+        peer = origin if proxy is None else proxy.origin
+        if route.context is None:
+            return AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
+        connection = AsyncHTTPSConnection(
+            _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
+        )
+        if proxy is not None:
+            connection.set_tunnel(_bracketed(origin.host), origin.port, proxy.fields)
+        return connection
+
+    # --- slots, taken ---
+
+    def _slot_now(self, host: _Host, what: object, now: float) -> _Slot | None:
+        """A slot without waiting: the newest idle connection, else room for a new one. Decided, not yet connected."""
+        if self._closed:
+            raise self._closed_error(what)
+        idle = host.idle
+        while idle:
+            entry, _ = idle.popitem()
+            del self._idle[entry]
+            if now - entry.idle_since > self._keepalive or entry.connection.is_stale():
+                entry.state = _LEASED  # no longer idle, in no list
+                self._remove(entry)
+                continue
+            return self._lease(entry, what, now)
+        if host.count >= self._max_per_host:
+            return None
+        if self._open >= self._max_connections:
+            if not self._idle:
+                return None
+            self._remove(next(iter(self._idle)), in_order=True)
+        return self._lease_new(host, what, now)
+
+    def _lease(self, entry: _Entry, what: object, now: float) -> _Slot:
+        entry.state = _LEASED
+        entry.what = what
+        entry.since = now
+        self._leased[entry] = None
+        reused = entry.uses > 0
+        entry.uses += 1
+        if reused:
+            self._reused_total += 1
+        return _Slot(self, entry, reused)
+
+    def _lease_new(self, host: _Host, what: object, now: float) -> _Slot:
+        entry = _Entry(self, host, self._new_connection(host.route))
+        host.count += 1
+        self._open += 1
+        self._opened_total += 1
+        return self._lease(entry, what, now)
+
+    def _renew(self, slot: _Slot) -> None:
+        """Put a fresh connection into a slot whose reused one turned out to be dead."""
+        entry = slot.entry
+        assert entry is not None
+        entry.connection.on_change = None
+        entry.connection.abort()
+        entry.connection = slot.connection = self._new_connection(entry.host.route)
+        entry.connection.on_change = entry.changed
+        entry.uses = 1
+        slot.reused = False
+        self._closed_total += 1
+        self._opened_total += 1
+
+    async def _slot_later(self, host: _Host, what: object, deadline: Deadline) -> _Slot:
+        """Wait for a slot in the host's queue."""
+        loop = self._bind_loop()
+        self._arrivals += 1
+        waiter = _Waiter(host, self._arrivals, loop.create_future(), what)
+        host.waiters[waiter] = None
+        self._waiting += 1
+        self._enqueue(host)
+        timer = None
+        by = min(loop.time() + deadline.pool, deadline.at)
+        if by < math.inf:
+            timer = loop.call_at(by, self._expire, waiter, deadline)
+        try:
+            slot = await waiter.future
+        except BaseException:
+            future = waiter.future
+            if future.done() and not future.cancelled() and future.exception() is None:
+                # Cancelled in the very turn in which the slot came.
+                granted = future.result()
+                if granted is not None:
+                    granted.give_back()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in host.waiters:
+                del host.waiters[waiter]
+                self._waiting -= 1
+                self._drop_host_if_empty(host)
+        assert slot is not None
+        return slot
+
+    def _expire(self, waiter: _Waiter, deadline: Deadline) -> None:
+        if waiter.future.done():
+            return
+        assert self._loop is not None
+        now = self._loop.time()
+        error = deadline.expiry(PoolTimeout, now, f"waiting for a connection for {waiter.what}")
+        if not isinstance(error, TotalTimeout):
+            error.args = (f"{error.args[0]}: {self._holders(waiter.host, now)}",)
+        waiter.future.set_exception(error)
+
+    def _holders(self, host: _Host, now: float) -> str:
+        """Who holds the connections."""
+        text = f"{len(self._leased)} of {self._open} connections are in use, {host.count} of them to {host.route}"
+        oldest = next(iter(self._leased), None)
+        if oldest is not None:
+            text += f"; the oldest for {now - oldest.since:.1f} s by {oldest.what!r}"
+        return text + f"; {self._waiting} are waiting"
+
+    # --- slots, given back ---
+
+    def _take_back(self, entry: _Entry) -> None:
+        del self._leased[entry]
+        entry.what = None
+        connection = entry.connection
+        if self._closed or not connection.free_slots:
+            self._remove(entry)
+            self._serve()
+        elif self._waiting and (host := self._next_host(entry.host)) is not None:
+            if host is entry.host and not connection.is_stale():
+                self._hand_over(entry)
+            else:
+                self._remove(entry)
+                self._serve()
+        else:
+            self._keep(entry)
+
+    def _next_host(self, host: _Host) -> _Host | None:
+        """Whose waiter is next, if a connection to `host` has become free: the longest-waiting of those it can help."""
+        top = self._top()
+        if not host.waiters:
+            return top
+        if top is None or next(iter(host.waiters)).number <= next(iter(top.waiters)).number:
+            return host
+        return top
+
+    def _hand_over(self, entry: _Entry) -> None:
+        waiter = self._pop_waiter(entry.host)
+        assert self._loop is not None
+        waiter.future.set_result(self._lease(entry, waiter.what, self._loop.time()))
+
+    def _pop_waiter(self, host: _Host) -> _Waiter:
+        waiter, _ = host.waiters.popitem(last=False)
+        self._waiting -= 1
+        return waiter
+
+    def _keep(self, entry: _Entry) -> None:
+        """Nobody waits: the connection is idle from now on."""
+        if self._max_idle <= 0:
+            self._remove(entry, in_order=True)
+            return
+        if len(self._idle) >= self._max_idle:
+            self._remove(next(iter(self._idle)), in_order=True)
+        assert self._loop is not None
+        entry.state = _IDLE
+        entry.idle_since = self._loop.time()
+        entry.host.idle[entry] = None
+        self._idle[entry] = None
+        if self._sweeper is None and self._keepalive < math.inf:
+            self._arm_sweeper(entry.idle_since + self._keepalive)
+
+    def _forget_idle(self, entry: _Entry) -> None:
+        """An idle connection was lost."""
+        self._remove(entry)
+        self._serve()
+
+    def _remove(self, entry: _Entry, in_order: bool = False) -> None:
+        """Close a connection that nobody holds, and make room. `in_order`: TLS says goodbye."""
+        if entry.state is _CLOSED:
+            return
+        host = entry.host
+        if entry.state is _IDLE:
+            self._idle.pop(entry, None)
+            host.idle.pop(entry, None)
+        entry.state = _CLOSED
+        connection = entry.connection
+        connection.on_change = None
+        if in_order:
+            connection.close_now()
+        else:
+            connection.abort()
+        host.count -= 1
+        self._open -= 1
+        self._closed_total += 1
+        if host.waiters:
+            self._enqueue(host)
+        else:
+            self._drop_host_if_empty(host)
+
+    # --- who is next ---
+
+    def _enqueue(self, host: _Host) -> None:
+        """Somebody waits for `host`: put it into the heap, if it may have one more connection."""
+        if not host.in_heap and host.count < self._max_per_host:
+            host.in_heap = True
+            heapq.heappush(self._heap, (next(iter(host.waiters)).number, host))
+
+    def _top(self) -> _Host | None:
+        """The host whose longest-waiting is the next that needs only room in the pool."""
+        heap = self._heap
+        while heap:
+            number, host = heap[0]
+            if not host.waiters or host.count >= self._max_per_host:
+                heapq.heappop(heap)
+                host.in_heap = False
+                continue
+            first = next(iter(host.waiters)).number
+            if first == number:
+                return host
+            heapq.heapreplace(heap, (first, host))
+        return None
+
+    def _serve(self) -> None:
+        """Let those who wait open connections, as far as there is room."""
+        if self._closed:
+            return
+        while self._waiting and (host := self._top()) is not None:
+            if self._open >= self._max_connections:
+                if not self._idle:
+                    return
+                self._remove(next(iter(self._idle)), in_order=True)
+            waiter = self._pop_waiter(host)
+            assert self._loop is not None
+            waiter.future.set_result(self._lease_new(host, waiter.what, self._loop.time()))
+
+    # --- idle ones whose time is over ---
+
+    def _arm_sweeper(self, when: float) -> None:
+        assert self._loop is not None
+        self._sweeper = self._loop.call_at(when, _sweep, weakref.ref(self))
+
+    def _sweep(self) -> None:
+        assert self._loop is not None
+        self._sweeper = None
+        now = self._loop.time() + 0.001
+        while self._idle:
+            entry = next(iter(self._idle))
+            if entry.idle_since + self._keepalive > now:
+                self._arm_sweeper(entry.idle_since + self._keepalive)
+                return
+            self._remove(entry, in_order=True)
+
+    # --- words and checks ---
+
+    def _closed_error(self, what: object) -> PoolClosed:
+        return PoolClosed("the pool is closed", doing=None if what is None else str(what))
+
+    def audit(self) -> None:
+        """Check every invariant of the pool; AssertionError with what is wrong. For tests: it looks at everything."""
+        wrong: list[str] = []
+
+        def check(holds: bool, text: str) -> None:
+            if not holds:
+                wrong.append(text)
+
+        entries = [*self._idle, *self._leased]
+        check(self._open == len(entries), f"{self._open} open, but {len(entries)} known")
+        check(len(set(entries)) == len(entries), "a connection is idle and leased")
+        check(self._open <= self._max_connections, f"{self._open} open, over the limit")
+        check(len(self._idle) <= self._max_idle, f"{len(self._idle)} idle, over the limit")
+        check(self._opened_total - self._closed_total == self._open, "opened less closed is not open")
+        for entry in self._idle:
+            check(entry.state is _IDLE, f"{entry.state} stands among the idle")
+            check(entry in entry.host.idle, "an idle connection is not with its host")
+            check(entry.connection.is_connected or entry.connection.is_stale(), "an idle connection is not connected")
+        for entry in self._leased:
+            check(entry.state is _LEASED, f"{entry.state} stands among the leased")
+        waiting = 0
+        for route, host in self._hosts.items():
+            check(host.route == route, "a host stands under another route")
+            check(bool(host.count or host.waiters), f"{route} is empty and still there")
+            check(host.count == sum(entry.host is host for entry in entries), f"{route} counts its connections wrongly")
+            check(host.count <= self._max_per_host, f"{route} has {host.count} connections, over the limit")
+            check(all(entry in self._idle for entry in host.idle), f"{route} has an idle connection the pool has not")
+            check(not (host.idle and host.waiters), f"somebody waits for {route} beside an idle connection")
+            if host.waiters and host.count < self._max_per_host and not self._closed:
+                check(host.in_heap, f"{route} would not be served")
+                check(self._open >= self._max_connections and not self._idle, f"somebody waits for {route} for nothing")
+            waiting += len(host.waiters)
+        check(waiting == self._waiting, f"{self._waiting} waiting, but {waiting} known")
+        check(
+            all(self._hosts.get(host.route) is host for host in self._direct.values()), "a dropped host is still known"
+        )
+        check(all(host.in_heap for _, host in self._heap), "the heap has a host that does not know of it")
+        check(bool(self._sweeper) or not self._idle or self._keepalive == math.inf, "nobody ends the idle ones")
+        if wrong:
+            raise AssertionError(f"{self!r}: " + "; ".join(wrong))
+
+
+def _sweep(reference: weakref.ref[ConnectionPool]) -> None:
+    pool = reference()
+    if pool is not None:
+        pool._sweep()
+
+
+def _number(limit: int | None) -> float:
+    return math.inf if limit is None else limit
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _proxy_fields(proxy: Proxy) -> bytes:
+    return encode_fields(proxy.fields)
+
+
+def _may_replay(request: Request, error: RemoteDisconnected | WriteError) -> bool:
+    """Whether the request may go out once more: no byte of a response came, and once more is as good as once."""
+    if isinstance(error, RemoteDisconnected) and error.bytes_received:
+        return False
+    return request.is_idempotent and request.replayable
+
+
+class PooledConnection:
+    """Exclusive use of one of a pool's connections for the length of an `async with` block."""
+
+    __slots__ = ("_pool", "_slot", "_url")
+
+    def __init__(self, pool: ConnectionPool, url: URL) -> None:
+        self._pool = pool
+        self._url = url
+        self._slot: _Slot | None = None
+
+    async def __aenter__(self) -> AsyncHTTPConnection:
+        pool = self._pool
+        if self._slot is not None:
+            raise RuntimeError("this block has been entered already")
+        loop = pool._bind_loop()
+        deadline = Deadline(pool.timeout, loop.time())
+        host = pool._host(self._url.origin, UNSET)
+        what = f"exclusive use of {self._url.origin}"
+        slot = pool._slot_now(host, what, loop.time())
+        if slot is None:
+            slot = await pool._slot_later(host, what, deadline)
+        try:
+            await slot.connection.open(deadline)
+        except BaseException:
+            slot.give_back()
+            raise
+        self._slot = slot
+        return slot.connection
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            connection = slot.connection
+            connection.timeout = self._pool.timeout
+            connection.debuglevel = 0
+            connection.on_interim = None
+            slot.give_back()
+
+    def __del__(self) -> None:
+        slot = self._slot
+        if slot is None or slot.entry is None:
+            return
+        warnings.warn(f"the block with {slot.connection!r} was never left; it is closed", ResourceWarning, stacklevel=2)
+        connection, give_back, loop = slot.connection, slot.give_back, self._pool._loop
+
+        def let_go() -> None:
+            connection.abort()
+            give_back()
+
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(let_go)
+        except RuntimeError:
+            pass  # the loop is closed, and with it every connection

@@ -1,0 +1,506 @@
+"""`HTTPResponse`: one response of an `AsyncHTTPConnection`, its head there, its body on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import (
+    HTTPException,
+    IncompleteRead,
+    ReadError,
+    ReadTimeout,
+    ResponseNotReady,
+    StreamClosed,
+)
+from .headers import EMPTY_HEADERS, Headers
+from .wire.framing import BodyDecoder, Framing
+
+if TYPE_CHECKING:
+    from .config import Deadline
+    from .messages import ResponseHead
+    from .net.stream import Stream, StreamReader, StreamWriter
+
+
+class ResponseOwner(Protocol):
+    """What a response needs of the connection that it came on."""
+
+    def finished(self, stream: Stream, reusable: bool) -> None:
+        """The response has been read to its end; `reusable` unless something forbids the next request."""
+
+    def broken(self, stream: Stream) -> None:
+        """The response will not be read to its end: abort."""
+
+    def handed_over(self, stream: Stream) -> None:
+        """The streams are somebody else's from now on."""
+
+
+class HTTPResponse:
+    """A response as `http.client` has it, awaited. Made by `AsyncHTTPConnection.getresponse()`.
+
+    The body is what remains after transfer-coding and before content-coding. It is read by one coroutine at a time: all
+    of it by `read()`, in pieces by `read(n)`, `read1()`, `readinto()`, `readline()`, or as an async iterator of bytes as
+    they arrive. A body that ends early is `IncompleteRead`, a broken connection `ReadError`, a silent peer `ReadTimeout`.
+    Each of these, and cancelling a read, closes the connection.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_deadline",
+        "_decoder",
+        "_ended",
+        "_failure",
+        "_keep_alive",
+        "_kind",
+        "_owner",
+        "_pieces",
+        "_size",
+        "_stream",
+        "head",
+        "method",
+        "on_end",
+        "upload",
+        "url",
+    )
+
+    def __init__(
+        self,
+        owner: ResponseOwner,
+        stream: Stream,
+        head: ResponseHead,
+        *,
+        method: str,
+        url: str,
+        kind: Framing,
+        keep_alive: bool,
+        body: bytes,
+        decoder: BodyDecoder | None,
+        deadline: Deadline,
+    ) -> None:
+        self.head = head
+        self.method = method
+        self.url = url
+        """What was asked for, as text."""
+        self.on_end: Callable[[], None] | None = None
+        """Called once when the exchange is over, however it ended, unless it was over from the start."""
+        self.upload: asyncio.Task[bool] | None = None
+        """The rest of the request's body, still being sent while the response is read."""
+        self._owner = owner
+        self._stream = stream
+        self._kind = kind
+        self._keep_alive = keep_alive
+        self._deadline = deadline
+        self._decoder = decoder  # None: all of the body is in _pieces
+        self._pieces: deque[bytes] | None = None
+        self._size = len(body)  # of _pieces
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._ended = decoder is None and kind is not Framing.UPGRADE  # the connection is no longer ours
+        if body:
+            self._pieces = deque((body,))
+
+    # --- head ---
+
+    @property
+    def status(self) -> int:
+        """Status code."""
+        return self.head.status
+
+    @property
+    def reason(self) -> str:
+        """Reason phrase, "" when there is none."""
+        return self.head.reason
+
+    @property
+    def version(self) -> int:
+        """10 for HTTP/1.0, 11 for HTTP/1.1."""
+        return self.head.version
+
+    @property
+    def headers(self) -> Headers:
+        """The fields: case-insensitive, in order, repeats kept."""
+        return self.head.headers
+
+    @property
+    def msg(self) -> Headers:
+        """The same as `headers`, by `http.client`'s other name."""
+        return self.head.headers
+
+    def getheader(self, name: str, default: str | None = None) -> str | None:
+        """The value of a field, repeated ones joined with ", "; `default` if there is none."""
+        values = self.head.headers.getall(name, None)
+        return default if values is None else ", ".join(values)
+
+    def getheaders(self) -> list[tuple[str, str]]:
+        """All fields as (name, value) pairs, as received."""
+        return list(self.head.headers.items())
+
+    def geturl(self) -> str:
+        """The URL or target that was asked for."""
+        return self.url
+
+    # --- state ---
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body comes in chunks."""
+        return self._kind is Framing.CHUNKED
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body not read yet, None when that is not known."""
+        if self._decoder is None:
+            return self._size
+        missing = self._decoder.missing
+        return None if missing is None else missing + self._size
+
+    @property
+    def will_close(self) -> bool:
+        """Whether the connection is closed after this response."""
+        return not self._keep_alive
+
+    @property
+    def trailers(self) -> Headers:
+        """The fields after a chunked body, once it has been read; empty otherwise."""
+        return EMPTY_HEADERS if self._decoder is None else self._decoder.trailers
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close()` was called."""
+        return self._closed
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the body has arrived."""
+        return self._failure is None and (self._decoder is None or self._decoder.done)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the exchange is over: the connection is no longer this response's."""
+        return self._ended
+
+    def isclosed(self) -> bool:
+        """Whether the body has been read to its end."""
+        return self.complete and not self._size
+
+    # --- receiving ---
+
+    async def _receive(self) -> bool:
+        """Get at least one piece of the body; False at its end."""
+        decoder = self._decoder
+        while not self._size:
+            if self._failure is not None:
+                raise self._failure
+            if decoder is None or decoder.done:
+                return False
+            if self._closed:
+                raise StreamClosed("the response was closed before its body was read", doing=self._doing())
+            reader = self._stream.reader
+            data = reader.take()
+            if data:
+                self.feed(data)
+            elif reader.ended:
+                self._end()
+            else:
+                await self._wait(reader)
+        return True
+
+    async def _wait(self, reader: StreamReader) -> None:
+        deadline = self._deadline
+        now = self._stream.loop.time()
+        try:
+            arrived = await reader.waiter(min(now + deadline.read, deadline.at))
+        except BaseException:
+            self._fail(None)
+            raise
+        if not arrived:
+            self._fail(deadline.expiry(ReadTimeout, self._stream.loop.time(), self._doing()))
+
+    def feed(self, data: bytes) -> None:
+        """Take in bytes that came after the head."""
+        decoder = self._decoder
+        assert decoder is not None
+        pieces = decoder.feed(data)
+        if pieces:
+            if self._pieces is None:
+                self._pieces = deque(pieces)
+            else:
+                self._pieces.extend(pieces)
+            for piece in pieces:
+                self._size += len(piece)
+        if decoder.done:
+            self._finish()
+        elif decoder.error is not None:
+            self._fail(decoder.error)
+
+    def _end(self) -> None:
+        """The peer sends no more."""
+        decoder, stream = self._decoder, self._stream
+        assert decoder is not None
+        loss = stream.loss
+        if loss is not None:
+            error = ReadError(f"the connection broke while the body was read: {loss}")
+            error.__cause__ = loss
+            self._fail(error)
+            return
+        decoder.eof()
+        if decoder.done and stream.truncated:
+            self._fail(IncompleteRead(b"", None, "TLS ended without close_notify: the body may have been cut short"))
+        elif decoder.done:
+            self._finish()
+        elif decoder.error is not None:
+            self._fail(decoder.error)
+
+    def take_arrived(self) -> None:
+        """Take in, without waiting, what has already arrived of the body."""
+        reader = self._stream.reader
+        while not self.complete and self._failure is None and (data := reader.take()):
+            self.feed(data)
+
+    def _finish(self) -> None:
+        """The body is there to its end."""
+        if self.upload is not None and not self.upload.done():
+            return  # the exchange is over when the request is, too: `uploaded` comes back here
+        if self._ended:
+            return
+        decoder = self._decoder
+        assert decoder is not None
+        clean = self._keep_alive and not decoder.unused
+        self._owner.finished(self._stream, clean)
+        self._over()
+
+    def uploaded(self, task: asyncio.Task[bool]) -> None:
+        """The request's body, sent while the response was read, has ended one way or the other."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if self._ended:
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        self._keep_alive = self._keep_alive and task.result()
+        if self.complete:
+            self._finish()
+
+    def _fail(self, error: BaseException | None) -> None:
+        """The body will not come to its end: let go of the connection. What had come can still be read."""
+        if isinstance(error, HTTPException) and error.doing is None:
+            error.doing = self._doing()
+        self._failure = error or StreamClosed("reading the body was cancelled", doing=self._doing())
+        self._abort()
+
+    def _abort(self) -> None:
+        if self.upload is not None and not self.upload.done():
+            self.upload.cancel()
+        self._owner.broken(self._stream)
+        self._over()
+
+    def _over(self) -> None:
+        self._ended = True
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
+
+    def _doing(self) -> str:
+        return f"reading the response to {self.method} {self.url}"
+
+    def _take_pieces(self) -> bytes:
+        """Everything that is there."""
+        pieces = self._pieces
+        if not pieces:
+            return b""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        return data
+
+    def _take(self, amount: int) -> bytes:
+        """At most `amount` bytes of the first piece."""
+        assert self._pieces
+        data = self._pieces.popleft()
+        if len(data) > amount:
+            self._pieces.appendleft(data[amount:])
+            data = data[:amount]
+        self._size -= len(data)
+        return data
+
+    # --- http.client's ways of reading ---
+
+    async def read(self, amt: int | None = None) -> bytes:
+        """The rest of the body, or the next `amt` bytes of it (fewer only at its end); b"" after the end.
+
+        When it ends early, what was read by this call is the `partial` of `IncompleteRead`.
+        """
+        if amt is not None and amt >= 0:
+            return await self._read_exactly(amt)
+        parts: list[bytes] = []
+        try:
+            while await self._receive():
+                parts.append(self._take_pieces())
+        except IncompleteRead as error:
+            raise self._partial(error, parts) from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _read_exactly(self, amount: int) -> bytes:
+        parts: list[bytes] = []
+        left = amount
+        try:
+            while left and await self._receive():
+                data = self._take(left)
+                parts.append(data)
+                left -= len(data)
+        except IncompleteRead as error:
+            raise self._partial(error, parts) from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _partial(self, error: IncompleteRead, parts: list[bytes]) -> IncompleteRead:
+        return IncompleteRead(b"".join(parts) + error.partial, error.expected, error.why, doing=error.doing)
+
+    async def read1(self, n: int = -1) -> bytes:
+        """What is there, at most `n` bytes of it; waits only if nothing is. b"" after the end."""
+        if n == 0 or not await self._receive():
+            return b""
+        return self._take_pieces() if n < 0 else self._take(n)
+
+    async def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fill `buffer` from the body, across chunks; the number of bytes, fewer than fit only at the end."""
+        view = memoryview(buffer).cast("B")
+        filled = 0
+        try:
+            while filled < len(view) and await self._receive():
+                data = self._take(len(view) - filled)
+                view[filled : filled + len(data)] = data
+                filled += len(data)
+        except IncompleteRead as error:
+            raise self._partial(error, [bytes(view[:filled])]) from error
+        return filled
+
+    async def readline(self, limit: int = -1) -> bytes:
+        """One line with its line end (b"\\n"), at most `limit` bytes of it; b"" after the end of the body."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while (limit < 0 or size < limit) and await self._receive():
+                assert self._pieces
+                end = self._pieces[0].find(b"\n") + 1
+                amount = end or len(self._pieces[0])
+                if limit >= 0:
+                    amount = min(amount, limit - size)
+                data = self._take(amount)
+                parts.append(data)
+                size += len(data)
+                if data.endswith(b"\n"):
+                    break
+        except IncompleteRead as error:
+            raise self._partial(error, parts) from error
+        return b"".join(parts)
+
+    async def peek(self, n: int = -1) -> bytes:
+        """What is there without taking it, at most `n` bytes; waits only if nothing is. b"" after the end."""
+        if not await self._receive():
+            return b""
+        assert self._pieces
+        data = self._pieces[0]
+        return data if n < 0 else data[:n]
+
+    # --- as an async iterator ---
+
+    def __aiter__(self) -> HTTPResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._size and not await self._receive():
+            raise StopAsyncIteration
+        assert self._pieces
+        data = self._pieces.popleft()
+        self._size -= len(data)
+        return data
+
+    async def iter_chunks(self, size: int) -> AsyncIterator[bytes]:
+        """The body in pieces of `size` bytes, the last one shorter."""
+        if size < 1:
+            raise ValueError(f"the size of a chunk must be at least 1, not {size}")
+        while data := await self._read_exactly(size):
+            yield data
+
+    async def iter_lines(self) -> AsyncIterator[bytes]:
+        """The body line by line, line ends kept."""
+        while line := await self.readline():
+            yield line
+
+    # --- the end ---
+
+    async def close(self) -> None:
+        """Let go of the connection: kept if the rest of the body has already arrived, else aborted. Idempotent.
+
+        Waits for nothing.
+        """
+        self.close_now()
+
+    def close_now(self) -> None:
+        """`close()` without being awaited."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._ended:
+            self.take_arrived()
+        if not self._ended:
+            self._abort()
+        if self._pieces is not None:
+            self._pieces.clear()
+        self._size = 0
+
+    async def detach(self) -> tuple[StreamReader, StreamWriter]:
+        """Hand over the streams, unread bytes first: after a 101, or by hand.
+
+        From then on they are the caller's, to be closed by the caller; the connection forgets them.
+        """
+        stream = self._stream
+        if self._failure is not None or self._closed or stream.transport.is_closing():
+            raise StreamClosed("the streams are closed and cannot be handed over", doing=self._doing())
+        if self._ended:
+            raise ResponseNotReady("the response has been read, and its connection may be in use again")
+        stream.reader.unread(self._take_pieces())
+        self._decoder = None
+        self._closed = True
+        self._owner.handed_over(stream)
+        self._over()
+        return stream.reader, stream.writer
+
+    async def __aenter__(self) -> HTTPResponse:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.close_now()
+
+    def __del__(self) -> None:
+        # Only a response that somebody else's connection hangs on: a pool's. It must not keep that connection.
+        on_end = getattr(self, "on_end", None)
+        if on_end is None or self._ended:
+            return
+        warnings.warn(
+            f"the response to {self.method} {self.url} was dropped before its body was read; its connection is closed",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+        stream, owner = self._stream, self._owner
+
+        def let_go() -> None:
+            owner.broken(stream)
+            on_end()
+
+        try:
+            # The finaliser may run on any thread.
+            stream.loop.call_soon_threadsafe(let_go)
+        except RuntimeError:
+            pass  # the loop is closed, and with it every connection
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "complete" if self.complete else "reading"
+        return f"<HTTPResponse {self.status} {self.reason} {state}>"

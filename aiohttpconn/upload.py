@@ -1,0 +1,193 @@
+"""A request's body on its way out: every kind of body as pieces, framed, counted, and sent no faster than it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import IO, TYPE_CHECKING, Any, TypeGuard
+
+from .errors import BodyLengthMismatch, WriteError, WriteTimeout
+from .wire.framing import LAST_CHUNK, encode_chunk
+
+if TYPE_CHECKING:
+    from .config import Deadline
+    from .messages import BytesLike
+    from .net.stream import Stream
+
+_SLICE = 262_144
+"""Bytes of a body in memory that are written at once: between slices the peer's answer and its pace are looked at."""
+
+
+def is_bytes_like(body: object) -> TypeGuard[BytesLike]:
+    return isinstance(body, (bytes, bytearray, memoryview))
+
+
+def encode_text(body: str) -> bytes:
+    """A str body as `http.client` sends it: latin-1."""
+    try:
+        return body.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise UnicodeEncodeError(
+            error.encoding,
+            error.object,
+            error.start,
+            error.end,
+            "a str body is sent as latin-1; encode it to bytes, e.g. body.encode('utf-8')",
+        ) from None
+
+
+def body_length(body: object) -> int | None:
+    """Bytes of the body where that is known without reading it: bytes-like and str, 0 for None."""
+    if body is None:
+        return 0
+    if isinstance(body, memoryview):
+        return body.nbytes
+    if is_bytes_like(body):
+        return len(body)
+    if isinstance(body, str):
+        return len(encode_text(body))
+    return None
+
+
+async def body_pieces(body: Any, blocksize: int) -> AsyncIterator[BytesLike]:
+    """The body in pieces as they come, empty ones left out.
+
+    Files are read in blocks of `blocksize`, those on disk in a thread, so that a slow disk does not hold up the loop;
+    what their `read` returns may be awaitable, as aiofiles' is. Raises TypeError for what cannot be sent.
+    """
+    if isinstance(body, str):
+        body = encode_text(body)
+    if is_bytes_like(body):
+        view = memoryview(body).cast("B")
+        for at in range(0, len(view), _SLICE):
+            yield view[at : at + _SLICE]
+    elif hasattr(body, "read"):
+        async for block in _file_blocks(body, blocksize):
+            yield block
+    elif isinstance(body, AsyncIterable):
+        async for piece in body:
+            if checked := _checked(piece):
+                yield checked
+    elif isinstance(body, Iterable) and not isinstance(body, dict):
+        for piece in body:
+            if checked := _checked(piece):
+                yield checked
+    else:
+        raise TypeError(
+            f"a body must be bytes-like, str, a file, or an iterable or async iterable of bytes, not {type(body).__name__}"
+        )
+
+
+def _checked(piece: object) -> BytesLike:
+    if isinstance(piece, bytes):
+        return piece
+    if is_bytes_like(piece):
+        return memoryview(piece).cast("B")
+    raise TypeError(f"the pieces of a body must be bytes-like, not {type(piece).__name__}")
+
+
+async def _file_blocks(file: IO[bytes] | IO[str], blocksize: int) -> AsyncIterator[BytesLike]:
+    read: Callable[[int], Any] = file.read
+    in_memory = isinstance(file, (io.BytesIO, io.StringIO))
+    is_async = inspect.iscoroutinefunction(read)
+    while True:
+        block = read(blocksize) if in_memory or is_async else await asyncio.to_thread(read, blocksize)
+        if inspect.isawaitable(block):
+            block = await block
+        if not block:
+            return
+        yield encode_text(block) if isinstance(block, str) else block
+
+
+class Upload:
+    """Sends one body over a stream, framed by chunks or counted against its declared length.
+
+    `watch` is called whenever something has arrived meanwhile, and says whether to go on; None when somebody else reads
+    what arrives. `run` returns whether the body was sent to its end. When it raises, the connection is of no further use.
+    """
+
+    __slots__ = ("_body", "_chunked", "_deadline", "_declared", "_pieces", "_stream", "sent", "watch")
+
+    def __init__(
+        self,
+        stream: Stream,
+        body: Any,
+        *,
+        chunked: bool,
+        declared: int | None,
+        blocksize: int,
+        deadline: Deadline,
+        watch: Callable[[], bool] | None,
+    ) -> None:
+        self._stream = stream
+        self._body = body
+        self._pieces = body_pieces(body, blocksize)
+        self._chunked = chunked
+        self._declared = declared
+        self._deadline = deadline
+        self.sent = 0
+        """Bytes of the body handed to the transport."""
+        self.watch = watch
+
+    async def run(self) -> bool:
+        """Send what is left of the body. May be called again after it returned False, to go on."""
+        stream = self._stream
+        write = stream.transport.write
+        async for piece in self._pieces:
+            size = len(piece)
+            self.sent += size
+            if self._chunked:
+                stream.transport.writelines(encode_chunk(piece))  # type: ignore[arg-type]
+            else:
+                if self._declared is not None and self.sent > self._declared:
+                    raise BodyLengthMismatch(
+                        f"the body is longer than its Content-Length of {self._declared}: at least {self.sent} bytes"
+                    )
+                write(piece)
+            arrived = self.watch is not None and stream.reader.buffered
+            if (stream.must_drain or arrived or stream.lost) and not await self._may_go_on():
+                return False
+        if self._declared is not None and self.sent != self._declared and not self._chunked:
+            raise BodyLengthMismatch(
+                f"the body is shorter than its Content-Length of {self._declared}: {self.sent} bytes"
+            )
+        if self._chunked:
+            write(LAST_CHUNK)
+        return True
+
+    async def _may_go_on(self) -> bool:
+        """Wait for the peer to take what was written, with an eye on what it sends meanwhile."""
+        stream = self._stream
+        while True:
+            if self.watch is not None and not self.watch():
+                return False
+            if stream.lost:
+                raise WriteError(f"the connection broke while the body was sent: {stream.loss}") from stream.loss
+            if not stream.must_drain:
+                return True
+            now = stream.loop.time()
+            if not await self._wait(min(now + self._deadline.write, self._deadline.at)):
+                raise self._deadline.expiry(WriteTimeout, stream.loop.time(), None)
+
+    async def _wait(self, deadline: float) -> bool:
+        """Wait until more may be written, or something has arrived; False at `deadline`."""
+        if self.watch is not None:
+            return await self._stream.drain_waiter(deadline)
+        try:
+            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
+                await self._stream.writer.drain()
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            pass  # `_may_go_on` looks at the stream
+        return True
+
+    async def close(self) -> None:
+        """The body will not be sent to its end: let its iterator clean up."""
+        await self._pieces.aclose()  # type: ignore[attr-defined]
+        aclose = getattr(self._body, "aclose", None)
+        if aclose is not None:
+            await aclose()
