@@ -105,10 +105,12 @@ def measure(workload: Workload, peer: str, core: int, targets: Targets, plan: Pl
     return Sample(**child(job))  # type: ignore[arg-type]
 
 
-def take_turns(workload: Workload, peers: list[str], core: int, targets: Targets, plan: Plan, results: Results) -> None:
-    """Every peer once, or as often as the workload wants, in turn."""
+def take_turns(
+    workload: Workload, peers: list[str], passes: int, core: int, targets: Targets, plan: Plan, results: Results
+) -> None:
+    """Every peer so many times, in turn."""
     rounds = results.samples.setdefault(workload.name, {peer: [] for peer in peers})
-    for peer in peers * workload.passes:
+    for peer in peers * passes:
         sample: Sample | None = None
         try:
             sample = measure(workload, peer, core, targets, plan)
@@ -146,7 +148,8 @@ def main() -> None:
             for name in options.only:
                 workload = WORKLOADS[name]
                 peers = [peer for peer in workload.peers if peer in available]
-                take_turns(workload, peers, core, targets, plan, results)
+                passes = -(-workload.least // options.rounds)
+                take_turns(workload, peers, passes, core, targets, plan, results)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.with_suffix(".json").write_text(results.as_json())
     options.output.with_suffix(".md").write_text(markdown(results))

@@ -17,7 +17,8 @@ def probe(name: str) -> dict[str, Any]:
     try:
         return {"version": peer(name).version}
     except (ImportError, AttributeError) as error:
-        return {"unavailable": f"{type(error).__name__}: {error}"}
+        # Without the path that an ImportError ends with: reports are published.
+        return {"unavailable": f"{type(error).__name__}: {error}".partition(" (")[0]}
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:

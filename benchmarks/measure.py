@@ -94,12 +94,12 @@ class Meter:
         self.wall = time.perf_counter() - self._wall
         self.memory = max(0, status_bytes("VmHWM") - self._resident)
 
-    def sample(self, operations: int, size: int = 0, latencies: list[float] | None = None) -> Sample:
+    def sample(self, operations: int, size: int = 0, latencies: Sequence[float] | None = None) -> Sample:
         """The measurement, per operation."""
         sample = Sample(operations, self.cpu / operations, self.wall / operations, size, memory=self.memory)
         if latencies:
-            latencies.sort()
-            sample.p50, sample.p99 = percentile(latencies, 0.5), percentile(latencies, 0.99)
+            ordered = sorted(latencies)
+            sample.p50, sample.p99 = percentile(ordered, 0.5), percentile(ordered, 0.99)
         return sample
 
 

@@ -162,9 +162,9 @@ def markdown(results: Results) -> str:
         f"Settings: {settings}.",
         "",
         "Each measurement is a process of its own, pinned to one core; the servers have another. CPU is user and "
-        "system time of all of a process's threads. All clients and floors run on uvloop. They took turns, round after round: "
-        "figures are medians over the rounds, ratios are medians of each round's ratio. The size of every response was "
-        "checked.",
+        "system time of all of a process's threads. All clients and floors run on uvloop. They took turns, round after "
+        "round: figures are medians over the rounds, ratios are medians of each round's ratio. The size of every "
+        "response was checked.",
         "",
         "## Bars",
         "",

@@ -7,7 +7,8 @@ import itertools
 import time
 import urllib.request
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,7 @@ class Workload:
     """One row of the comparison.
 
     `operation` is what the CPU is counted per. `run` is None where not a client is measured but its import
-    (imports.py). `passes` is how often in each round the peers take turns.
+    (imports.py). `least` is how many measurements of each peer there are at least, however few the rounds.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Workload:
     operation: str
     run: Run | None
     peers: tuple[str, ...]
-    passes: int = 1
+    least: int = 1
 
 
 def check(what: str, got: object, expected: object) -> None:
@@ -56,31 +57,36 @@ def check(what: str, got: object, expected: object) -> None:
 # --- many small requests ----------------------------------------------------------------------------------------------
 
 
-async def drive(peer: Peer, urls: Iterable[str], size: int, tasks: int) -> list[float]:
-    """Fetch all `urls` by so many tasks at a time, check every size, and return how long each took in seconds."""
-    shared = iter(urls)
-    latencies: list[float] = []
+def slots(count: int) -> array[float]:
+    """Room for so many latencies: the memory is the benchmark's own, so it is there before any is measured."""
+    return array("d", bytes(8 * count))
+
+
+async def drive(peer: Peer, urls: Iterator[str], size: int, tasks: int, latencies: array[float]) -> None:
+    """Fetch as many of `urls` as there are `latencies` (in seconds) to fill, by so many tasks; check every size."""
+    shared = zip(range(len(latencies)), urls, strict=False)
     clock = time.perf_counter
 
     async def work() -> None:
-        for url in shared:
+        for n, url in shared:
             started = clock()
             body = await peer.get(url)
-            latencies.append(clock() - started)
+            latencies[n] = clock() - started
             if len(body) != size:  # type: ignore[arg-type]
                 check(url, len(body), size)  # type: ignore[arg-type]
 
     await asyncio.gather(*(work() for _ in range(tasks)))
-    return latencies
+    if min(latencies) <= 0:
+        raise RuntimeError("requests were left out")
 
 
 async def warm_up(peer: Peer, urls: Iterator[str], size: int, tasks: int, seconds: float) -> float:
     """Fetch for about so many seconds, and return how many requests a second there were at last."""
-    await drive(peer, itertools.islice(urls, tasks), size, tasks)  # opens the connections
+    await drive(peer, urls, size, tasks, slots(tasks))  # opens the connections
     count = tasks
     while True:
         started = time.perf_counter()
-        await drive(peer, itertools.islice(urls, count), size, tasks)
+        await drive(peer, urls, size, tasks, slots(count))
         elapsed = time.perf_counter() - started
         if elapsed >= seconds / 2:
             return count / elapsed
@@ -96,11 +102,11 @@ async def fetch_many(
         check("checksum", zlib.crc32(await peer.get(next(urls))), crc)
         rate = await warm_up(peer, urls, size, tasks, plan.seconds / 2)
         count = max(int(rate * plan.seconds), 2 * tasks)
+        latencies = slots(count)
         with Meter() as meter:
-            latencies = await drive(peer, itertools.islice(urls, count), size, tasks)
+            await drive(peer, urls, size, tasks, latencies)
     finally:
         await peer.close()
-    check("answers", len(latencies), count)
     return meter.sample(count, size, latencies)
 
 
@@ -135,19 +141,19 @@ async def origins(peer: Peer, targets: Targets, plan: Plan) -> Sample:
 
     await peer.open(Settings(connections, targets.authority, revisits=False))
     try:
-        await drive(peer, urls(200, 0, connections), len(PAGE), connections)
-        parts: list[float] = []
-        latencies: list[float] = []
+        await drive(peer, urls(200, 0, connections), len(PAGE), connections, slots(connections))
+        costs: list[float] = []
+        parts = [slots(quarter), slots(count - 2 * quarter), slots(quarter)]
+        visits = urls(100, 0, count)
         with Meter() as meter:
-            for start, stop in ((0, quarter), (quarter, count - quarter), (count - quarter, count)):
+            for part in parts:
                 before = cpu_seconds()
-                latencies += await drive(peer, urls(100, start, stop), len(PAGE), connections)
-                parts.append((cpu_seconds() - before) / (stop - start))
+                await drive(peer, visits, len(PAGE), connections, part)
+                costs.append((cpu_seconds() - before) / len(part))
     finally:
         await peer.close()
-    check("answers", len(latencies), count)
-    sample = meter.sample(count, len(PAGE), latencies)
-    sample.extra = {"first": parts[0], "last": parts[-1], "growth": parts[-1] / parts[0]}
+    sample = meter.sample(count, len(PAGE), list(itertools.chain(*parts)))
+    sample.extra = {"first": costs[0], "last": costs[-1], "growth": costs[-1] / costs[0]}
     return sample
 
 
@@ -294,6 +300,6 @@ WORKLOADS: Final = {
             # Not httpx and httpx2, which need half a minute to open so many.
             ("aiohttpconn", "pyreqwest", "aiohttp", "bare-streams", "bare-protocol"),
         ),
-        Workload("import", "importing it, in a fresh interpreter", "import", None, (*CLIENTS, STANDARD_LIBRARY), 3),
+        Workload("import", "importing it, in a fresh interpreter", "import", None, (*CLIENTS, STANDARD_LIBRARY), 15),
     )
 }
