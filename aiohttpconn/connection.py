@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .messages import Body, Request, ResponseHead
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
+    from .url import URL
 
 MAX_INTERIM = 16
 CONTINUE_TIMEOUT = 1.0
@@ -131,7 +132,7 @@ class AsyncHTTPConnection:
         self._interim = 0
         self._continued = False  # 100 (Continue) has come
         self._method = ""
-        self._target = ""
+        self._target: str | URL = ""
         self._upgrade = False
         self._keep_alive = True  # as far as the request goes
         self._deadline = Deadline(Timeout.of(timeout), 0.0)
@@ -389,7 +390,7 @@ class AsyncHTTPConnection:
             self._failed(stream, error)
             raise
 
-    def _begin(self, method: str, target: Any, deadline: Deadline, upgrade: bool, close: bool) -> None:
+    def _begin(self, method: str, target: str | URL, deadline: Deadline, upgrade: bool, close: bool) -> None:
         self._method = method
         self._target = target
         self._deadline = deadline
@@ -710,7 +711,7 @@ class AsyncHTTPConnection:
             stream,
             head,
             method=self._method,
-            url=self._target,
+            url=str(self._target),
             kind=kind,
             keep_alive=keep_alive,
             body=rest if decoder is None else b"",
@@ -779,10 +780,9 @@ class AsyncHTTPConnection:
         return where
 
     def _doing(self) -> str:
-        target = self._target
-        if isinstance(target, str):
-            return f"{self._method} {target} at {self._where()}"
-        return f"{self._method} {target.without_userinfo()}"
+        if isinstance(self._target, str):
+            return f"{self._method} {self._target} at {self._where()}"
+        return f"{self._method} {self._target.without_userinfo()}"
 
     def _debug_sent(self, data: bytes) -> None:
         if self.debuglevel > 0:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterable, Iterable
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from .errors import UnsupportedScheme
 from .headers import EMPTY_HEADERS, Headers
+from .url import URL, Origin, parse
 
 if TYPE_CHECKING:
     import ssl
-
-    from .url import URL, Origin
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Body: TypeAlias = BytesLike | str | IO[bytes] | IO[str] | Iterable[bytes] | AsyncIterable[bytes]
@@ -42,6 +43,20 @@ class Proxy(NamedTuple):
 
     origin: Origin
     authorization: str | None = None
+
+    @classmethod
+    def of(cls, url: str | URL | Proxy | None) -> Proxy | None:
+        """The proxy that a URL names, e.g. ``"http://user:password@proxy.example:3128"``; userinfo is its basic
+        credentials (RFC 7617). Raises `InvalidURL`, `UnsupportedScheme`."""
+        if url is None or isinstance(url, Proxy):
+            return url
+        parsed = parse(url)
+        if parsed.origin.scheme != "http":
+            raise UnsupportedScheme(f"a proxy is reached over http, not {parsed.origin.scheme}: {parsed.origin}")
+        authorization = None
+        if (credentials := parsed.credentials) is not None:
+            authorization = "Basic " + b64encode(":".join(credentials).encode()).decode()
+        return cls(parsed.origin, authorization)
 
     @property
     def fields(self) -> list[tuple[str, str]]:

@@ -151,7 +151,8 @@ class ConnectionPool:
     - `limits`: how many connections, and how long idle ones are kept.
     - `timeout`: seconds, a `Timeout`, or None; holds for `connection()`.
     - `ssl_context`: for https; None for one that verifies against the system's CAs.
-    - `proxy`: a `Proxy` for all routes: http is forwarded, https goes through a tunnel.
+    - `proxy`: URL of an http proxy for all routes, its credentials as userinfo: http is forwarded, https goes through a
+      tunnel.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
     - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
@@ -171,7 +172,7 @@ class ConnectionPool:
         limits: Limits | None = None,
         timeout: Timeout | float | Unset | None = DEFAULT,
         ssl_context: ssl.SSLContext | None = None,
-        proxy: Proxy | None = None,
+        proxy: str | URL | Proxy | None = None,
         resolver: Resolver | None = None,
         *,
         uds: str | None = None,
@@ -182,7 +183,7 @@ class ConnectionPool:
     ) -> None:
         self.limits = limits if limits is not None else Limits()
         self.timeout = Timeout.of(timeout)
-        self.proxy = proxy
+        self.proxy = Proxy.of(proxy)
         self._ssl_context = ssl_context
         self._uds = uds
         self._options: dict[str, Any] = {

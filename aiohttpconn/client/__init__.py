@@ -1,0 +1,1 @@
+"""What most people call: URLs in, decoded responses out, on top of a pool."""

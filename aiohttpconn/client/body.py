@@ -1,0 +1,67 @@
+"""From what a caller gives as content to a body and the fields that describe it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, TypeAlias
+
+from ..upload import is_bytes_like
+
+Content: TypeAlias = bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes] | Any
+"""What `content=` takes: bytes-like, str (UTF-8), a file object, an iterable or async iterable of bytes."""
+
+Fields: TypeAlias = list[tuple[str, str]]
+
+# RFC 9110 section 8.6: methods that define a meaning for a body say that there is none by Content-Length: 0.
+_BODY_EXPECTED = frozenset({"POST", "PUT", "PATCH"})
+
+
+def encode_body(method: str, content: Content | None, json_value: Any) -> tuple[Any, Fields]:
+    """The body to send and its Content-Length, Transfer-Encoding and Content-Type.
+
+    Bytes-like and str become bytes, which can be sent again; files and iterables stay what they are. Files are measured
+    where that is possible, from where they stand; what cannot be measured goes out chunked.
+    """
+    if json_value is not None:
+        if content is not None:
+            raise TypeError("content= and json= exclude each other")
+        body = json.dumps(json_value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return body, [("Content-Length", str(len(body))), ("Content-Type", "application/json")]
+    if content is None:
+        return None, [("Content-Length", "0")] if method in _BODY_EXPECTED else []
+    if isinstance(content, str):
+        content = content.encode()
+    elif isinstance(content, memoryview):
+        content = content.tobytes()
+    if is_bytes_like(content):
+        return bytes(content), [("Content-Length", str(len(content)))]
+    if hasattr(content, "read"):
+        size = _file_size(content)
+        return content, [("Transfer-Encoding", "chunked") if size is None else ("Content-Length", str(size))]
+    if isinstance(content, dict) or not isinstance(content, (AsyncIterable, Iterable)):
+        raise TypeError(
+            "content must be bytes-like, str, a file, or an iterable or async iterable of bytes, "
+            f"not {type(content).__name__}"
+        )
+    return content, [("Transfer-Encoding", "chunked")]
+
+
+def _file_size(file: Any) -> int | None:
+    """Bytes from where a binary file stands to its end, None if that cannot be known without reading it."""
+    if isinstance(file, io.TextIOBase):
+        return None  # its size is in characters
+    try:
+        if isinstance(file, io.BytesIO):
+            return max(0, file.getbuffer().nbytes - file.tell())
+        information = os.fstat(file.fileno())
+        if not stat.S_ISREG(information.st_mode):
+            return None
+        at = file.tell()
+        # An asynchronous file's tell() would have to be awaited.
+        return max(0, information.st_size - at) if isinstance(at, int) else None
+    except (AttributeError, OSError, ValueError):
+        return None

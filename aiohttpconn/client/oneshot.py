@@ -1,0 +1,66 @@
+"""One request without a client of one's own: `await aiohttpconn.get(url)`."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from ..config import UNSET, Unset
+from .client import Client
+
+if TYPE_CHECKING:
+    from ..url import URL
+    from .response import Response
+
+
+async def request(
+    method: str,
+    url: str | URL,
+    *,
+    verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
+    trust_env: bool = True,
+    **options: Any,
+) -> Response:
+    """Send one request over a connection of its own and read the response; takes what `Client.request` takes.
+
+    `verify` and `trust_env` are as `Client` has them. For more than one request a `Client` is faster: it keeps
+    connections.
+    """
+    async with Client(verify=verify, trust_env=trust_env) as client:
+        return await client.request(method, url, **options)
+
+
+async def get(url: str | URL, **options: Any) -> Response:
+    """`request("GET", url, …)`."""
+    return await request("GET", url, **options)
+
+
+async def head(url: str | URL, **options: Any) -> Response:
+    """`request("HEAD", url, …)`."""
+    return await request("HEAD", url, **options)
+
+
+async def options(url: str | URL, **options: Any) -> Response:
+    """`request("OPTIONS", url, …)`."""
+    return await request("OPTIONS", url, **options)
+
+
+async def delete(url: str | URL, **options: Any) -> Response:
+    """`request("DELETE", url, …)`."""
+    return await request("DELETE", url, **options)
+
+
+async def post(url: str | URL, **options: Any) -> Response:
+    """`request("POST", url, …)`."""
+    return await request("POST", url, **options)
+
+
+async def put(url: str | URL, **options: Any) -> Response:
+    """`request("PUT", url, …)`."""
+    return await request("PUT", url, **options)
+
+
+async def patch(url: str | URL, **options: Any) -> Response:
+    """`request("PATCH", url, …)`."""
+    return await request("PATCH", url, **options)

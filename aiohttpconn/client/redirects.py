@@ -1,0 +1,105 @@
+"""Redirects as browsers follow them (RFC 9110 section 15.4, the Fetch standard's table). Decided on values, without I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from ..errors import BodyNotReplayable, InvalidURL, RedirectBlocked, UnsupportedScheme
+from ..messages import Request
+from ..url import URL, decode_location, join
+
+if TYPE_CHECKING:
+    from ..headers import Headers
+    from ..messages import ResponseHead
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# Fields about a body go when the body goes (the Fetch standard's request-body-header names, and framing).
+_BODY_FIELDS = frozenset(
+    {
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-type",
+        "expect",
+        "transfer-encoding",
+    }
+)
+# What survives a change of origin. Anything else may be a credential: Authorization, Cookie, api-key, X-Token …
+_ACROSS_ORIGINS = frozenset(
+    {
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "pragma",
+        "range",
+        "user-agent",
+        *_BODY_FIELDS,
+    }
+)
+
+
+def redirect_location(head: ResponseHead) -> str | None:
+    """The Location of a redirect; None if the response is none, or names no place to go."""
+    if head.status not in REDIRECTS:
+        return None
+    location = head.headers.get("Location")
+    return location if location is not None and location.strip() else None
+
+
+def redirected(request: Request, status: int, location: str, *, allow_downgrade: bool = False) -> Request:
+    """The request that follows a redirect.
+
+    301 and 302 turn POST into GET, 303 all but GET and HEAD, 307 and 308 nothing. Across origins only harmless fields
+    are kept. A fragment is inherited (RFC 9110 section 10.2.2), userinfo is not. Raises `RedirectBlocked` for https to
+    http and for other schemes, `InvalidURL` for no URL at all, `BodyNotReplayable` when the body was read once already.
+    """
+    url = _target(request.url, location)
+    if url.origin.scheme == "http" and request.url.origin.scheme == "https" and not allow_downgrade:
+        raise RedirectBlocked(f"the redirect leads from https to http: {url.without_userinfo()}")
+    method, body = request.method, request.body
+    headers = request.headers
+    field_lines = request.field_lines
+    becomes_get = (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD"))
+    if becomes_get:
+        method, body = "GET", None
+        headers, field_lines = _without(headers, _BODY_FIELDS), None
+    elif not request.replayable:
+        raise BodyNotReplayable(
+            f"{status} asks for the body to be sent again to {url.without_userinfo()}, and it can be read only once; "
+            "give it as bytes"
+        )
+    if url.origin != request.url.origin and any(name.lower() not in _ACROSS_ORIGINS for name in headers):
+        headers, field_lines = _only(headers, _ACROSS_ORIGINS), None
+    return Request(method, url, headers, body, field_lines=field_lines, idempotent=request.idempotent)
+
+
+def _target(base: URL, location: str) -> URL:
+    try:
+        url = join(base.without_userinfo(), decode_location(location))
+    except UnsupportedScheme as error:
+        raise RedirectBlocked(f"the redirect leads to a scheme that is not http or https: {location!r:.200}") from error
+    except InvalidURL as error:
+        error.args = (f"the redirect leads nowhere: {error.args[0]}",)
+        raise
+    if base.fragment and "#" not in location:
+        url = join(url, "#" + base.fragment)
+    return url
+
+
+def _without(headers: Headers, names: frozenset[str]) -> Headers:
+    return CIMultiDictProxy(CIMultiDict([pair for pair in headers.items() if pair[0].lower() not in names]))
+
+
+def _only(headers: Headers, names: frozenset[str]) -> Headers:
+    return CIMultiDictProxy(CIMultiDict([pair for pair in headers.items() if pair[0].lower() in names]))
