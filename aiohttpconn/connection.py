@@ -257,7 +257,12 @@ class AsyncHTTPConnection:
         authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         self._debug_sent(b"CONNECT %b HTTP/1.1\r\n" % authority.encode())
         self._tunnel_head = await open_tunnel(
-            stream, authority, fields, max_head=self._parser.max_head, max_fields=self._parser.max_fields
+            stream,
+            authority,
+            fields,
+            host_field=authority,
+            max_head=self._parser.max_head,
+            max_fields=self._parser.max_fields,
         )
         self._debug_head(self._tunnel_head)
 
