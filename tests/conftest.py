@@ -39,6 +39,10 @@ else:
     LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
+TEST_SECONDS = 120
+"""How long a coroutine test may take: one that hangs is ended, and the others go on."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the soak tests in full")
 
@@ -69,7 +73,15 @@ async def _swept() -> AsyncIterator[None]:
     with LoopComplaints(loop) as complaints:
         await settle()  # uvloop makes sockets of its own in its first turn
         ground = Ground()
+
+        def end_hanging_test() -> None:
+            complaints.texts.append(f"the test was cancelled: it took more than {TEST_SECONDS} s")
+            for task in asyncio.all_tasks(loop) - ground.tasks:
+                task.cancel()
+
+        bound = loop.call_later(TEST_SECONDS, end_hanging_test)
         yield
+        bound.cancel()
         left = await ground.cleared()
         said = complaints.collect()
         await settle()
