@@ -39,7 +39,7 @@ from .wire.framing import (
     LengthDecoder,
     response_framing,
 )
-from .wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_fields, encode_request_head
+from .wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_fields, encode_request_head, parse_whole_head
 
 if TYPE_CHECKING:
     import socket
@@ -325,8 +325,10 @@ class AsyncHTTPConnection:
         """The exchange on `stream` is over."""
         if stream is not self._stream:
             return
-        if reusable and not stream.reader.buffered and not stream.reader.ended:
-            self._set_idle(stream)
+        reader = stream.reader
+        if reusable and not reader.buffered and not reader.ended:
+            self._state = _IDLE
+            reader.on_activity = self._disturbed
         else:
             self._stream = None
             stream.close()
@@ -373,23 +375,38 @@ class AsyncHTTPConnection:
         if fields is None:
             fields = request.field_lines = encode_fields(request.headers.items())
         options = request_options[fields]
-        if absolute_form or extra_fields or options.host is not None:
+        body = request.body
+        self._method = method = request.method
+        self._target = url
+        self._state = _SENT
+        reader = stream.reader
+        reader.on_activity = None
+        try:
+            if body is None and options.plain and not absolute_form and not extra_fields and not self.debuglevel:
+                # What nearly every exchange is: no body, and an answer whose head comes in one piece. Nothing here that
+                # the long way does not do too; it spares 8 of 30 µs.
+                stream.transport.write(b"".join((method.encode(), b" ", url.request_tail, fields, b"\r\n")))
+                by = stream.loop.time() + deadline.read
+                if not await reader.waiter(by if by < deadline.at else deadline.at):
+                    raise deadline.expiry(ReadTimeout, stream.loop.time(), self._doing())
+                data = reader.take()
+                parser = self._parser
+                found = parse_whole_head(data, parser.max_head, parser.max_fields)
+                if found is not None and (head := found[0]).status >= 200:
+                    self._early = self._upload = None
+                    return self._response(stream, deadline, head, data[found[1] :], True)
+                self._begin(method, url, deadline, False, False)
+                reader.unread(data)
+                return await self._receive_response(stream)
             target = url.absolute_form if absolute_form else url.target
             host = url.origin.host_field if options.host is None else options.host
-            head = encode_request_head(request.method, target, host, extra_fields + options.without_host)
-        else:
-            head = b"".join((request.method.encode(), b" ", url.request_tail, fields, b"\r\n"))
-        self._begin(request.method, url, deadline, options.upgrade, options.close)
-        stream.reader.on_activity = None
-        self._state = _SENT
-        try:
-            if self.debuglevel > 0:
-                self._debug_sent(head)
-            body = request.body
+            encoded = encode_request_head(method, target, host, extra_fields + options.without_host)
+            self._begin(method, url, deadline, options.upgrade, options.close)
+            self._debug_sent(encoded)
             if body is None:
-                stream.transport.write(head)
+                stream.transport.write(encoded)
             else:
-                await self._send_with_body(stream, head, body, options.chunked, options.length, options.expect)
+                await self._send_with_body(stream, encoded, body, options.chunked, options.length, options.expect)
             return await self._receive_response(stream)
         except BaseException as error:
             self._failed(stream, error)
@@ -691,42 +708,36 @@ class AsyncHTTPConnection:
             self._debug_head(head)
         if head.status == 101 and not self._upgrade:
             raise ProtocolError("101 Switching Protocols came, and nobody had asked for an upgrade")
-        kind, length, keep_alive = response_framing(head, self._method)
-        keep_alive = keep_alive and self._keep_alive
-        rest = parser.rest
-        decoder: BodyDecoder | None
-        if self._upload is None and (length is not None and len(rest) >= length):
+        return self._response(stream, deadline, head, parser.rest, self._keep_alive)
+
+    def _response(
+        self, stream: Stream, deadline: Deadline, head: ResponseHead, rest: bytes, keep_alive: bool
+    ) -> HTTPResponse:
+        """Decide how the body ends, and hand over what is there of it. `rest` came right after the head."""
+        kind, length, outlives = response_framing(head, self._method)
+        keep_alive = keep_alive and outlives
+        size = len(rest)
+        if length is not None and size >= length and self._upload is None:
             # All of it is here: the connection is free before the caller looks at the response.
-            decoder = None
-            if len(rest) > length:
+            if size > length:
                 keep_alive = False
                 rest = rest[:length]
-        elif kind is Framing.LENGTH or kind is Framing.NONE:
-            decoder = LengthDecoder(length or 0)
-        elif kind is Framing.CHUNKED:
-            decoder = ChunkedDecoder(parser.max_head, parser.max_fields)
-        elif kind is Framing.CLOSE:
-            decoder = CloseDecoder()
-        else:
-            decoder = None
-            reader.unread(rest)
-            rest = b""
-        response = self.response_class(
-            self,
-            stream,
-            head,
-            method=self._method,
-            url=str(self._target),
-            kind=kind,
-            keep_alive=keep_alive,
-            body=rest if decoder is None else b"",
-            decoder=decoder,
-            deadline=deadline,
-        )
-        if decoder is None and kind is not Framing.UPGRADE:
+            response = self.response_class(head, self._method, self._target, keep_alive, rest)
             self.finished(stream, keep_alive)
             return response
+        decoder: BodyDecoder | None = None
+        if length is not None:
+            decoder = LengthDecoder(length)
+        elif kind is Framing.CHUNKED:
+            decoder = ChunkedDecoder(self._parser.max_head, self._parser.max_fields)
+        elif kind is Framing.CLOSE:
+            decoder = CloseDecoder()
+        response = self.response_class(head, self._method, self._target, keep_alive, b"")
+        response.expect_body(self, stream, deadline, kind, decoder)
         self._state = _RESPONSE
+        if decoder is None:
+            stream.reader.unread(rest)
+            return response
         if self._upload is not None:
             self._go_on_sending(response, self._upload)
         if rest:

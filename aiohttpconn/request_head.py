@@ -60,6 +60,7 @@ class RequestOptions(NamedTuple):
     length: int | None
     host: str | None  # the caller's own Host, which goes first
     without_host: bytes
+    plain: bool  # nothing of the above: the fields go out as they are
 
 
 def _read_options(fields: bytes) -> RequestOptions:
@@ -80,14 +81,17 @@ def _read_options(fields: bytes) -> RequestOptions:
         raise InvalidHeader("Content-Length and Transfer-Encoding exclude each other (RFC 9112 section 6.2)")
     if len(lengths) > 1 or (lengths and not DIGITS.fullmatch(lengths[0])):
         raise InvalidHeader(f"Content-Length must be one number: {', '.join(lengths)!r:.200}")
+    upgrade, close = "upgrade" in by_name, "close" in connection
+    expect = "100-continue" in {value.lower() for value in by_name.get("expect", ())}
     return RequestOptions(
-        upgrade="upgrade" in by_name,
-        close="close" in connection,
-        expect="100-continue" in {value.lower() for value in by_name.get("expect", ())},
+        upgrade=upgrade,
+        close=close,
+        expect=expect,
         chunked=codings[-1:] == ["chunked"],
         length=int(lengths[0]) if lengths else None,
         host=hosts[0] if hosts else None,
         without_host=encode_fields([pair for pair in pairs if pair[0].lower() != "host"]) if hosts else fields,
+        plain=not (upgrade or close or expect or hosts),
     )
 
 

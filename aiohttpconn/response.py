@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .config import Deadline
     from .messages import ResponseHead
     from .net.stream import Stream, StreamReader, StreamWriter
+    from .url import URL
 
 
 class ResponseOwner(Protocol):
@@ -47,61 +48,47 @@ class HTTPResponse:
     Each of these, and cancelling a read, closes the connection.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_closed",
-        "_deadline",
-        "_decoder",
-        "_ended",
-        "_failure",
-        "_keep_alive",
-        "_kind",
-        "_owner",
-        "_pieces",
-        "_size",
-        "_stream",
-        "head",
-        "method",
-        "on_end",
-        "upload",
-        "url",
-    )
+    # Defaults of the class instead of slots: most responses are whole when they are made, and set four of these.
+    on_end: Callable[[], None] | None = None
+    """Called once when the exchange is over, however it ended, unless it was over from the start."""
+    upload: asyncio.Task[bool] | None = None
+    """The rest of the request's body, still being sent while the response is read."""
+    _decoder: BodyDecoder | None = None  # None: all of the body is in _pieces
+    _pieces: deque[bytes] | None = None
+    _size = 0  # of _pieces
+    _failure: BaseException | None = None
+    _closed = False
+    _ended = True  # the connection is no longer ours
+    _kind = Framing.LENGTH
+    _owner: ResponseOwner
+    _stream: Stream
+    _deadline: Deadline
 
-    def __init__(
+    def __init__(self, head: ResponseHead, method: str, target: str | URL, keep_alive: bool, body: bytes) -> None:
+        """A response that is whole: its exchange is over."""
+        self.head = head
+        self.method = method
+        self._target = target
+        self._keep_alive = keep_alive
+        if body:
+            self._pieces = deque((body,))
+            self._size = len(body)
+
+    def expect_body(
         self,
         owner: ResponseOwner,
         stream: Stream,
-        head: ResponseHead,
-        *,
-        method: str,
-        url: str,
-        kind: Framing,
-        keep_alive: bool,
-        body: bytes,
-        decoder: BodyDecoder | None,
         deadline: Deadline,
+        kind: Framing,
+        decoder: BodyDecoder | None,
     ) -> None:
-        self.head = head
-        self.method = method
-        self.url = url
-        """What was asked for, as text."""
-        self.on_end: Callable[[], None] | None = None
-        """Called once when the exchange is over, however it ended, unless it was over from the start."""
-        self.upload: asyncio.Task[bool] | None = None
-        """The rest of the request's body, still being sent while the response is read."""
+        """The body is still to come over `stream`; without a `decoder` the streams are to be handed over."""
         self._owner = owner
         self._stream = stream
-        self._kind = kind
-        self._keep_alive = keep_alive
         self._deadline = deadline
-        self._decoder = decoder  # None: all of the body is in _pieces
-        self._pieces: deque[bytes] | None = None
-        self._size = len(body)  # of _pieces
-        self._failure: BaseException | None = None
-        self._closed = False
-        self._ended = decoder is None and kind is not Framing.UPGRADE  # the connection is no longer ours
-        if body:
-            self._pieces = deque((body,))
+        self._kind = kind
+        self._decoder = decoder
+        self._ended = False
 
     # --- head ---
 
@@ -139,9 +126,14 @@ class HTTPResponse:
         """All fields as (name, value) pairs, as received."""
         return list(self.head.headers.items())
 
+    @property
+    def url(self) -> str:
+        """What was asked for: the request target, or the URL where a client asked."""
+        return str(self._target)
+
     def geturl(self) -> str:
-        """The URL or target that was asked for."""
-        return self.url
+        """The same as `url`."""
+        return str(self._target)
 
     # --- state ---
 
@@ -212,8 +204,9 @@ class HTTPResponse:
     async def _wait(self, reader: StreamReader) -> None:
         deadline = self._deadline
         now = self._stream.loop.time()
+        by = now + deadline.read
         try:
-            arrived = await reader.waiter(min(now + deadline.read, deadline.at))
+            arrived = await reader.waiter(by if by < deadline.at else deadline.at)
         except BaseException:
             self._fail(None)
             raise
@@ -309,8 +302,8 @@ class HTTPResponse:
     def _doing(self) -> str:
         return f"reading the response to {self.method} {self.url}"
 
-    def _take_pieces(self) -> bytes:
-        """Everything that is there."""
+    def take_pieces(self) -> bytes:
+        """Everything that is there, without waiting: all of the body if the exchange is over in order."""
         pieces = self._pieces
         if not pieces:
             return b""
@@ -341,7 +334,7 @@ class HTTPResponse:
         parts: list[bytes] = []
         try:
             while await self._receive():
-                parts.append(self._take_pieces())
+                parts.append(self.take_pieces())
         except IncompleteRead as error:
             raise self._partial(error, parts) from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -365,7 +358,7 @@ class HTTPResponse:
         """What is there, at most `n` bytes of it; waits only if nothing is. b"" after the end."""
         if n == 0 or not await self._receive():
             return b""
-        return self._take_pieces() if n < 0 else self._take(n)
+        return self.take_pieces() if n < 0 else self._take(n)
 
     async def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill `buffer` from the body, across chunks; the number of bytes, fewer than fit only at the end."""
@@ -465,7 +458,7 @@ class HTTPResponse:
             raise StreamClosed("the streams are closed and cannot be handed over", doing=self._doing())
         if self._ended:
             raise ResponseNotReady("the response has been read, and its connection may be in use again")
-        stream.reader.unread(self._take_pieces())
+        stream.reader.unread(self.take_pieces())
         self._decoder = None
         self._closed = True
         self._owner.handed_over(stream)

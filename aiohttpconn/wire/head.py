@@ -127,6 +127,27 @@ def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> Headers:
     return CIMultiDictProxy(CIMultiDict(list(map(_field, lines))))
 
 
+def parse_whole_head(data: bytes, max_head: int, max_fields: int) -> tuple[ResponseHead, int] | None:
+    """The head at the start of `data` and its size, if it is there to its end and plain: what nearly every one is.
+
+    None if it is not, or may be over a limit: `HeadParser` then looks closer. A head within 64 KiB holds no line over
+    65,536, and so needs no check of its lines.
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    if not 4 <= end <= max_head or end > MAX_LINE:
+        return None
+    lines = data[: end - 4].split(b"\r\n")
+    if len(lines) > max_fields:
+        return None
+    try:
+        version, status, reason = _STATUS_LINES[lines[0]]
+        del lines[0]
+        headers = CIMultiDictProxy(CIMultiDict(list(map(_field, lines))))
+    except _NotPlain:
+        return None
+    return ResponseHead(version, status, reason, headers), end
+
+
 class HeadParser:
     """Collects the bytes of one response until its final head is there; `start()` begins the next response.
 
@@ -159,24 +180,12 @@ class HeadParser:
 
         Raises `BadStatusLine`, `BadHeader`, `LineTooLong`, `TooManyFields`.
         """
-        if not self._buffer:
-            end = data.find(b"\r\n\r\n")
-            # A head of 64 KiB holds no line over 65,536, and so needs no check of its lines.
-            if 0 <= end < MAX_LINE and end + 4 <= self._head_left:
-                lines = data[:end].split(b"\r\n")
-                if len(lines) <= self._fields_left:
-                    try:
-                        version, status, reason = _STATUS_LINES[lines[0]]
-                        del lines[0]
-                        headers = CIMultiDictProxy(CIMultiDict(list(map(_field, lines))))
-                    except _NotPlain:
-                        pass
-                    else:
-                        end += 4
-                        self._head_left -= end
-                        self._fields_left -= len(lines)
-                        self.rest = data[end:]
-                        return ResponseHead(version, status, reason, headers)
+        if not self._buffer and (found := parse_whole_head(data, self._head_left, self._fields_left)) is not None:
+            head, size = found
+            self._head_left -= size
+            self._fields_left -= len(head.headers)
+            self.rest = data[size:]
+            return head
         return self._feed_slowly(data)
 
     def _feed_slowly(self, data: bytes) -> ResponseHead | None:
