@@ -87,7 +87,7 @@ class _Host:
     def __init__(self, route: Route) -> None:
         self.route = route
         self.count = 0
-        self.idle: dict[_Entry, None] = {}
+        self.idle: dict[_Slot, None] = {}
         self.waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self.in_heap = False
 
@@ -104,45 +104,35 @@ class _Waiter:
         self.what = what
 
 
-class _Entry:
-    """One connection of the pool, open or being opened."""
+class _Slot:
+    """The right to use one connection, and the pool's record of it. Whoever holds it gives it back, once."""
 
-    __slots__ = ("connection", "host", "idle_since", "pool", "since", "state", "uses", "what")
+    __slots__ = ("__weakref__", "connection", "host", "idle_since", "pool", "since", "state", "used", "what")
 
     def __init__(self, pool: ConnectionPool, host: _Host, connection: AsyncHTTPConnection) -> None:
         self.pool = weakref.ref(pool)  # a pool that was dropped unclosed can be collected, and says so
         self.host = host
         self.connection = connection
         self.state = _LEASED
-        self.uses = 0
+        self.used = False
+        """Whether the connection has served before: then the peer may be about to close it."""
         self.idle_since = 0.0
         self.since = 0.0
         self.what: object = None
+        """Who holds it: a request, or a text."""
         connection.on_change = self.changed
+
+    def give_back(self) -> None:
+        """The connection goes on to the next who waits, or idle, or is closed: as its state allows."""
+        pool = self.pool()
+        if pool is not None and self.state is _LEASED:
+            pool._take_back(self)
 
     def changed(self) -> None:
         """The connection was lost while it was idle, or said something that nobody had asked for."""
         pool = self.pool()
         if pool is not None and self.state is _IDLE:
             pool._forget_idle(self)
-
-
-class _Slot:
-    """The right to use one connection; it ends when it is given back, and can be given back once."""
-
-    __slots__ = ("connection", "entry", "pool", "reused")
-
-    def __init__(self, pool: ConnectionPool, entry: _Entry, reused: bool) -> None:
-        self.pool = pool
-        self.entry: _Entry | None = entry
-        self.connection = entry.connection
-        self.reused = reused
-
-    def give_back(self) -> None:
-        """The connection goes on to the next who waits, or idle, or is closed: as its state allows."""
-        entry, self.entry = self.entry, None
-        if entry is not None:
-            self.pool._take_back(entry)
 
 
 class ConnectionPool:
@@ -200,8 +190,8 @@ class ConnectionPool:
         self._keepalive: float = math.inf if self.limits.keepalive is None else self.limits.keepalive
         self._hosts: dict[Route, _Host] = {}
         self._direct: dict[Origin, _Host] = {}  # the hosts of requests that go the pool's own way, by origin
-        self._leased: dict[_Entry, None] = {}  # in the order in which they were leased
-        self._idle: OrderedDict[_Entry, None] = OrderedDict()  # longest idle first
+        self._leased: dict[_Slot, None] = {}  # in the order in which they were leased
+        self._idle: OrderedDict[_Slot, None] = OrderedDict()  # longest idle first
         self._open = 0
         self._waiting = 0
         self._heap: list[tuple[int, _Host]] = []  # hosts to be served, by the number of their longest-waiting
@@ -233,20 +223,13 @@ class ConnectionPool:
         slot = self._slot_now(host, request, loop.time())
         if slot is None:
             slot = await self._slot_later(host, request, deadline)
-        absolute_form = host.route.proxy is not None and request.url.origin.scheme == "http"
         try:
-            if slot.reused:
-                try:
-                    response = await self._start(slot, request, deadline, absolute_form)
-                except (RemoteDisconnected, WriteError) as error:
-                    if not _may_replay(request, error):
-                        raise
-                    self._renew(slot)
-                    await slot.connection.open(deadline)
-                    response = await self._start(slot, request, deadline, absolute_form)
+            if slot.used:
+                response = await self._start_or_replay(slot, request, deadline)
             else:
                 await slot.connection.open(deadline)
-                response = await self._start(slot, request, deadline, absolute_form)
+                slot.used = True
+                response = await self._start(slot, request, deadline)
         except BaseException as error:
             slot.give_back()
             if isinstance(error, HTTPException):
@@ -255,20 +238,27 @@ class ConnectionPool:
                     raise self._closed_error(request) from error
             raise
         if response.ended:
-            slot.give_back()
+            self._take_back(slot)
         else:
             response.on_end = slot.give_back
         return response
 
-    def _start(
-        self, slot: _Slot, request: Request, deadline: Deadline, absolute_form: bool
-    ) -> Coroutine[Any, Any, HTTPResponse]:
-        if not absolute_form:
+    async def _start_or_replay(self, slot: _Slot, request: Request, deadline: Deadline) -> HTTPResponse:
+        """Send on a reused connection; once more on a fresh one if it turns out to be dead."""
+        try:
+            return await self._start(slot, request, deadline)
+        except (RemoteDisconnected, WriteError) as error:
+            if not _may_replay(request, error):
+                raise
+        self._renew(slot)
+        await slot.connection.open(deadline)
+        return await self._start(slot, request, deadline)
+
+    def _start(self, slot: _Slot, request: Request, deadline: Deadline) -> Coroutine[Any, Any, HTTPResponse]:
+        proxy = slot.host.route.proxy
+        if proxy is None or request.url.origin.scheme == "https":
             return slot.connection.start(request, deadline)
-        assert slot.entry is not None
-        proxy = slot.entry.host.route.proxy
-        assert proxy is not None
-        return slot.connection.start(request, deadline, absolute_form=True, extra_fields=_proxy_fields(proxy))
+        return slot.connection.start(request, deadline, absolute_form=True, extra_fields=encode_fields(proxy.fields))
 
     # --- exclusive use ---
 
@@ -315,10 +305,10 @@ class ConnectionPool:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for entry in list(self._idle):
-            self._remove(entry, in_order=True)
-        for entry in list(self._leased):
-            entry.connection.abort()
+        for slot in list(self._idle):
+            self._remove(slot, in_order=True)
+        for slot in list(self._leased):
+            slot.connection.abort()
         # The transports close their sockets at the next turn of the loop, and who was reading hears of it then.
         for _ in range(3):
             await asyncio.sleep(0)
@@ -330,8 +320,8 @@ class ConnectionPool:
         await self.close()
 
     def __del__(self) -> None:
-        entries = [*getattr(self, "_idle", ()), *getattr(self, "_leased", ())]
-        if getattr(self, "_closed", True) or not entries or self._loop is None:
+        slots = [*getattr(self, "_idle", ()), *getattr(self, "_leased", ())]
+        if getattr(self, "_closed", True) or not slots or self._loop is None:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
         sweeper = self._sweeper
@@ -339,8 +329,8 @@ class ConnectionPool:
         def let_go() -> None:
             if sweeper is not None:
                 sweeper.cancel()
-            for entry in entries:
-                entry.connection.abort()
+            for slot in slots:
+                slot.connection.abort()
 
         try:
             self._loop.call_soon_threadsafe(let_go)
@@ -406,13 +396,16 @@ class ConnectionPool:
             raise self._closed_error(what)
         idle = host.idle
         while idle:
-            entry, _ = idle.popitem()
-            del self._idle[entry]
-            if now - entry.idle_since > self._keepalive or entry.connection.is_stale():
-                entry.state = _LEASED  # no longer idle, in no list
-                self._remove(entry)
-                continue
-            return self._lease(entry, what, now)
+            slot, _ = idle.popitem()
+            del self._idle[slot]
+            slot.state = _LEASED
+            if now - slot.idle_since <= self._keepalive and not slot.connection.is_stale():
+                slot.what = what
+                slot.since = now
+                self._leased[slot] = None
+                self._reused_total += 1
+                return slot
+            self._remove(slot)
         if host.count >= self._max_per_host:
             return None
         if self._open >= self._max_connections:
@@ -421,34 +414,27 @@ class ConnectionPool:
             self._remove(next(iter(self._idle)), in_order=True)
         return self._lease_new(host, what, now)
 
-    def _lease(self, entry: _Entry, what: object, now: float) -> _Slot:
-        entry.state = _LEASED
-        entry.what = what
-        entry.since = now
-        self._leased[entry] = None
-        reused = entry.uses > 0
-        entry.uses += 1
-        if reused:
-            self._reused_total += 1
-        return _Slot(self, entry, reused)
+    def _lease(self, slot: _Slot, what: object, now: float) -> _Slot:
+        slot.state = _LEASED
+        slot.what = what
+        slot.since = now
+        self._leased[slot] = None
+        return slot
 
     def _lease_new(self, host: _Host, what: object, now: float) -> _Slot:
-        entry = _Entry(self, host, self._new_connection(host.route))
+        slot = _Slot(self, host, self._new_connection(host.route))
+        self._hosts[host.route] = host  # its last connection may just have been found dead, and the host dropped
         host.count += 1
         self._open += 1
         self._opened_total += 1
-        return self._lease(entry, what, now)
+        return self._lease(slot, what, now)
 
     def _renew(self, slot: _Slot) -> None:
         """Put a fresh connection into a slot whose reused one turned out to be dead."""
-        entry = slot.entry
-        assert entry is not None
-        entry.connection.on_change = None
-        entry.connection.abort()
-        entry.connection = slot.connection = self._new_connection(entry.host.route)
-        entry.connection.on_change = entry.changed
-        entry.uses = 1
-        slot.reused = False
+        slot.connection.on_change = None
+        slot.connection.abort()
+        slot.connection = self._new_connection(slot.host.route)
+        slot.connection.on_change = slot.changed
         self._closed_total += 1
         self._opened_total += 1
 
@@ -457,6 +443,7 @@ class ConnectionPool:
         loop = self._bind_loop()
         self._arrivals += 1
         waiter = _Waiter(host, self._arrivals, loop.create_future(), what)
+        self._hosts[host.route] = host
         host.waiters[waiter] = None
         self._waiting += 1
         self._enqueue(host)
@@ -504,21 +491,25 @@ class ConnectionPool:
 
     # --- slots, given back ---
 
-    def _take_back(self, entry: _Entry) -> None:
-        del self._leased[entry]
-        entry.what = None
-        connection = entry.connection
-        if self._closed or not connection.free_slots:
-            self._remove(entry)
+    def _take_back(self, slot: _Slot) -> None:
+        del self._leased[slot]
+        slot.what = None
+        connection = slot.connection
+        if not connection.free_slots or self._closed:
+            self._remove(slot)
             self._serve()
-        elif self._waiting and (host := self._next_host(entry.host)) is not None:
-            if host is entry.host and not connection.is_stale():
-                self._hand_over(entry)
-            else:
-                self._remove(entry)
-                self._serve()
+        elif not self._waiting:
+            self._keep(slot)
+        elif (host := self._next_host(slot.host)) is None:
+            self._keep(slot)
+        elif host is slot.host and not connection.is_stale():
+            waiter = self._pop_waiter(host)
+            assert self._loop is not None
+            self._reused_total += 1
+            waiter.future.set_result(self._lease(slot, waiter.what, self._loop.time()))
         else:
-            self._keep(entry)
+            self._remove(slot)
+            self._serve()
 
     def _next_host(self, host: _Host) -> _Host | None:
         """Whose waiter is next, if a connection to `host` has become free: the longest-waiting of those it can help."""
@@ -529,46 +520,41 @@ class ConnectionPool:
             return host
         return top
 
-    def _hand_over(self, entry: _Entry) -> None:
-        waiter = self._pop_waiter(entry.host)
-        assert self._loop is not None
-        waiter.future.set_result(self._lease(entry, waiter.what, self._loop.time()))
-
     def _pop_waiter(self, host: _Host) -> _Waiter:
         waiter, _ = host.waiters.popitem(last=False)
         self._waiting -= 1
         return waiter
 
-    def _keep(self, entry: _Entry) -> None:
+    def _keep(self, slot: _Slot) -> None:
         """Nobody waits: the connection is idle from now on."""
         if self._max_idle <= 0:
-            self._remove(entry, in_order=True)
+            self._remove(slot, in_order=True)
             return
         if len(self._idle) >= self._max_idle:
             self._remove(next(iter(self._idle)), in_order=True)
         assert self._loop is not None
-        entry.state = _IDLE
-        entry.idle_since = self._loop.time()
-        entry.host.idle[entry] = None
-        self._idle[entry] = None
+        slot.state = _IDLE
+        slot.idle_since = self._loop.time()
+        slot.host.idle[slot] = None
+        self._idle[slot] = None
         if self._sweeper is None and self._keepalive < math.inf:
-            self._arm_sweeper(entry.idle_since + self._keepalive)
+            self._arm_sweeper(slot.idle_since + self._keepalive)
 
-    def _forget_idle(self, entry: _Entry) -> None:
+    def _forget_idle(self, slot: _Slot) -> None:
         """An idle connection was lost."""
-        self._remove(entry)
+        self._remove(slot)
         self._serve()
 
-    def _remove(self, entry: _Entry, in_order: bool = False) -> None:
+    def _remove(self, slot: _Slot, in_order: bool = False) -> None:
         """Close a connection that nobody holds, and make room. `in_order`: TLS says goodbye."""
-        if entry.state is _CLOSED:
+        if slot.state is _CLOSED:
             return
-        host = entry.host
-        if entry.state is _IDLE:
-            self._idle.pop(entry, None)
-            host.idle.pop(entry, None)
-        entry.state = _CLOSED
-        connection = entry.connection
+        host = slot.host
+        if slot.state is _IDLE:
+            self._idle.pop(slot, None)
+            host.idle.pop(slot, None)
+        slot.state = _CLOSED
+        connection = slot.connection
         connection.on_change = None
         if in_order:
             connection.close_now()
@@ -629,11 +615,11 @@ class ConnectionPool:
         self._sweeper = None
         now = self._loop.time() + 0.001
         while self._idle:
-            entry = next(iter(self._idle))
-            if entry.idle_since + self._keepalive > now:
-                self._arm_sweeper(entry.idle_since + self._keepalive)
+            slot = next(iter(self._idle))
+            if slot.idle_since + self._keepalive > now:
+                self._arm_sweeper(slot.idle_since + self._keepalive)
                 return
-            self._remove(entry, in_order=True)
+            self._remove(slot, in_order=True)
 
     # --- words and checks ---
 
@@ -648,25 +634,25 @@ class ConnectionPool:
             if not holds:
                 wrong.append(text)
 
-        entries = [*self._idle, *self._leased]
-        check(self._open == len(entries), f"{self._open} open, but {len(entries)} known")
-        check(len(set(entries)) == len(entries), "a connection is idle and leased")
+        slots = [*self._idle, *self._leased]
+        check(self._open == len(slots), f"{self._open} open, but {len(slots)} known")
+        check(len(set(slots)) == len(slots), "a connection is idle and leased")
         check(self._open <= self._max_connections, f"{self._open} open, over the limit")
         check(len(self._idle) <= self._max_idle, f"{len(self._idle)} idle, over the limit")
         check(self._opened_total - self._closed_total == self._open, "opened less closed is not open")
-        for entry in self._idle:
-            check(entry.state is _IDLE, f"{entry.state} stands among the idle")
-            check(entry in entry.host.idle, "an idle connection is not with its host")
-            check(entry.connection.is_connected or entry.connection.is_stale(), "an idle connection is not connected")
-        for entry in self._leased:
-            check(entry.state is _LEASED, f"{entry.state} stands among the leased")
+        for slot in self._idle:
+            check(slot.state is _IDLE, f"{slot.state} stands among the idle")
+            check(slot in slot.host.idle, "an idle connection is not with its host")
+            check(slot.connection.is_connected or slot.connection.is_stale(), "an idle connection is not connected")
+        for slot in self._leased:
+            check(slot.state is _LEASED, f"{slot.state} stands among the leased")
         waiting = 0
         for route, host in self._hosts.items():
             check(host.route == route, "a host stands under another route")
             check(bool(host.count or host.waiters), f"{route} is empty and still there")
-            check(host.count == sum(entry.host is host for entry in entries), f"{route} counts its connections wrongly")
+            check(host.count == sum(slot.host is host for slot in slots), f"{route} counts its connections wrongly")
             check(host.count <= self._max_per_host, f"{route} has {host.count} connections, over the limit")
-            check(all(entry in self._idle for entry in host.idle), f"{route} has an idle connection the pool has not")
+            check(all(slot in self._idle for slot in host.idle), f"{route} has an idle connection the pool has not")
             check(not (host.idle and host.waiters), f"somebody waits for {route} beside an idle connection")
             if host.waiters and host.count < self._max_per_host and not self._closed:
                 check(host.in_heap, f"{route} would not be served")
@@ -694,10 +680,6 @@ def _number(limit: int | None) -> float:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _proxy_fields(proxy: Proxy) -> bytes:
-    return encode_fields(proxy.fields)
 
 
 def _may_replay(request: Request, error: RemoteDisconnected | WriteError) -> bool:
@@ -730,6 +712,7 @@ class PooledConnection:
             slot = await pool._slot_later(host, what, deadline)
         try:
             await slot.connection.open(deadline)
+            slot.used = True
         except BaseException:
             slot.give_back()
             raise
@@ -750,7 +733,7 @@ class PooledConnection:
 
     def __del__(self) -> None:
         slot = self._slot
-        if slot is None or slot.entry is None:
+        if slot is None or slot.state is not _LEASED:
             return
         warnings.warn(f"the block with {slot.connection!r} was never left; it is closed", ResourceWarning, stacklevel=2)
         connection, give_back, loop = slot.connection, slot.give_back, self._pool._loop

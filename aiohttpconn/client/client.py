@@ -259,33 +259,33 @@ class Client:
         )
         return StreamedResponse(self, request, follow_redirects, timeout, proxy)
 
-    async def get(self, url: str | URL, **options: Any) -> Response:
+    def get(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("GET", url, …)`."""
-        return await self.request("GET", url, **options)
+        return self.request("GET", url, **options)
 
-    async def head(self, url: str | URL, **options: Any) -> Response:
+    def head(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("HEAD", url, …)`."""
-        return await self.request("HEAD", url, **options)
+        return self.request("HEAD", url, **options)
 
-    async def options(self, url: str | URL, **options: Any) -> Response:
+    def options(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("OPTIONS", url, …)`."""
-        return await self.request("OPTIONS", url, **options)
+        return self.request("OPTIONS", url, **options)
 
-    async def delete(self, url: str | URL, **options: Any) -> Response:
+    def delete(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("DELETE", url, …)`."""
-        return await self.request("DELETE", url, **options)
+        return self.request("DELETE", url, **options)
 
-    async def post(self, url: str | URL, **options: Any) -> Response:
+    def post(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("POST", url, …)`."""
-        return await self.request("POST", url, **options)
+        return self.request("POST", url, **options)
 
-    async def put(self, url: str | URL, **options: Any) -> Response:
+    def put(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("PUT", url, …)`."""
-        return await self.request("PUT", url, **options)
+        return self.request("PUT", url, **options)
 
-    async def patch(self, url: str | URL, **options: Any) -> Response:
+    def patch(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("PATCH", url, …)`."""
-        return await self.request("PATCH", url, **options)
+        return self.request("PATCH", url, **options)
 
     # --- state ---
 

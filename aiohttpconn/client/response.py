@@ -36,7 +36,10 @@ class Response:
     The body can be read once: by `read()`, which keeps it, or by one of the iterators, which do not.
     """
 
-    __slots__ = ("__weakref__", "_content", "_encoding", "_raw", "_seconds", "_streamed", "history", "request")
+    # Defaults of the class instead of slots: most responses are read, kept, and never asked for their encoding.
+    _content: bytes | None = None
+    _streamed = False
+    _encoding: str | None = None
 
     def __init__(self, raw: HTTPResponse, request: Request, history: tuple[Response, ...], seconds: float) -> None:
         self._raw = raw
@@ -45,9 +48,6 @@ class Response:
         self.history = history
         """The redirects that led here, oldest first."""
         self._seconds = seconds
-        self._content: bytes | None = None
-        self._streamed = False
-        self._encoding: str | None = None
 
     # --- head ---
 
