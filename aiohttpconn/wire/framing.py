@@ -102,8 +102,8 @@ def content_length(values: list[str]) -> int:
 class BodyDecoder(Protocol):
     """Takes the body out of the bytes of a connection.
 
-    `feed` returns the pieces of the body in `data`, never empty ones. An error in the middle is kept in `error`, so that
-    what came before it can be handed out first. Once `done`, `unused` holds what came after the body.
+    `feed` returns the pieces of the body in `data`, never empty ones. An error in the middle is kept in `error`, so
+    that what came before it can be handed out first. Once `done`, `unused` holds what came after the body.
     """
 
     done: bool
@@ -222,7 +222,8 @@ class ChunkedDecoder:
         return pieces
 
     def _take(self, data: bytes, pieces: list[bytes]) -> None:
-        if self._held:
+        seen = len(self._held)
+        if seen:
             data = self._held + data
             self._held = b""
         at = 0
@@ -258,22 +259,26 @@ class ChunkedDecoder:
                 at += 2
                 part = _Part.SIZE
             else:
+                seen = seen if self._part is part else 0
                 self._part = part
-                self._take_trailers(data[at:])
+                self._take_trailers(data[at:], seen)
                 return
         self._part = part
         self._held = data[at:]
 
-    def _take_trailers(self, data: bytes) -> None:
+    def _take_trailers(self, data: bytes, seen: int) -> None:
+        """`seen` of the bytes were here before. They are not searched again: a section of 64 KiB that came byte by byte
+        took 34 s so."""
         if data.startswith(b"\r\n"):
             end, after = 0, 2
         else:
-            end = data.find(b"\r\n\r\n")
+            end = data.find(b"\r\n\r\n", max(0, seen - 3))
             after = end + 4 if end >= 0 else len(data)
+        # In the order in which a byte-by-byte reader would meet them.
+        if BARE_LF.search(data, seen, min(after, self._max_head)):
+            raise ProtocolError("bare LF in the trailer section")
         if after > self._max_head:
             raise LineTooLong("the trailer section", after, self._max_head)
-        if BARE_LF.search(data, 0, after):
-            raise ProtocolError("bare LF in the trailer section")
         if end < 0:
             self._held = data
             return

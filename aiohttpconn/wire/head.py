@@ -118,7 +118,7 @@ def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> Headers:
     if not block:
         return CIMultiDictProxy(CIMultiDict())
     if len(block) > MAX_LINE:
-        longest = max(map(len, block.split(b"\n")))
+        longest = max(len(line.removesuffix(b"\r")) for line in block.split(b"\n"))
         if longest > MAX_LINE:
             raise LineTooLong("a header line", longest, MAX_LINE)
     lines = unfolded_lines(block)
@@ -192,11 +192,14 @@ class HeadParser:
         """In pieces, or with bare LF line ends, continuation lines, or limits in sight."""
         self._buffer = buffer = self._buffer + data if self._buffer else data
         match = HEAD_END.search(buffer, max(0, self._scanned - 2))
-        if self._scanned == 0 or b"\n" not in buffer[: self._scanned]:
-            # What is not HTTP is said at the end of its first line, not when the peer closes.
-            first, newline, _ = buffer.partition(b"\n")
-            if newline and not STATUS_LINE.fullmatch(first.removesuffix(b"\r")):
-                raise BadStatusLine(first.removesuffix(b"\r").decode("latin-1"))
+        # What is not HTTP is said at the end of its first line, not when the peer closes; unless the limit comes first,
+        # so that it is the same error however the bytes were cut.
+        if buffer.find(b"\n", 0, self._scanned) < 0 and 0 <= (end := buffer.find(b"\n")) < self._head_left:
+            line = buffer[:end].removesuffix(b"\r")
+            if len(line) > MAX_LINE:
+                raise LineTooLong("the status line", len(line), MAX_LINE)
+            if not STATUS_LINE.fullmatch(line):
+                raise BadStatusLine(line.decode("latin-1"))
         self._scanned = len(buffer)
         size = match.end() if match else len(buffer)
         if size > self._head_left:
