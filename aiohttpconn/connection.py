@@ -222,9 +222,9 @@ class AsyncHTTPConnection:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self._where()}") from error
+            raise deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}") from error
         except HTTPException as error:
-            error.doing = error.doing or f"connecting to {self._where()}"
+            error.doing = error.doing or f"connecting to {self.where()}"
             raise
 
     async def _open(self) -> None:
@@ -369,7 +369,7 @@ class AsyncHTTPConnection:
         """Send a request and return its response: the way of the pool (see `exchange.ExchangeConnection`)."""
         stream = self._stream
         if stream is None or self._state is not _IDLE:
-            raise CannotSendRequest(f"the connection to {self._where()} is {self._state.value}")
+            raise CannotSendRequest(f"the connection to {self.where()} is {self._state.value}")
         url = request.url
         fields = request.field_lines
         if fields is None:
@@ -532,7 +532,7 @@ class AsyncHTTPConnection:
 
     async def _auto_connect(self) -> None:
         if not self.auto_open:
-            raise NotConnected(f"there is no connection to {self._where()}, and auto_open is off")
+            raise NotConnected(f"there is no connection to {self.where()}, and auto_open is off")
         await self.connect()
 
     def _check_ready(self, method: str, url: str) -> None:
@@ -787,7 +787,8 @@ class AsyncHTTPConnection:
 
     # --- words ---
 
-    def _where(self) -> str:
+    def where(self) -> str:
+        """Host and port, or path, as messages name them."""
         if self.uds is not None:
             return self.uds
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -797,7 +798,7 @@ class AsyncHTTPConnection:
 
     def _doing(self) -> str:
         if isinstance(self._target, str):
-            return f"{self._method} {self._target} at {self._where()}"
+            return f"{self._method} {self._target} at {self.where()}"
         return f"{self._method} {self._target.without_userinfo()}"
 
     def _debug_sent(self, data: bytes) -> None:
@@ -812,7 +813,7 @@ class AsyncHTTPConnection:
 
     def __repr__(self) -> str:
         state = self._state.value if self._stream is not None else "closed"
-        return f"<{type(self).__name__} {self._where()} {state}>"
+        return f"<{type(self).__name__} {self.where()} {state}>"
 
 
 class AsyncHTTPSConnection(AsyncHTTPConnection):

@@ -38,6 +38,10 @@ class ResponseOwner(Protocol):
     def handed_over(self, stream: Stream) -> None:
         """The streams are somebody else's from now on."""
 
+    def where(self) -> str:
+        """Host and port, as messages name them."""
+        ...
+
 
 class HTTPResponse:
     """A response as `http.client` has it, awaited. Made by `AsyncHTTPConnection.getresponse()`.
@@ -300,7 +304,14 @@ class HTTPResponse:
             on_end()
 
     def _doing(self) -> str:
-        return f"reading the response to {self.method} {self.url}"
+        return f"reading {self._named()}"
+
+    def _named(self) -> str:
+        target = self._target
+        if not isinstance(target, str):
+            return f"the response to {self.method} {target.without_userinfo()}"
+        where = f" at {self._owner.where()}" if hasattr(self, "_owner") else ""  # one that was whole has none
+        return f"the response to {self.method} {target}{where}"
 
     def take_pieces(self) -> bytes:
         """Everything that is there, without waiting: all of the body if the exchange is over in order."""
@@ -453,11 +464,15 @@ class HTTPResponse:
 
         From then on they are the caller's, to be closed by the caller; the connection forgets them.
         """
-        stream = self._stream
-        if self._failure is not None or self._closed or stream.transport.is_closing():
+        if self._failure is not None or self._closed:
             raise StreamClosed("the streams are closed and cannot be handed over", doing=self._doing())
         if self._ended:
-            raise ResponseNotReady("the response has been read, and its connection may be in use again")
+            raise ResponseNotReady(
+                "the response has been read, and its connection may be in use again", doing=self._doing()
+            )
+        stream = self._stream
+        if stream.transport.is_closing():
+            raise StreamClosed("the streams are closed and cannot be handed over", doing=self._doing())
         stream.reader.unread(self.take_pieces())
         self._decoder = None
         self._closed = True
@@ -477,7 +492,7 @@ class HTTPResponse:
         if on_end is None or self._ended:
             return
         warnings.warn(
-            f"the response to {self.method} {self.url} was dropped before its body was read; its connection is closed",
+            f"{self._named()} was dropped before its body was read; its connection is closed",
             ResourceWarning,
             stacklevel=2,
             source=self,

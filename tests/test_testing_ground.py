@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import http.client
 import json
@@ -149,7 +150,9 @@ def test_clean_plain():
 
 def test_what_a_test_leaves_behind_fails_it(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
-        "from tests import conftest\nfrom tests.conftest import *\nfrom tests.conftest import _swept, _nothing_left_behind\n"
+        "from tests import conftest\n"
+        "from tests.conftest import *\n"
+        "from tests.conftest import _nothing_left_behind, _swept\n"
         "conftest.TEST_SECONDS = 0.5\n"
     )
     (tmp_path / "test_leaks.py").write_text(LEAKS)
@@ -496,6 +499,15 @@ async def test_open_connections_are_ended_with_the_server() -> None:
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_connection_that_nobody_accepted_yet_does_not_hold_up_the_close() -> None:
+    async with RawServer([Hold()]) as server:
+        waiting = socket.create_connection((server.host, server.port))  # the loop does not turn in between
+    with waiting:
+        waiting.settimeout(5)
+        with contextlib.suppress(ConnectionError):
+            assert waiting.recv(1) == b""
 
 
 async def test_after_stop_listening_connections_are_refused(raw_server: StartRaw) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -22,6 +23,7 @@ from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from . import flow
 from .body import Content, encode_body
 from .environ import bypasses_proxy, environment_proxies
+from .redirects import REDIRECTS
 from .response import Response
 
 if TYPE_CHECKING:
@@ -179,15 +181,17 @@ class Client:
         if proxy is not UNSET:
             context = RequestContext(context.deadline, Proxy.of(_or_none(proxy)))
             choose_proxy = None
-        response = await flow.send(
-            self._transport,
-            request,
-            context,
-            follow_redirects=self.follow_redirects if follow_redirects is UNSET else bool(follow_redirects),
-            max_redirects=self.max_redirects,
-            allow_downgrade=self.allow_downgrade,
-            choose_proxy=choose_proxy,
-        )
+        response = await flow.exchange(self._transport, request, context, choose_proxy)
+        follow = self.follow_redirects if follow_redirects is UNSET else follow_redirects
+        if follow and response.head.status in REDIRECTS:
+            response = await flow.follow(
+                self._transport,
+                response,
+                context,
+                max_redirects=self.max_redirects,
+                allow_downgrade=self.allow_downgrade,
+                choose_proxy=choose_proxy,
+            )
         if not stream:
             await response.read_or_close()
         return response

@@ -41,12 +41,15 @@ class Response:
     _streamed = False
     _encoding: str | None = None
 
-    def __init__(self, raw: HTTPResponse, request: Request, history: tuple[Response, ...], seconds: float) -> None:
+    history: tuple[Response, ...] = ()
+    """The redirects that led here, oldest first."""
+
+    def __init__(self, raw: HTTPResponse, request: Request, seconds: float) -> None:
         self._raw = raw
+        self.head = raw.head
+        """Status line and fields."""
         self.request = request
         """The `Request` that this answers: the last one, after redirects."""
-        self.history = history
-        """The redirects that led here, oldest first."""
         self._seconds = seconds
 
     # --- head ---
@@ -54,27 +57,27 @@ class Response:
     @property
     def status(self) -> int:
         """Status code."""
-        return self._raw.head.status
+        return self.head.status
 
     @property
     def status_code(self) -> int:
         """The same as `status`."""
-        return self._raw.head.status
+        return self.head.status
 
     @property
     def reason(self) -> str:
         """Reason phrase, "" when there is none."""
-        return self._raw.head.reason
+        return self.head.reason
 
     @property
     def http_version(self) -> str:
         """ "HTTP/1.1" or "HTTP/1.0"."""
-        return "HTTP/1.1" if self._raw.head.version == 11 else "HTTP/1.0"
+        return "HTTP/1.1" if self.head.version == 11 else "HTTP/1.0"
 
     @property
     def headers(self) -> Headers:
         """The fields: case-insensitive, in order, repeats kept."""
-        return self._raw.head.headers
+        return self.head.headers
 
     @property
     def trailers(self) -> Headers:
@@ -94,21 +97,21 @@ class Response:
     @property
     def is_success(self) -> bool:
         """2xx."""
-        return 200 <= self._raw.head.status < 300
+        return 200 <= self.head.status < 300
 
     @property
     def is_redirect(self) -> bool:
         """A 301, 302, 303, 307 or 308 that says where to."""
-        return redirect_location(self._raw.head) is not None
+        return redirect_location(self.head) is not None
 
     @property
     def is_error(self) -> bool:
         """4xx or 5xx."""
-        return self._raw.head.status >= 400
+        return self.head.status >= 400
 
     def raise_for_status(self) -> Response:
         """Raise `HTTPStatusError` for a 4xx or 5xx; returns the response itself otherwise."""
-        if self._raw.head.status >= 400:
+        if self.head.status >= 400:
             raise HTTPStatusError(
                 f"{self.status} {self.reason}".rstrip(),
                 response=self,
@@ -168,15 +171,39 @@ class Response:
 
     async def read_or_close(self) -> None:
         """`read()` for a response that nobody else will close: when it fails, or is cancelled, it is closed."""
+        raw = self._raw
+        if raw.ended and raw.complete:
+            self._streamed = True
+            self.keep(raw.take_pieces())
+            return
         try:
             await self.read()
         except BaseException:
-            self._raw.close_now()
+            raw.close_now()
             raise
+
+    async def drain(self, limit: int) -> None:
+        """Read a body that nobody asked for, if it is framed and at most `limit` bytes long, so that its connection can
+        be used again; else close it."""
+        raw = self._raw
+        length = raw.length
+        framed = raw.chunked or length is not None
+        try:
+            if framed and (length is None or length <= limit):
+                kept = b""
+                while len(kept) <= limit and (piece := await raw.read1()):
+                    kept += piece
+                if raw.isclosed():
+                    self._streamed = True
+                    self.keep(kept)
+        except HTTPException:
+            pass  # what it had to say was in its head
+        finally:
+            raw.close_now()
 
     def keep(self, body: bytes) -> None:
         """Decode the whole body as it came, and keep it as `content`."""
-        codings = self._raw.head.headers.getall(_CONTENT_ENCODING, None)
+        codings = self.head.headers.getall(_CONTENT_ENCODING, None)
         self._content = body if codings is None else decode_all(codings, body)
 
     def _claim(self) -> None:
@@ -223,7 +250,7 @@ class Response:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot without streams, for errors that carry a response to another process.
-        head = self._raw.head
+        head = self.head
         return _restore_response, (
             (head.version, head.status, head.reason, tuple(head.headers.items())),
             self.request,
@@ -445,6 +472,7 @@ class _Snapshot:
 def _restore_response(
     head: Any, request: Request, history: tuple[Response, ...], elapsed: float, content: bytes | None
 ) -> Response:
-    response = Response(_Snapshot(head), request, history, elapsed)  # type: ignore[arg-type]
+    response = Response(_Snapshot(head), request, elapsed)  # type: ignore[arg-type]
+    response.history = history
     response._content = content
     return response

@@ -348,6 +348,7 @@ class RawServer:
         self.failures: list[Exception] = []
         """What else ended scripts: mistakes of the test, raised when the server is closed."""
         self._directory = ""
+        self._closing = False
         self._server: asyncio.Server | None = None
         self._running: dict[asyncio.Task[None], Connection] = {}
 
@@ -386,12 +387,14 @@ class RawServer:
     # --- life
 
     async def start(self) -> RawServer:
+        # A client that goes away in its handshake, or does not answer close_notify, must not hold up the close.
+        patience = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0} if self.tls else {}
         if self.uds:
             # Short: a socket's path may have 107 bytes, and pytest's temporary directories are longer.
             self._directory = tempfile.mkdtemp(prefix="uds-")
             self.path = os.path.join(self._directory, "s")
             self._server = await asyncio.start_unix_server(
-                self._accept, path=self.path, ssl=self.tls, limit=HEAD_LIMIT, backlog=self.backlog
+                self._accept, path=self.path, ssl=self.tls, limit=HEAD_LIMIT, backlog=self.backlog, **patience
             )
         else:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -401,7 +404,7 @@ class RawServer:
             listener.bind((self.host, 0))
             self.port = listener.getsockname()[1]
             self._server = await asyncio.start_server(
-                self._accept, sock=listener, ssl=self.tls, limit=HEAD_LIMIT, backlog=self.backlog
+                self._accept, sock=listener, ssl=self.tls, limit=HEAD_LIMIT, backlog=self.backlog, **patience
             )
         return self
 
@@ -412,6 +415,7 @@ class RawServer:
 
     async def close(self) -> None:
         """End everything: scripts are cancelled, connections aborted. Raises the first of `failures`."""
+        self._closing = True
         self.stop_listening()
         for task, conn in list(self._running.items()):
             task.cancel()
@@ -434,6 +438,9 @@ class RawServer:
         await self.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closing:  # it was in the backlog, or in its handshake
+            writer.transport.abort()
+            return
         conn = Connection(self, len(self.accepted), reader, writer)
         self.accepted.append(conn)
         task = asyncio.get_running_loop().create_task(self._serve(conn))
