@@ -1,0 +1,88 @@
+"""The command ``aiohttpconn``: fetch URLs from a shell, and show the library at work (``aiohttpconn demo``).
+
+What a run does not need is not loaded: uvloop, rich, aiofiles and trustme come in when they are used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .exits import Exit, StandardOutputError, UsageError
+from .progress import complain
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Exit", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with `argv` (None: the process's own arguments); the exit code.
+
+    Every failure is one line on standard error, never a traceback (``python -X dev`` shows those of bugs).
+    """
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except SystemExit as end:  # argparse, after --help and --version
+        return end.code if isinstance(end.code, int) else Exit.OK
+    except UsageError as error:
+        complain(f"{error} (see aiohttpconn --help)")
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        return _broken_pipe()
+    except StandardOutputError as error:
+        cause = error.__cause__
+        if isinstance(cause, BrokenPipeError):
+            return _broken_pipe()
+        complain(f"standard output: {getattr(cause, 'strerror', None) or cause}")
+        return Exit.FAILED
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        complain(f"unexpected {type(error).__name__}: {error} (a bug; python -X dev -m aiohttpconn … shows where)")
+        return Exit.FAILED
+
+
+def _main(argv: Sequence[str]) -> int:
+    if argv[:1] == ["demo"]:
+        from .demo import demo
+
+        return run(demo(argv[1:]))
+    from .arguments import parse_arguments
+    from .fetch import fetch
+
+    return run(fetch(parse_arguments(argv)))
+
+
+def run(work: Coroutine[Any, Any, Exit]) -> Exit:
+    """Run to its end on uvloop, or on asyncio's own loop where there is no uvloop.
+
+    Ctrl-C cancels `work` and raises KeyboardInterrupt.
+    """
+    import asyncio
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(work)
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _broken_pipe() -> Exit:
+    """Whoever read our output has seen enough (``| head``). Like any program that SIGPIPE ends, say nothing."""
+    if sys.stdout is not None:
+        # What is still buffered would fail once more, with a message, when the interpreter ends.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return Exit.BROKEN_PIPE

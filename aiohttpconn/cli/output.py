@@ -1,0 +1,293 @@
+"""Where bodies go: standard output, in order; files, whole or not at all; and what is neither."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import queue
+import select
+import stat
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .exits import StandardOutputError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+HELD = 8 << 20
+"""Bytes of bodies that wait, all together, for the bodies before them to be through."""
+AHEAD = 262_144
+"""Bytes that the body whose turn it is may be ahead of its reader."""
+BLOCK = 1 << 20
+"""Bytes written to a file at once: each write is a turn through a thread (50 µs)."""
+
+
+class Output(Protocol):
+    """Takes one body. Left with an error, what was written is not kept where that can be helped."""
+
+    async def write(self, data: bytes) -> None:
+        """Take a piece; returns when there is room for the next."""
+        ...
+
+    async def __aenter__(self) -> Output: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class BlockingWriter:
+    """Writes to what may block for ever (a terminal, a pipe), in a thread of its own.
+
+    A daemon: when the command is interrupted while the other end takes nothing, nobody waits for it. The pipe is not
+    made non-blocking because it may be shared with other programs. `open_descriptor` runs in the thread too.
+    """
+
+    def __init__(self, open_descriptor: Callable[[], int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._open = open_descriptor
+        self._jobs: queue.SimpleQueue[tuple[bytes | None, asyncio.Future[None]]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, daemon=True, name="aiohttpconn-output").start()
+
+    async def write(self, data: bytes) -> None:
+        """Returns when all of it is written. Raises OSError."""
+        await self._do(data)
+
+    async def close(self) -> None:
+        """Close the descriptor; afterwards nothing can be written."""
+        await self._do(None)
+
+    def abandon(self) -> None:
+        """Close the descriptor some time, if ever."""
+        self._jobs.put((None, self._loop.create_future()))
+
+    async def _do(self, data: bytes | None) -> None:
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._jobs.put((data, done))
+        await done
+
+    def _run(self) -> None:
+        descriptor = -1
+        data: bytes | None = b""
+        while data is not None:
+            data, done = self._jobs.get()
+            error: OSError | None = None
+            try:
+                if descriptor < 0:
+                    descriptor = self._open()
+                if data is None:
+                    os.close(descriptor)
+                else:
+                    _write_all(descriptor, data)
+            except OSError as caught:
+                error = caught
+            try:
+                self._loop.call_soon_threadsafe(_settle, done, error)
+            except RuntimeError:
+                return  # the loop is closed: nobody asks any more
+
+
+def _settle(done: asyncio.Future[None], error: OSError | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # somebody else made it non-blocking
+            select.select([], [descriptor], [])
+
+
+# --- standard output --------------------------------------------------------------------------------------------------
+
+
+class OrderedOutput:
+    """Bodies on standard output, one after the other in the order of their numbers, whichever comes first.
+
+    `run()` prints. What comes before its turn is held; above `HELD` bytes its source waits. Nothing can get stuck as
+    long as bodies are begun in the order of their numbers: then the one whose turn it is has begun.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._turn = 0
+        self._held: dict[int, deque[bytes]] = {}
+        self._finished: set[int] = set()
+        self._size = 0
+        self._ahead = 0  # how much of it is of the body whose turn it is
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+
+    def part(self, number: int) -> OrderedPart:
+        """The `Output` of one body, from 0."""
+        return OrderedPart(self, number)
+
+    async def write(self, number: int, data: bytes) -> None:
+        """Take a piece of a body."""
+        self._held.setdefault(number, deque()).append(data)
+        self._size += len(data)
+        if number == self._turn:
+            self._ahead += len(data)
+            self._news.set()
+        while self._ahead > AHEAD if number == self._turn else self._size > HELD:
+            self._room.clear()
+            await self._room.wait()
+
+    def finish(self, number: int) -> None:
+        """A body is through, or nothing more of it will come."""
+        self._finished.add(number)
+        if number == self._turn:
+            self._news.set()
+
+    async def run(self) -> None:
+        """Print until all bodies are through. Raises `StandardOutputError`."""
+        if sys.stdout is None:
+            raise StandardOutputError from OSError("it is closed")
+        descriptor = sys.stdout.fileno()
+        writer = BlockingWriter(lambda: descriptor)
+        while self._turn < self._count:
+            if pieces := self._held.pop(self._turn, None):
+                data = b"".join(pieces)
+                try:
+                    await writer.write(data)
+                except OSError as error:
+                    raise StandardOutputError from error
+                self._size -= len(data)
+                self._ahead -= len(data)
+                self._room.set()
+            elif self._turn in self._finished:
+                self._finished.remove(self._turn)
+                self._turn += 1
+                self._ahead = sum(map(len, self._held.get(self._turn, ())))
+                self._room.set()
+            else:
+                self._news.clear()
+                await self._news.wait()
+
+
+class OrderedPart:
+    """One body of an `OrderedOutput`. What came of a broken one is printed."""
+
+    def __init__(self, ordered: OrderedOutput, number: int) -> None:
+        self._ordered = ordered
+        self._number = number
+
+    async def write(self, data: bytes) -> None:
+        await self._ordered.write(self._number, data)
+
+    async def __aenter__(self) -> OrderedPart:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """`finish()` is called by who began the fetch, since one that fails gets no further than that."""
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+class SavedFile:
+    """A file that appears under its name when it is whole; until then it is called ``NAME.part``."""
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.realpath(path)  # through a link: the link stays
+        self._part = self._path + ".part"
+        self._file: Any = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def __aenter__(self) -> SavedFile:
+        import aiofiles
+
+        opening = asyncio.ensure_future(aiofiles.open(self._part, "wb"))
+        try:
+            self._file = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A thread is opening it and cannot be called back.
+            try:
+                self._file = await opening
+                await self._discard()
+            except OSError:
+                pass
+            raise
+        return self
+
+    async def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= BLOCK:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        await self._file.write(b"".join(pieces))
+
+    async def _discard(self) -> None:
+        from aiofiles import os as aio_os
+
+        try:
+            await self._file.close()
+            await aio_os.unlink(self._part)
+        except OSError:
+            pass  # what made it worthless is what will be reported
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        from aiofiles import os as aio_os
+
+        if kind is not None:
+            await self._discard()
+            return
+        try:
+            await self._flush()
+            await self._file.close()
+            await aio_os.replace(self._part, self._path)
+        except BaseException:
+            await self._discard()
+            raise
+
+
+class SpecialFile:
+    """What is there and no regular file (``/dev/null``, a named pipe): written to as it is, since renaming a file over
+    it would put it out of the world."""
+
+    def __init__(self, path: str) -> None:
+        self._writer = BlockingWriter(lambda: os.open(path, os.O_WRONLY))
+
+    async def write(self, data: bytes) -> None:
+        await self._writer.write(data)
+
+    async def __aenter__(self) -> SpecialFile:
+        await self._writer.write(b"")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self._writer.close()
+        else:
+            self._writer.abandon()  # it may be stuck, and the command is perhaps being interrupted
+
+
+def file_output(path: str) -> Output:
+    """The `Output` that saves under `path`. Raises IsADirectoryError."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return SavedFile(path)  # nothing there; if nothing can be there, opening it says why
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+    return SavedFile(path) if stat.S_ISREG(mode) else SpecialFile(path)

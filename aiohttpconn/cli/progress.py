@@ -1,0 +1,177 @@
+"""What is said on standard error: failures, files saved, and bars while they are on their way."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+REFRESH = 0.1
+"""Seconds between two looks of a bar at how far its download has come."""
+
+
+def human_size(size: float) -> str:
+    """
+    >>> human_size(999), human_size(33554432), human_size(1536)
+    ('999 B', '32.0 MiB', '1.5 KiB')
+    """
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        size /= 1024
+        if size < 1023.95:
+            break
+    return f"{size:.1f} {unit}"
+
+
+def one_line(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal would obey (a server may have written it)."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def complain(text: str) -> None:
+    """One line on standard error, in the program's name."""
+    if sys.stderr is not None:
+        try:
+            print(f"aiohttpconn: {one_line(text)}", file=sys.stderr, flush=True)
+        except OSError:
+            pass  # there is nobody left to tell
+
+
+class Meter:
+    """Counts one download."""
+
+    def __init__(self, report: Report, name: str, total: int | None) -> None:
+        self._report = report
+        self.name = name
+        self.total = total
+        self.size = 0
+        self.began = monotonic()
+        self._next = 0.0
+
+    def advance(self, size: int) -> None:
+        """So many bytes more have come."""
+        self.size += size
+        if (now := monotonic()) >= self._next:
+            self._next = now + REFRESH
+            self._report.moved(self)
+
+    def summary(self) -> str:
+        """What came, and how fast."""
+        seconds = monotonic() - self.began
+        return f"{human_size(self.size)} in {seconds:.2f} s, {human_size(self.size / max(seconds, 1e-6))}/s"
+
+    def __enter__(self) -> Meter:
+        self._report.begun(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self._report.ended(self)
+        if kind is None:
+            self._report.saved(self)
+
+
+class Report:
+    """Plain lines: what a log wants. `quiet` leaves only the failures."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def failed(self, text: str) -> None:
+        """Something went wrong."""
+        complain(text)
+
+    def saved(self, meter: Meter) -> None:
+        """A file is whole."""
+        if not self.quiet and sys.stderr is not None:
+            print(f"{one_line(meter.name)}: {meter.summary()}", file=sys.stderr, flush=True)
+
+    def begun(self, meter: Meter) -> None:
+        """A download begins."""
+
+    def moved(self, meter: Meter) -> None:
+        """More of it has come."""
+
+    def ended(self, meter: Meter) -> None:
+        """It is over, well or not."""
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the bars away."""
+
+
+class BarReport(Report):
+    """A bar for every download on its way; a line for every one that is over."""
+
+    def __init__(self, console: Any) -> None:
+        super().__init__()
+        self._console = console
+        self._bars = progress_bars(console, transient=True)
+        self._tasks: dict[Meter, Any] = {}
+
+    def failed(self, text: str) -> None:
+        self._line(f"aiohttpconn: {text}", "red")
+
+    def saved(self, meter: Meter) -> None:
+        self._line(f"✓ {meter.name}  {meter.summary()}", "green")
+
+    def _line(self, text: str, style: str) -> None:
+        self._console.print(one_line(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def begun(self, meter: Meter) -> None:
+        self._tasks[meter] = self._bars.add_task(one_line(meter.name), total=meter.total)
+
+    def moved(self, meter: Meter) -> None:
+        self._bars.update(self._tasks[meter], completed=meter.size)
+
+    def ended(self, meter: Meter) -> None:
+        self._bars.remove_task(self._tasks.pop(meter))
+
+    def __enter__(self) -> Report:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+def progress_bars(console: Any, *, transient: bool) -> Any:
+    """rich's `Progress` as we like it: name, bar, how much, how fast, how long still."""
+    from rich import progress
+    from rich.table import Column
+    from rich.text import Text
+
+    class Name(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
+            return Text(task.description, overflow="ellipsis", no_wrap=True)
+
+    return progress.Progress(
+        Name(table_column=Column(ratio=2, no_wrap=True)),
+        progress.BarColumn(bar_width=None, table_column=Column(ratio=3)),
+        progress.DownloadColumn(binary_units=True),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(compact=True),
+        console=console,
+        transient=transient,
+        expand=True,
+    )
+
+
+def report_for(*, saves: bool, quiet: bool) -> Report:
+    """Bars where files are saved, somebody watches and rich is there; else lines."""
+    if saves and not quiet and sys.stderr is not None and sys.stderr.isatty():
+        try:
+            from rich.console import Console
+        except ImportError:
+            return Report()  # the extra "cli" is not installed: lines do as well
+        return BarReport(Console(stderr=True))
+    return Report(quiet=quiet)
