@@ -14,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -706,6 +707,10 @@ def test_a_program_is_ended_with_its_block_and_its_children_with_it() -> None:
     with program.Program("nested", configure, lambda: program.listens(port)) as child:
         directory = child.directory
         assert program.listens(port)
+    for _ in range(500):  # the grandchild was sent its signal, and dies when the system gets to it
+        if not program.listens(port):
+            break
+        time.sleep(0.01)
     assert not program.listens(port)
     assert not directory.exists()
 
