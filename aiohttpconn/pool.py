@@ -5,11 +5,11 @@ How it is decided who gets what, so that no step looks at all connections:
 - A *host* is what the pool knows of one route: its idle connections, how many it has, who waits for one.
 - A *slot* is the right to use one connection. It is taken by decisions that never suspend, and returns itself, however
   its exchange ends. Connecting happens inside a slot, in the task of its owner.
-- Whoever finds no slot waits in the queue of its host. Hosts that have somebody waiting and may have one more connection
-  stand in a heap by their longest-waiting; when anything becomes free, the top of the heap is served. So waiters are
-  served in the order in which they came, by each limit.
-- Idle connections stand in the order in which they became idle: the longest idle is closed first, to make room or because
-  its time is over.
+- Whoever finds no slot waits in the queue of its host. Hosts that have somebody waiting and may have one more
+  connection stand in a heap by their longest-waiting; when anything becomes free, the top of the heap is served. So
+  waiters are served in the order in which they came, by each limit.
+- Idle connections stand in the order in which they became idle: the longest idle is closed first, to make room or
+  because its time is over.
 - While somebody waits only for room in the pool as a whole, no connection is idle; and while a connection to a host is
   idle, nobody waits for that host. So a newcomer can never overtake.
 """
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
 from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
-from .messages import Proxy, Route
+from .messages import Proxy, Request, Route
 from .net.tls import ssl_context as default_context
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
@@ -38,7 +38,6 @@ from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 if TYPE_CHECKING:
     import ssl
 
-    from .messages import Request
     from .net.resolve import Resolver
     from .response import HTTPResponse
     from .transport import RequestContext
@@ -227,8 +226,7 @@ class ConnectionPool:
             if slot.used:
                 response = await self._start_or_replay(slot, request, deadline)
             else:
-                await slot.connection.open(deadline)
-                slot.used = True
+                await self._open_slot(slot, request, deadline)
                 response = await self._start(slot, request, deadline)
         except BaseException as error:
             slot.give_back()
@@ -248,11 +246,17 @@ class ConnectionPool:
         try:
             return await self._start(slot, request, deadline)
         except (RemoteDisconnected, WriteError) as error:
-            if not _may_replay(request, error):
+            if self._closed or not _may_replay(request, error):
                 raise
         self._renew(slot)
-        await slot.connection.open(deadline)
+        await self._open_slot(slot, request, deadline)
         return await self._start(slot, request, deadline)
+
+    async def _open_slot(self, slot: _Slot, what: object, deadline: Deadline) -> None:
+        await slot.connection.open(deadline)
+        if self._closed:
+            raise self._closed_error(what)
+        slot.used = True
 
     def _start(self, slot: _Slot, request: Request, deadline: Deadline) -> Coroutine[Any, Any, HTTPResponse]:
         proxy = slot.host.route.proxy
@@ -372,7 +376,8 @@ class ConnectionPool:
 
     def _drop_host_if_empty(self, host: _Host) -> None:
         if not host.count and not host.waiters:
-            self._hosts.pop(host.route, None)
+            if self._hosts.get(host.route) is host:
+                del self._hosts[host.route]
             if self._direct.get(host.route.origin) is host:
                 del self._direct[host.route.origin]
 
@@ -393,6 +398,7 @@ class ConnectionPool:
     def _slot_now(self, host: _Host, what: object, now: float) -> _Slot | None:
         """A slot without waiting: the newest idle connection, else room for a new one. Decided, not yet connected."""
         if self._closed:
+            self._drop_host_if_empty(host)
             raise self._closed_error(what)
         idle = host.idle
         while idle:
@@ -435,6 +441,7 @@ class ConnectionPool:
         slot.connection.abort()
         slot.connection = self._new_connection(slot.host.route)
         slot.connection.on_change = slot.changed
+        slot.used = False
         self._closed_total += 1
         self._opened_total += 1
 
@@ -467,8 +474,15 @@ class ConnectionPool:
             if waiter in host.waiters:
                 del host.waiters[waiter]
                 self._waiting -= 1
-                self._drop_host_if_empty(host)
+            self._drop_host_if_empty(host)
         assert slot is not None
+        if self._closed:
+            slot.give_back()
+            raise self._closed_error(what)
+        if slot.used and slot.connection.is_stale():
+            # It was good when it was handed over, and others have had their turn since.
+            self._reused_total -= 1
+            self._renew(slot)
         return slot
 
     def _expire(self, waiter: _Waiter, deadline: Deadline) -> None:
@@ -479,6 +493,8 @@ class ConnectionPool:
         error = deadline.expiry(PoolTimeout, now, f"waiting for a connection for {waiter.what}")
         if not isinstance(error, TotalTimeout):
             error.args = (f"{error.args[0]}: {self._holders(waiter.host, now)}",)
+        if isinstance(waiter.what, Request):
+            error.request = waiter.what
         waiter.future.set_exception(error)
 
     def _holders(self, host: _Host, now: float) -> str:
@@ -498,9 +514,7 @@ class ConnectionPool:
         if not connection.free_slots or self._closed:
             self._remove(slot)
             self._serve()
-        elif not self._waiting:
-            self._keep(slot)
-        elif (host := self._next_host(slot.host)) is None:
+        elif not self._waiting or (host := self._next_host(slot.host)) is None:
             self._keep(slot)
         elif host is slot.host and not connection.is_stale():
             waiter = self._pop_waiter(host)
@@ -514,11 +528,23 @@ class ConnectionPool:
     def _next_host(self, host: _Host) -> _Host | None:
         """Whose waiter is next, if a connection to `host` has become free: the longest-waiting of those it can help."""
         top = self._top()
-        if not host.waiters:
+        first = self._first_waiter(host)
+        if first is None:
             return top
-        if top is None or next(iter(host.waiters)).number <= next(iter(top.waiters)).number:
+        if top is None or first.number <= next(iter(top.waiters)).number:
             return host
         return top
+
+    def _first_waiter(self, host: _Host) -> _Waiter | None:
+        """The longest-waiting, past those who were cancelled, or whose time ended, and who have not run since."""
+        waiters = host.waiters
+        while waiters:
+            waiter = next(iter(waiters))
+            if not waiter.future.done():
+                return waiter
+            del waiters[waiter]
+            self._waiting -= 1
+        return None
 
     def _pop_waiter(self, host: _Host) -> _Waiter:
         waiter, _ = host.waiters.popitem(last=False)
@@ -573,22 +599,31 @@ class ConnectionPool:
     def _enqueue(self, host: _Host) -> None:
         """Somebody waits for `host`: put it into the heap, if it may have one more connection."""
         if not host.in_heap and host.count < self._max_per_host:
+            if len(self._heap) > 2 * len(self._hosts) + 64:
+                self._drop_from_heap()
             host.in_heap = True
             heapq.heappush(self._heap, (next(iter(host.waiters)).number, host))
+
+    def _drop_from_heap(self) -> None:
+        """Let go of hosts whose waiters have all given up: half of the heap at least."""
+        for _, host in self._heap:
+            host.in_heap = bool(host.waiters)
+        self._heap = [item for item in self._heap if item[1].in_heap]
+        heapq.heapify(self._heap)
 
     def _top(self) -> _Host | None:
         """The host whose longest-waiting is the next that needs only room in the pool."""
         heap = self._heap
         while heap:
             number, host = heap[0]
-            if not host.waiters or host.count >= self._max_per_host:
+            first = self._first_waiter(host)
+            if first is None or host.count >= self._max_per_host:
                 heapq.heappop(heap)
                 host.in_heap = False
-                continue
-            first = next(iter(host.waiters)).number
-            if first == number:
+            elif first.number == number:
                 return host
-            heapq.heapreplace(heap, (first, host))
+            else:
+                heapq.heapreplace(heap, (first.number, host))
         return None
 
     def _serve(self) -> None:
@@ -624,7 +659,10 @@ class ConnectionPool:
     # --- words and checks ---
 
     def _closed_error(self, what: object) -> PoolClosed:
-        return PoolClosed("the pool is closed", doing=None if what is None else str(what))
+        error = PoolClosed("the pool is closed", doing=None if what is None else str(what))
+        if isinstance(what, Request):
+            error.request = what
+        return error
 
     def audit(self) -> None:
         """Check every invariant of the pool; AssertionError with what is wrong. For tests: it looks at everything."""
@@ -646,6 +684,8 @@ class ConnectionPool:
             check(slot.connection.is_connected or slot.connection.is_stale(), "an idle connection is not connected")
         for slot in self._leased:
             check(slot.state is _LEASED, f"{slot.state} stands among the leased")
+        for slot in slots:
+            check(self._hosts.get(slot.host.route) is slot.host, f"{slot.host.route} has a connection and is not known")
         waiting = 0
         for route, host in self._hosts.items():
             check(host.route == route, "a host stands under another route")
@@ -711,8 +751,7 @@ class PooledConnection:
         if slot is None:
             slot = await pool._slot_later(host, what, deadline)
         try:
-            await slot.connection.open(deadline)
-            slot.used = True
+            await pool._open_slot(slot, what, deadline)
         except BaseException:
             slot.give_back()
             raise
