@@ -5,16 +5,16 @@ What a run does not need is not loaded: uvloop, rich, aiofiles and trustme come 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
+from .arguments import parse_arguments
 from .exits import Exit, StandardOutputError, UsageError
+from .fetch import fetch
 from .progress import complain
-
-if TYPE_CHECKING:
-    import asyncio
 
 __all__ = ["Exit", "main"]
 
@@ -51,12 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     if argv[:1] == ["demo"]:
-        from .demo import demo
-
-        return run(demo(argv[1:]))
-    from .arguments import parse_arguments
-    from .fetch import fetch
-
+        return run(_demo(argv[1:]))
     return run(fetch(parse_arguments(argv)))
 
 
@@ -65,18 +60,24 @@ def run(work: Coroutine[Any, Any, Exit]) -> Exit:
 
     Ctrl-C cancels `work` and raises KeyboardInterrupt.
     """
-    import asyncio
-
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 
 
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | Any:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop
+        import uvloop  # noqa: PLC0415 - not installed everywhere (Windows)
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def _demo(argv: Sequence[str]) -> Coroutine[Any, Any, Exit]:
+    try:
+        from .demo import demo  # noqa: PLC0415 - it loads rich and trustme, and needs the extra "cli"
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the demo needs {error.name}: pip install 'aiohttpconn[cli]'") from error
+    return demo(argv)
 
 
 def _broken_pipe() -> Exit:

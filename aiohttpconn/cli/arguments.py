@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout",
         metavar="SECONDS",
         type=_seconds,
-        help="most to wait for a connection, and for each next sign of life",
+        help="for a connection, and then for each sign of life",
     )
     way.add_argument(
         "--concurrency", metavar="N", type=_count, default=CONCURRENCY, help=f"URLs fetched at a time ({CONCURRENCY})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .. import Client, HTTPException, HTTPStatusError, Limits, Request, Response, Timeout, TLSError
 from .exits import Exit, UsageError
 from .filenames import distinct, file_name
-from .output import OrderedOutput, Output, file_output
+from .output import OrderedOutput, Output
 from .progress import Meter, Report, report_for
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class _Run:
                 async with self._ordered.part(number) as output:
                     await self._copy(response, output)
                 return
+            from .files import file_output  # noqa: PLC0415 - it loads aiofiles (10 ms)
+
             name = self._names[number]
             with Meter(self._report, name, _size(response)) as meter:
                 async with file_output(name) as output:
@@ -135,7 +137,8 @@ def _size(response: Response) -> int | None:
 
 def _why(error: Exception) -> str:
     if isinstance(error, HTTPException):
-        return error.describe()  # without what was being done: that is the URL, which stands in front
+        # Without what was being done: that is the URL, which stands in front. And options have other names here.
+        return error.describe().replace("pass verify= ", "pass --cacert ")
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot write {error.filename}: {error.strerror}"
     return f"cannot be saved: {error.strerror or error}" if isinstance(error, OSError) else str(error)

@@ -45,12 +45,12 @@ def distinct(names: Iterable[str]) -> list[str]:
     result = []
     for name in names:
         stem, dot, extension = name.partition(".")
-        number = 1
-        while name.lower() in taken:
+        free, number = name, 1
+        while free.lower() in taken:
             number += 1
-            name = f"{stem}-{number}{dot}{extension}"
-        taken.add(name.lower())
-        result.append(name)
+            free = f"{stem}-{number}{dot}{extension}"
+        taken.add(free.lower())
+        result.append(free)
     return result
 
 

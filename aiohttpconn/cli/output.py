@@ -1,18 +1,16 @@
-"""Where bodies go: standard output, in order; files, whole or not at all; and what is neither."""
+"""Standard output: bodies in order, written in a thread of its own because it may block for ever."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import queue
 import select
-import stat
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .exits import StandardOutputError
 
@@ -23,8 +21,6 @@ HELD = 8 << 20
 """Bytes of bodies that wait, all together, for the bodies before them to be through."""
 AHEAD = 262_144
 """Bytes that the body whose turn it is may be ahead of its reader."""
-BLOCK = 1 << 20
-"""Bytes written to a file at once: each write is a turn through a thread (50 µs)."""
 
 
 class Output(Protocol):
@@ -37,7 +33,7 @@ class Output(Protocol):
     async def __aenter__(self) -> Output: ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
 
@@ -178,7 +174,10 @@ class OrderedOutput:
 
 
 class OrderedPart:
-    """One body of an `OrderedOutput`. What came of a broken one is printed."""
+    """One body of an `OrderedOutput`. What came of a broken one is printed.
+
+    Leaving it does not `finish()`: a fetch may fail before it gets as far as this.
+    """
 
     def __init__(self, ordered: OrderedOutput, number: int) -> None:
         self._ordered = ordered
@@ -190,104 +189,5 @@ class OrderedPart:
     async def __aenter__(self) -> OrderedPart:
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        """`finish()` is called by who began the fetch, since one that fails gets no further than that."""
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
-class SavedFile:
-    """A file that appears under its name when it is whole; until then it is called ``NAME.part``."""
-
-    def __init__(self, path: str) -> None:
-        self._path = os.path.realpath(path)  # through a link: the link stays
-        self._part = self._path + ".part"
-        self._file: Any = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    async def __aenter__(self) -> SavedFile:
-        import aiofiles
-
-        opening = asyncio.ensure_future(aiofiles.open(self._part, "wb"))
-        try:
-            self._file = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # A thread is opening it and cannot be called back.
-            try:
-                self._file = await opening
-                await self._discard()
-            except OSError:
-                pass
-            raise
-        return self
-
-    async def write(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size >= BLOCK:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        pieces, self._pieces, self._size = self._pieces, [], 0
-        await self._file.write(b"".join(pieces))
-
-    async def _discard(self) -> None:
-        from aiofiles import os as aio_os
-
-        try:
-            await self._file.close()
-            await aio_os.unlink(self._part)
-        except OSError:
-            pass  # what made it worthless is what will be reported
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        from aiofiles import os as aio_os
-
-        if kind is not None:
-            await self._discard()
-            return
-        try:
-            await self._flush()
-            await self._file.close()
-            await aio_os.replace(self._part, self._path)
-        except BaseException:
-            await self._discard()
-            raise
-
-
-class SpecialFile:
-    """What is there and no regular file (``/dev/null``, a named pipe): written to as it is, since renaming a file over
-    it would put it out of the world."""
-
-    def __init__(self, path: str) -> None:
-        self._writer = BlockingWriter(lambda: os.open(path, os.O_WRONLY))
-
-    async def write(self, data: bytes) -> None:
-        await self._writer.write(data)
-
-    async def __aenter__(self) -> SpecialFile:
-        await self._writer.write(b"")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            await self._writer.close()
-        else:
-            self._writer.abandon()  # it may be stuck, and the command is perhaps being interrupted
-
-
-def file_output(path: str) -> Output:
-    """The `Output` that saves under `path`. Raises IsADirectoryError."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return SavedFile(path)  # nothing there; if nothing can be there, opening it says why
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
-    return SavedFile(path) if stat.S_ISREG(mode) else SpecialFile(path)
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,15 +15,15 @@ REFRESH = 0.1
 
 def human_size(size: float) -> str:
     """
-    >>> human_size(999), human_size(33554432), human_size(1536)
-    ('999 B', '32.0 MiB', '1.5 KiB')
+    >>> human_size(999), human_size(1048575), human_size(1536)
+    ('999 B', '1.0 MiB', '1.5 KiB')
     """
     if size < 1024:
         return f"{size:.0f} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        size /= 1024
-        if size < 1023.95:
-            break
+    units = iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = ""
+    while size >= 1023.95 and unit != "TiB":
+        size, unit = size / 1024, next(units)
     return f"{size:.1f} {unit}"
 
 
@@ -107,71 +107,12 @@ class Report:
         """Take the bars away."""
 
 
-class BarReport(Report):
-    """A bar for every download on its way; a line for every one that is over."""
-
-    def __init__(self, console: Any) -> None:
-        super().__init__()
-        self._console = console
-        self._bars = progress_bars(console, transient=True)
-        self._tasks: dict[Meter, Any] = {}
-
-    def failed(self, text: str) -> None:
-        self._line(f"aiohttpconn: {text}", "red")
-
-    def saved(self, meter: Meter) -> None:
-        self._line(f"✓ {meter.name}  {meter.summary()}", "green")
-
-    def _line(self, text: str, style: str) -> None:
-        self._console.print(one_line(text), style=style, markup=False, highlight=False, soft_wrap=True)
-
-    def begun(self, meter: Meter) -> None:
-        self._tasks[meter] = self._bars.add_task(one_line(meter.name), total=meter.total)
-
-    def moved(self, meter: Meter) -> None:
-        self._bars.update(self._tasks[meter], completed=meter.size)
-
-    def ended(self, meter: Meter) -> None:
-        self._bars.remove_task(self._tasks.pop(meter))
-
-    def __enter__(self) -> Report:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-
-
-def progress_bars(console: Any, *, transient: bool) -> Any:
-    """rich's `Progress` as we like it: name, bar, how much, how fast, how long still."""
-    from rich import progress
-    from rich.table import Column
-    from rich.text import Text
-
-    class Name(progress.ProgressColumn):
-        def render(self, task: progress.Task) -> Text:
-            return Text(task.description, overflow="ellipsis", no_wrap=True)
-
-    return progress.Progress(
-        Name(table_column=Column(ratio=2, no_wrap=True)),
-        progress.BarColumn(bar_width=None, table_column=Column(ratio=3)),
-        progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(compact=True),
-        console=console,
-        transient=transient,
-        expand=True,
-    )
-
-
 def report_for(*, saves: bool, quiet: bool) -> Report:
     """Bars where files are saved, somebody watches and rich is there; else lines."""
     if saves and not quiet and sys.stderr is not None and sys.stderr.isatty():
         try:
-            from rich.console import Console
+            from .bars import BarReport  # noqa: PLC0415 - it loads rich (50 ms), and needs the extra "cli"
         except ImportError:
-            return Report()  # the extra "cli" is not installed: lines do as well
-        return BarReport(Console(stderr=True))
+            return Report()  # lines do as well
+        return BarReport()
     return Report(quiet=quiet)

@@ -1,0 +1,83 @@
+"""Progress bars on a terminal, by rich (extra ``cli``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from .progress import Meter, Report, one_line
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class BarReport(Report):
+    """A bar for every download on its way; a line for every one that is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = console = Console(stderr=True)
+        self._bars = progress_bars(console, transient=True)
+        self._tasks: dict[Meter, TaskID] = {}
+
+    def failed(self, text: str) -> None:
+        self._line(f"aiohttpconn: {text}", "red")
+
+    def saved(self, meter: Meter) -> None:
+        self._line(f"✓ {meter.name}  {meter.summary()}", "green")
+
+    def _line(self, text: str, style: str) -> None:
+        self._console.print(one_line(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def begun(self, meter: Meter) -> None:
+        self._tasks[meter] = self._bars.add_task(one_line(meter.name), total=meter.total)
+
+    def moved(self, meter: Meter) -> None:
+        self._bars.update(self._tasks[meter], completed=meter.size)
+
+    def ended(self, meter: Meter) -> None:
+        self._bars.remove_task(self._tasks.pop(meter))
+
+    def __enter__(self) -> Report:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+class _Name(ProgressColumn):
+    """The name as it is: rich's own column would read markup out of it."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, overflow="ellipsis", no_wrap=True)
+
+
+def progress_bars(console: Console, *, transient: bool, disable: bool = False) -> Progress:
+    """Name, bar, how much, how fast, how long still. `transient`: gone when over; `disable`: nothing is shown."""
+    return Progress(
+        _Name(table_column=Column(ratio=2, no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=3)),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=transient,
+        disable=disable,
+        expand=True,
+    )
