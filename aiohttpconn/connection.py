@@ -14,6 +14,7 @@ from .errors import (
     BodyLengthMismatch,
     CannotSendHeader,
     CannotSendRequest,
+    ConnectError,
     ConnectTimeout,
     HTTPException,
     NotConnected,
@@ -121,6 +122,7 @@ class AsyncHTTPConnection:
         self.on_change: Callable[[], None] | None = None
         self._sock = sock
         self._stream: Stream | None = None
+        self._opening: asyncio.Timeout | None = None  # around what `open` awaits
         self._loop: asyncio.AbstractEventLoop | None = None
         self._parser = HeadParser(max_head, max_fields)
         self._state = _IDLE
@@ -181,7 +183,8 @@ class AsyncHTTPConnection:
 
     def is_stale(self) -> bool:
         """Whether the idle connection must not be used: closed by the peer, or holding bytes nobody asked for."""
-        return self._stream is None or self._stream.is_stale()
+        stream = self._stream
+        return stream is None or stream.is_stale()
 
     # --- connecting ---
 
@@ -218,14 +221,22 @@ class AsyncHTTPConnection:
         at = min(loop.time() + deadline.connect, deadline.at)
         try:
             async with asyncio.timeout_at(None if at == math.inf else at) as limit:
+                self._opening = limit
                 await self._open()
+            if self._opening is not limit:
+                self._drop()
+                raise ConnectError("the connection was closed while it was being opened")
         except TimeoutError as error:
+            if self._opening is not limit:
+                raise ConnectError("the connection was closed while it was being opened") from error
             if not limit.expired():
                 raise
             raise deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}") from error
         except HTTPException as error:
             error.doing = error.doing or f"connecting to {self.where()}"
             raise
+        finally:
+            self._opening = None
 
     async def _open(self) -> None:
         if self._sock is None:
@@ -294,6 +305,9 @@ class AsyncHTTPConnection:
         if stream is not None:
             stream.reader.on_activity = None
             stream.abort()
+        elif self._opening is not None:
+            self._opening.reschedule(-math.inf)  # ends what is being awaited there
+            self._opening = None
         self._state = _IDLE
         self._head = self._early = None
         self._declared = None

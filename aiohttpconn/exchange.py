@@ -39,7 +39,7 @@ class ExchangeConnection(Protocol):
     ) -> HTTPResponse:
         """Send a request and return the final response once its head is there.
 
-        If the response is not over by then (`on_end` is called when it is), the slot is taken until it is.
+        If the response is not over by then (`HTTPResponse.when_over` tells when it is), the slot is taken until it is.
         """
         ...
 

@@ -223,9 +223,15 @@ class ConnectionPool:
         if slot is None:
             slot = await self._slot_later(host, request, deadline)
         try:
-            if slot.used:
-                response = await self._start_or_replay(slot, request, deadline)
-            else:
+            reused = slot.used
+            if not reused:
+                await self._open_slot(slot, request, deadline)
+            try:
+                response = await self._start(slot, request, deadline)
+            except (RemoteDisconnected, WriteError) as error:
+                if not reused or self._closed or not _may_replay(request, error):
+                    raise
+                self._renew(slot)
                 await self._open_slot(slot, request, deadline)
                 response = await self._start(slot, request, deadline)
         except BaseException as error:
@@ -238,19 +244,8 @@ class ConnectionPool:
         if response.ended:
             self._take_back(slot)
         else:
-            response.on_end = slot.give_back
+            response.when_over(slot.give_back)
         return response
-
-    async def _start_or_replay(self, slot: _Slot, request: Request, deadline: Deadline) -> HTTPResponse:
-        """Send on a reused connection; once more on a fresh one if it turns out to be dead."""
-        try:
-            return await self._start(slot, request, deadline)
-        except (RemoteDisconnected, WriteError) as error:
-            if self._closed or not _may_replay(request, error):
-                raise
-        self._renew(slot)
-        await self._open_slot(slot, request, deadline)
-        return await self._start(slot, request, deadline)
 
     async def _open_slot(self, slot: _Slot, what: object, deadline: Deadline) -> None:
         await slot.connection.open(deadline)

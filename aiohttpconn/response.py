@@ -53,8 +53,6 @@ class HTTPResponse:
     """
 
     # Defaults of the class instead of slots: most responses are whole when they are made, and set four of these.
-    on_end: Callable[[], None] | None = None
-    """Called once when the exchange is over, however it ended, unless it was over from the start."""
     upload: asyncio.Task[bool] | None = None
     """The rest of the request's body, still being sent while the response is read."""
     _decoder: BodyDecoder | None = None  # None: all of the body is in _pieces
@@ -63,6 +61,7 @@ class HTTPResponse:
     _failure: BaseException | None = None
     _closed = False
     _ended = True  # the connection is no longer ours
+    _guard: _Guard | None = None
     _kind = Framing.LENGTH
     _owner: ResponseOwner
     _stream: Stream
@@ -93,6 +92,13 @@ class HTTPResponse:
         self._kind = kind
         self._decoder = decoder
         self._ended = False
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once when the exchange is over, however it ends: read, failed, closed, or dropped.
+
+        Only for a response whose exchange is not over yet (`ended`).
+        """
+        self._guard = _Guard(self._owner, self._stream, callback, self.method, self._target)
 
     # --- head ---
 
@@ -299,9 +305,8 @@ class HTTPResponse:
 
     def _over(self) -> None:
         self._ended = True
-        on_end, self.on_end = self.on_end, None
-        if on_end is not None:
-            on_end()
+        if self._guard is not None:
+            self._guard.release()
 
     def _doing(self) -> str:
         return f"reading {self._named()}"
@@ -486,13 +491,41 @@ class HTTPResponse:
     async def __aexit__(self, *exc: object) -> None:
         self.close_now()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "complete" if self.complete else "reading"
+        return f"<HTTPResponse {self.status} {self.reason} {state}>"
+
+
+class _Guard:
+    """What gives the connection back for a response that is dropped before it was read to its end.
+
+    An object of its own, so that the many responses that are whole from the start have no finaliser: 0.3 µs each.
+    """
+
+    __slots__ = ("_callback", "_method", "_owner", "_stream", "_target")
+
+    def __init__(
+        self, owner: ResponseOwner, stream: Stream, callback: Callable[[], None], method: str, target: str | URL
+    ) -> None:
+        self._owner = owner
+        self._stream = stream
+        self._callback: Callable[[], None] | None = callback
+        self._method = method
+        self._target = target
+
+    def release(self) -> None:
+        """The exchange is over."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
     def __del__(self) -> None:
-        # Only a response that somebody else's connection hangs on: a pool's. It must not keep that connection.
-        on_end = getattr(self, "on_end", None)
-        if on_end is None or self._ended:
+        callback = self._callback
+        if callback is None:
             return
         warnings.warn(
-            f"{self._named()} was dropped before its body was read; its connection is closed",
+            f"the response to {self._method} {self._target} was dropped before its body was read; "
+            "its connection is closed",
             ResourceWarning,
             stacklevel=2,
             source=self,
@@ -501,14 +534,10 @@ class HTTPResponse:
 
         def let_go() -> None:
             owner.broken(stream)
-            on_end()
+            callback()
 
         try:
             # The finaliser may run on any thread.
             stream.loop.call_soon_threadsafe(let_go)
         except RuntimeError:
             pass  # the loop is closed, and with it every connection
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else "complete" if self.complete else "reading"
-        return f"<HTTPResponse {self.status} {self.reason} {state}>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Coroutine
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -181,7 +182,11 @@ class Client:
         if proxy is not UNSET:
             context = RequestContext(context.deadline, Proxy.of(_or_none(proxy)))
             choose_proxy = None
-        response = await flow.exchange(self._transport, request, context, choose_proxy)
+        if choose_proxy is not None:
+            context = RequestContext(context.deadline, choose_proxy(request))
+        began = perf_counter()
+        raw = await self._transport.send(request, context)
+        response = Response(raw, request, perf_counter() - began)
         follow = self.follow_redirects if follow_redirects is UNSET else follow_redirects
         if follow and response.head.status in REDIRECTS:
             response = await flow.follow(

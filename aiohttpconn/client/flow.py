@@ -47,20 +47,10 @@ async def follow(
             raise
         await response.drain(DRAINED)
         history = (*history, response)
-        response = await exchange(transport, following, context, choose_proxy)
+        if choose_proxy is not None:
+            context = RequestContext(context.deadline, choose_proxy(following))
+        began = perf_counter()
+        raw = await transport.send(following, context)
+        response = Response(raw, following, perf_counter() - began)
         response.history = history
     return response
-
-
-async def exchange(
-    transport: Transport,
-    request: Request,
-    context: RequestContext,
-    choose_proxy: Callable[[Request], Proxy | None] | None,
-) -> Response:
-    """Send one request, over the proxy chosen for it, and return its response, whatever it is."""
-    if choose_proxy is not None:
-        context = RequestContext(context.deadline, choose_proxy(request))
-    began = perf_counter()
-    raw = await transport.send(request, context)
-    return Response(raw, request, perf_counter() - began)

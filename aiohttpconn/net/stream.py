@@ -54,7 +54,12 @@ class StreamReader(asyncio.StreamReader):
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]
         self._chunks.append(data)
         self._size = size = self._size + len(data)
-        self._wake()
+        waiter = self._wakeup
+        if waiter is not None and not waiter.done():
+            self._wakeup = None
+            waiter.set_result(True)
+        else:
+            self._wake()
         if size > HIGH_WATER and not self._source_paused and self._source is not None:
             self._source.pause_reading()
             self._source_paused = True

@@ -61,6 +61,8 @@ def response_framing(head: ResponseHead, method: str) -> BodyFraming:
         if kind is _CLOSE:
             return kind, None, False
     if lengths is not None:
+        if len(lengths) == 1 and len(value := lengths[0]) < 19 and value.isascii() and value.isdigit():
+            return _LENGTH, int(value), keep_alive
         return _LENGTH, content_length(lengths), keep_alive
     return _CLOSE, None, False
 
@@ -80,8 +82,6 @@ def _transfer_framing(values: list[str]) -> Framing | None:
 
 def content_length(values: list[str]) -> int:
     """The one length that all the values of Content-Length agree on (RFC 9110 section 8.6), else `ProtocolError`."""
-    if len(values) == 1 and len(value := values[0]) < 19 and value.isascii() and value.isdigit():
-        return int(value)
     lengths = set()
     for value in ",".join(values).split(","):
         digits = value.strip(" \t")

@@ -172,8 +172,8 @@ class HeadParser:
 
     @property
     def bytes_received(self) -> int:
-        """How many bytes of an unfinished head there are."""
-        return len(self._buffer)
+        """How many bytes of the response have come so far, interim ones included."""
+        return self.max_head - self._head_left + len(self._buffer)
 
     def feed(self, data: bytes) -> ResponseHead | None:
         """The next head, if `data` completes it.
