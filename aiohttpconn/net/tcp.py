@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -34,7 +35,13 @@ async def _connect_one(address: Address, local_address: tuple[str, int] | None) 
         sock.setblocking(False)
         if local_address is not None:
             sock.bind(local_address)
-        await asyncio.get_running_loop().sock_connect(sock, where)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, where)
+        except OSError as error:
+            # Both loops' text is "Connect call failed", whatever the reason was.
+            if not error.errno:
+                raise
+            raise OSError(error.errno, os.strerror(error.errno)) from error
     except BaseException:
         sock.close()
         raise
@@ -58,10 +65,12 @@ async def connect_tcp(
     waiting = interleave(addresses)[::-1]
     running: set[asyncio.Task[socket.socket]] = set()
     failures: list[Exception] = []
+    said: list[str] = []
     try:
         while waiting or running:
             if waiting:
-                running.add(asyncio.create_task(_connect_one(waiting.pop(), local_address)))
+                address = waiting.pop()
+                running.add(asyncio.create_task(_connect_one(address, local_address), name=str(address[1][0])))
             done, running = await asyncio.wait(
                 running, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -70,9 +79,10 @@ async def connect_tcp(
                     running |= done - {task}
                     return task.result()
                 failures.append(error)  # type: ignore[arg-type]
+                said.append(f"{task.get_name()}: {getattr(error, 'strerror', None) or error}")
     finally:
         await _discard(running)
-    raise ConnectError("; ".join(map(str, failures))) from ExceptionGroup("connection attempts", failures)
+    raise ConnectError("; ".join(said)) from ExceptionGroup("connection attempts", failures)
 
 
 async def _discard(attempts: set[asyncio.Task[socket.socket]]) -> None:
