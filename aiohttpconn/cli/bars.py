@@ -13,12 +13,11 @@ from rich.progress import (
     Task,
     TaskID,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Column
 from rich.text import Text
 
-from .progress import Meter, Report, one_line
+from .progress import Meter, Report, human_size, one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -68,13 +67,21 @@ class _Name(ProgressColumn):
         return Text(task.description, overflow="ellipsis", no_wrap=True)
 
 
+class _Speed(ProgressColumn):
+    """Bytes a second in the units of everything else here (rich's own column has powers of ten)."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{human_size(speed)}/s" if speed else "", style="progress.data.speed", justify="right")
+
+
 def progress_bars(console: Console, *, transient: bool, disable: bool = False) -> Progress:
     """Name, bar, how much, how fast, how long still. `transient`: gone when over; `disable`: nothing is shown."""
     return Progress(
         _Name(table_column=Column(ratio=2, no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=3)),
         DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        _Speed(),
         TimeRemainingColumn(compact=True),
         console=console,
         transient=transient,

@@ -111,7 +111,7 @@ class _Demo:
 
         async def download(client: Client, number: int) -> None:
             server, scheme = (servers.secure, "https") if number % 2 else (servers.plain, "http")
-            bar = bars.add_task(f"   {scheme}  /download/{number}", total=DOWNLOAD)
+            bar = bars.add_task(f"   {scheme:5}  /download/{number}", total=DOWNLOAD)
             digest, size = hashlib.sha256(), 0
             async with client.stream("GET", f"{scheme}://127.0.0.1:{server.port}/download/{number}") as response:
                 async for piece in response.iter_bytes():

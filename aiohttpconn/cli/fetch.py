@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .. import Client, HTTPException, HTTPStatusError, Limits, Request, Response, Timeout, TLSError
+from .. import Client, HTTPException, HTTPStatusError, IncompleteRead, Limits, Request, Response, Timeout, TLSError
 from .exits import Exit, UsageError
 from .filenames import distinct, file_name
 from .output import OrderedOutput, Output
@@ -136,6 +136,10 @@ def _size(response: Response) -> int | None:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, IncompleteRead):
+        # Its own text counts what the caller was not given, and here everything was written.
+        missing = "" if error.expected is None else f", {error.expected:,} bytes are missing"
+        return f"the body ended early{missing}" + (f" ({error.why})" if error.why else "")
     if isinstance(error, HTTPException):
         # Without what was being done: that is the URL, which stands in front. And options have other names here.
         return error.describe().replace("pass verify= ", "pass --cacert ")
