@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -663,6 +664,25 @@ async def test_the_proxy_wants_credentials_when_told(
     assert connect_proxy.tunnels == []
     [(status, *_)] = await asyncio.to_thread(through, connect_proxy, https_server, client_ctx, basic("ada", "x"))
     assert status == 200
+
+
+async def test_a_tunnel_that_is_reset_by_either_end_is_no_failure_of_the_proxy(
+    connect_proxy: ConnectProxy, raw_server: StartRaw
+) -> None:
+    server = await raw_server([Send(b"!"), Hold()], [Send(b"!"), Reset()])
+    for _ in range(2):
+        reader, writer = await asyncio.open_connection(connect_proxy.host, connect_proxy.port)
+        writer.write(f"CONNECT {server.authority} HTTP/1.1\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readexactly(1)
+        descriptor = writer.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as borrowed:
+            borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await server.wait_idle()
+        await connect_proxy.wait_idle()
+    assert connect_proxy.failures == []
 
 
 async def test_the_proxy_refuses_as_it_is_told(connect_proxy: ConnectProxy) -> None:

@@ -91,11 +91,11 @@ class ConnectProxy(RawServer):
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Carry bytes until their end, and then the end itself."""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # not only ConnectionError: the end of one that is reset is ENOTCONN
         while some := await reader.read(65536):
             writer.write(some)
             await writer.drain()
-        if writer.can_write_eof():
+        if writer.can_write_eof() and not writer.transport.is_closing():
             writer.write_eof()
             return
     writer.close()

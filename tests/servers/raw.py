@@ -143,10 +143,11 @@ class Connection:
 
     def end_sending(self) -> None:
         """FIN, and go on reading. On TLS, where streams cannot do so, without close_notify."""
-        if self.writer.can_write_eof():
-            self.writer.write_eof()
-        else:
+        if not self.writer.can_write_eof():
             self.truncate()
+        elif not self.writer.transport.is_closing():
+            with contextlib.suppress(OSError):  # ENOTCONN: the peer has reset it
+                self.writer.write_eof()
 
     def truncate(self) -> None:
         """FIN at the socket itself: on TLS the peer sees the end without a close_notify."""
