@@ -99,7 +99,7 @@ _field = _FIELD_LINES.__getitem__  # mapped over the lines: twice as fast as sub
 
 
 def unfolded_lines(block: bytes) -> list[bytes]:
-    """The lines of a block of fields, bare LF taken as a line end, continuation lines joined by one space (RFC 9112
+    """The lines of a block of fields (see `parse_fields`), bare LF taken as a line end, continuation lines joined by one space (RFC 9112
     section 5.2). A continuation right at the start belongs to nothing: `BadHeader`."""
     lines: list[bytes] = []
     for raw in block.split(b"\n"):
@@ -114,7 +114,7 @@ def unfolded_lines(block: bytes) -> list[bytes]:
 
 
 def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> Headers:
-    """The fields of a block without its closing empty line: a head after its status line, or trailers."""
+    """The fields of a block that ends before the LF of its last field: a head after its status line, or trailers."""
     if not block:
         return CIMultiDictProxy(CIMultiDict())
     if len(block) > MAX_LINE:
@@ -206,7 +206,7 @@ class HeadParser:
             raise LineTooLong("the head", size, self.max_head)
         if match is None:
             return None
-        first, _, block = buffer[: match.start()].removesuffix(b"\r").partition(b"\n")
+        first, _, block = buffer[: match.start()].partition(b"\n")
         version, status, reason = _STATUS_LINES[first.removesuffix(b"\r")]
         headers = parse_fields(block, self._fields_left)
         self._head_left -= size
