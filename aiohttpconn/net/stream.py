@@ -30,6 +30,21 @@ class StreamReader(asyncio.StreamReader):
     What arrived before the connection broke is handed out before the error is raised.
     """
 
+    __slots__ = (
+        "_chunks",
+        "_deadline",
+        "_ended",
+        "_error",
+        "_event_loop",
+        "_size",
+        "_source",
+        "_source_paused",
+        "_timer",
+        "_timer_when",
+        "_wakeup",
+        "on_activity",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=HIGH_WATER, loop=loop)
         self._event_loop = loop
@@ -280,6 +295,23 @@ class Stream(asyncio.Protocol):
     every wait, and leaves neither socket nor timer behind.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_drain_waiters",
+        "_loss",
+        "_poll",
+        "_sock",
+        "_wake_on_resume",
+        "_write_paused",
+        "data_received",
+        "loop",
+        "lost",
+        "reader",
+        "transport",
+        "writer",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self.loop = loop
         self.reader = StreamReader(loop)
@@ -291,7 +323,7 @@ class Stream(asyncio.Protocol):
         self._poll: Any = None
         self._write_paused = False
         self._wake_on_resume = False
-        self._drain_waiters: deque[asyncio.Future[None]] = deque()
+        self._drain_waiters: list[asyncio.Future[None]] = []  # an empty deque takes 0.6 KiB
         self._closed: asyncio.Future[None] | None = None
         self._loss: BaseException | None = None
         # An attribute of the instance: one call less for every chunk that arrives.

@@ -283,7 +283,7 @@ class ChunkedDecoder:
             self._held = data
             return
         if end:
-            self.trailers = parse_fields(data[:end], self._max_fields)
+            self.trailers = parse_fields(data[: end + 1], self._max_fields)
         self.done = True
         self.unused = data[after:]
 
