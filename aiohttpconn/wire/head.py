@@ -99,8 +99,8 @@ _field = _FIELD_LINES.__getitem__  # mapped over the lines: twice as fast as sub
 
 
 def unfolded_lines(block: bytes) -> list[bytes]:
-    """The lines of a block of fields (see `parse_fields`), bare LF taken as a line end, continuation lines joined by one space (RFC 9112
-    section 5.2). A continuation right at the start belongs to nothing: `BadHeader`."""
+    """The lines of a block of fields (see `parse_fields`), bare LF taken as a line end, continuation lines joined by
+    one space (RFC 9112 section 5.2). A continuation right at the start belongs to nothing: `BadHeader`."""
     lines: list[bytes] = []
     for raw in block.split(b"\n"):
         line = raw[:-1] if raw.endswith(b"\r") else raw
