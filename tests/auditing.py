@@ -76,11 +76,11 @@ class Ground:
             *(f"socket still open: {text}" for text in fresh),
         ]
 
-    async def cleared(self, grace: float = GRACE) -> list[str]:
-        """Wait until nothing is left over, at most for `grace` seconds; what is left over then."""
+    async def cleared(self, grace: float | None = None) -> list[str]:
+        """Wait until nothing is left over, at most for `grace` seconds (`GRACE`); what is left over then."""
         await settle()
         loop = asyncio.get_running_loop()
-        end = loop.time() + grace
+        end = loop.time() + (GRACE if grace is None else grace)
         while (left := self.leftovers()) and loop.time() < end:
             await asyncio.sleep(0.005)
         return left

@@ -152,10 +152,10 @@ def test_clean_plain():
 
 def test_what_a_test_leaves_behind_fails_it(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
-        "from tests import conftest\n"
+        "from tests import auditing, conftest\n"
         "from tests.conftest import *\n"
         "from tests.conftest import _nothing_left_behind, _swept\n"
-        "conftest.TEST_SECONDS = 0.5\n"
+        "auditing.GRACE, conftest.TEST_SECONDS = 0.2, 0.5\n"
     )
     (tmp_path / "test_leaks.py").write_text(LEAKS)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-rA"]
