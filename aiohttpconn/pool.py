@@ -32,6 +32,7 @@ from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
 from .messages import Proxy, Request, Route
 from .net.tls import ssl_context as default_context
+from .response import HTTPResponse
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import ssl
 
     from .net.resolve import Resolver
-    from .response import HTTPResponse
     from .transport import RequestContext
 
 
@@ -763,6 +763,8 @@ class PooledConnection:
             connection.timeout = self._pool.timeout
             connection.debuglevel = 0
             connection.on_interim = None
+            connection.auto_open = True
+            connection.response_class = HTTPResponse
             slot.give_back()
 
     def __del__(self) -> None:

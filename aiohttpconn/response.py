@@ -57,7 +57,8 @@ class HTTPResponse:
     """The rest of the request's body, still being sent while the response is read."""
     _decoder: BodyDecoder | None = None  # None: all of the body is in _pieces
     _pieces: deque[bytes] | None = None
-    _size = 0  # of _pieces
+    _body = b""  # in place of _pieces, for a response that was whole when it was made
+    _size = 0  # of either
     _failure: BaseException | None = None
     _closed = False
     _ended = True  # the connection is no longer ours
@@ -74,7 +75,7 @@ class HTTPResponse:
         self._target = target
         self._keep_alive = keep_alive
         if body:
-            self._pieces = deque((body,))
+            self._body = body
             self._size = len(body)
 
     def expect_body(
@@ -229,10 +230,7 @@ class HTTPResponse:
         assert decoder is not None
         pieces = decoder.feed(data)
         if pieces:
-            if self._pieces is None:
-                self._pieces = deque(pieces)
-            else:
-                self._pieces.extend(pieces)
+            self._queue().extend(pieces)
             for piece in pieces:
                 self._size += len(piece)
         if decoder.done:
@@ -318,9 +316,19 @@ class HTTPResponse:
         where = f" at {self._owner.where()}" if hasattr(self, "_owner") else ""  # one that was whole has none
         return f"the response to {self.method} {target}{where}"
 
+    def _queue(self) -> deque[bytes]:
+        pieces = self._pieces
+        if pieces is None:
+            self._pieces = pieces = deque((self._body,) if self._body else ())
+            self._body = b""
+        return pieces
+
     def take_pieces(self) -> bytes:
         """Everything that is there, without waiting: all of the body if the exchange is over in order."""
         pieces = self._pieces
+        if pieces is None:
+            data, self._body, self._size = self._body, b"", 0
+            return data
         if not pieces:
             return b""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -330,10 +338,10 @@ class HTTPResponse:
 
     def _take(self, amount: int) -> bytes:
         """At most `amount` bytes of the first piece."""
-        assert self._pieces
-        data = self._pieces.popleft()
+        pieces = self._queue()
+        data = pieces.popleft()
         if len(data) > amount:
-            self._pieces.appendleft(data[amount:])
+            pieces.appendleft(data[amount:])
             data = data[:amount]
         self._size -= len(data)
         return data
@@ -395,9 +403,9 @@ class HTTPResponse:
         size = 0
         try:
             while (limit < 0 or size < limit) and await self._receive():
-                assert self._pieces
-                end = self._pieces[0].find(b"\n") + 1
-                amount = end or len(self._pieces[0])
+                first = self._queue()[0]
+                end = first.find(b"\n") + 1
+                amount = end or len(first)
                 if limit >= 0:
                     amount = min(amount, limit - size)
                 data = self._take(amount)
@@ -413,8 +421,7 @@ class HTTPResponse:
         """What is there without taking it, at most `n` bytes; waits only if nothing is. b"" after the end."""
         if not await self._receive():
             return b""
-        assert self._pieces
-        data = self._pieces[0]
+        data = self._queue()[0]
         return data if n < 0 else data[:n]
 
     # --- as an async iterator ---
@@ -425,8 +432,7 @@ class HTTPResponse:
     async def __anext__(self) -> bytes:
         if not self._size and not await self._receive():
             raise StopAsyncIteration
-        assert self._pieces
-        data = self._pieces.popleft()
+        data = self._queue().popleft()
         self._size -= len(data)
         return data
 
@@ -460,9 +466,7 @@ class HTTPResponse:
             self.take_arrived()
         if not self._ended:
             self._abort()
-        if self._pieces is not None:
-            self._pieces.clear()
-        self._size = 0
+        self.take_pieces()
 
     async def detach(self) -> tuple[StreamReader, StreamWriter]:
         """Hand over the streams, unread bytes first: after a 101, or by hand.
