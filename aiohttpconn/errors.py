@@ -34,7 +34,7 @@ class HTTPException(Exception):
 
     def describe(self) -> str:
         """What came instead of what was hoped for; subclasses derive it from their fields."""
-        return str(self.args[0]) if self.args else type(self).__name__
+        return (str(self.args[0]) if self.args else "") or type(self).__name__
 
     def __str__(self) -> str:
         text = self.describe()

@@ -1,0 +1,152 @@
+"""The values that travel between the floors: request, response head, proxy, route."""
+
+from __future__ import annotations
+
+import pickle
+import ssl
+
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from aiohttpconn import InvalidURL, Request, UnsupportedScheme
+from aiohttpconn.headers import EMPTY_HEADERS
+from aiohttpconn.messages import Proxy, ResponseHead, Route
+from aiohttpconn.url import parse
+
+URL = parse("http://example.org/a?b")
+FIELDS = CIMultiDictProxy(CIMultiDict([("A", "1"), ("a", "2")]))
+
+
+# --- Request ----------------------------------------------------------------------------------------------------------
+
+
+def test_request_holds_what_it_was_given() -> None:
+    request = Request("GET", URL, FIELDS, b"body", idempotent=True)
+    assert (request.method, request.url, request.headers, request.body) == ("GET", URL, FIELDS, b"body")
+    assert Request("GET", URL).headers is EMPTY_HEADERS
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_idempotent_by_its_method(method: str) -> None:
+    assert Request(method, URL).is_idempotent
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "CONNECT", "get", "LOCK"])
+def test_not_idempotent_by_its_method(method: str) -> None:
+    assert not Request(method, URL).is_idempotent
+
+
+def test_idempotent_by_the_field_or_by_word() -> None:
+    keyed = CIMultiDictProxy(CIMultiDict([("idempotency-key", "x")]))
+    assert Request("POST", URL, keyed).is_idempotent
+    assert Request("POST", URL, idempotent=True).is_idempotent
+    assert not Request("GET", URL, idempotent=False).is_idempotent
+    assert not Request("POST", URL, keyed, idempotent=False).is_idempotent
+
+
+@pytest.mark.parametrize("body", [None, b"", b"x"])
+def test_replayable(body: bytes | None) -> None:
+    assert Request("PUT", URL, body=body).replayable
+
+
+@pytest.mark.parametrize("body", [iter([b"x"]), object()], ids=["iterator", "anything else"])
+def test_not_replayable(body: object) -> None:
+    assert not Request("PUT", URL, body=body).replayable
+
+
+def test_request_pickles_as_a_snapshot() -> None:
+    back = pickle.loads(pickle.dumps(Request("POST", URL, FIELDS, b"body", idempotent=True)))
+    assert (back.method, back.url, back.body, back.idempotent) == ("POST", URL, b"body", True)
+    assert list(back.headers.items()) == list(FIELDS.items())
+    assert type(back.headers) is CIMultiDictProxy
+    assert pickle.loads(pickle.dumps(Request("POST", URL, body=iter([b"x"])))).body is None
+
+
+def test_request_shows_no_password() -> None:
+    shown = repr(Request("GET", parse("http://user:secret@example.org/a")))
+    assert "secret" not in shown
+    assert "GET" in shown
+    assert "example.org/a" in shown
+
+
+# --- ResponseHead -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "text"), [(10, "HTTP/1.0 404 Not Found"), (11, "HTTP/1.1 404 Not Found")])
+def test_response_head_shows_its_status_line(version: int, text: str) -> None:
+    assert text in repr(ResponseHead(version, 404, "Not Found", FIELDS))
+
+
+# --- Proxy ------------------------------------------------------------------------------------------------------------
+
+
+def test_proxy_of_a_url() -> None:
+    proxy = Proxy.of("http://proxy.example:3128")
+    assert proxy is not None
+    assert (proxy.origin.scheme, proxy.origin.host, proxy.origin.port) == ("http", "proxy.example", 3128)
+    assert proxy.authorization is None
+    assert proxy.fields == []
+    assert Proxy.of(parse("http://proxy.example:3128")) == proxy
+    assert Proxy.of(proxy) is proxy
+    assert Proxy.of(None) is None
+
+
+def test_userinfo_of_a_proxy_is_its_credentials() -> None:
+    proxy = Proxy.of("http://us%65r:p%40ss%C3%A9@proxy.example:3128")
+    assert proxy is not None
+    # base64 of "user:p@ssé" in UTF-8 (RFC 7617 section 2.1)
+    assert proxy.fields == [("Proxy-Authorization", "Basic dXNlcjpwQHNzw6k=")]
+    assert proxy.origin == Proxy.of("http://proxy.example:3128").origin  # type: ignore[union-attr]
+    assert "dXNl" not in repr(proxy)
+    assert "p@ss" not in repr(proxy)
+
+
+@pytest.mark.parametrize("url", ["https://proxy.example", "ftp://proxy.example", "proxy.example:3128"])
+def test_proxy_over_anything_but_http(url: str) -> None:
+    with pytest.raises(InvalidURL):
+        Proxy.of(url)
+
+
+def test_proxy_over_https_says_so() -> None:
+    with pytest.raises(UnsupportedScheme, match="https"):
+        Proxy.of("https://proxy.example")
+
+
+# --- Route ------------------------------------------------------------------------------------------------------------
+
+
+def test_routes_are_equal_only_if_everything_that_matters_is() -> None:
+    origin = parse("https://example.org").origin
+    other = parse("https://example.net").origin
+    proxy, context = Proxy.of("http://p.example"), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert Route(origin) == Route(parse("https://EXAMPLE.org:443/x").origin)
+    assert hash(Route(origin)) == hash(Route(parse("https://EXAMPLE.org:443/x").origin))
+    different = [
+        Route(origin),
+        Route(other),
+        Route(parse("http://example.org").origin),
+        Route(parse("https://example.org:8443").origin),
+        Route(origin, proxy),
+        Route(origin, Proxy.of("http://user:x@p.example")),
+        Route(origin, None, context),
+        Route(origin, None, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
+        Route(origin, None, None, "/run/socket"),
+    ]
+    assert len(set(different)) == len(different)
+
+
+def test_route_is_tunnelled_through_a_proxy_to_https_only() -> None:
+    proxy = Proxy.of("http://p.example")
+    assert Route(parse("https://example.org").origin, proxy).tunnelled
+    assert not Route(parse("http://example.org").origin, proxy).tunnelled
+    assert not Route(parse("https://example.org").origin).tunnelled
+
+
+def test_route_says_where_it_leads_and_no_secret() -> None:
+    text = str(
+        Route(parse("https://example.org").origin, Proxy.of("http://user:secret@p.example:3128"), None, "/run/s")
+    )
+    assert "example.org" in text
+    assert "p.example:3128" in text
+    assert "/run/s" in text
+    assert "secret" not in text
