@@ -26,8 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         return _main(sys.argv[1:] if argv is None else argv)
-    except SystemExit as end:  # argparse, after --help and --version
-        return end.code if isinstance(end.code, int) else Exit.OK
     except UsageError as error:
         complain(f"{error} (see aiohttpconn --help)")
         return Exit.USAGE
@@ -50,9 +48,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    if argv[:1] == ["demo"]:
-        return run(_demo(argv[1:]))
-    return run(fetch(parse_arguments(argv)))
+    _occupy_standard_descriptors()
+    try:
+        work = _demo(argv[1:]) if argv[:1] == ["demo"] else fetch(parse_arguments(argv))
+    except SystemExit:  # --help and --version have printed
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return Exit.OK
+    return run(work)
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open what the shell closed (``>&-``): a socket that got number 1 would be taken for standard output."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(descriptor)
 
 
 def run(work: Coroutine[Any, Any, Exit]) -> Exit:

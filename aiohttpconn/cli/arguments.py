@@ -12,6 +12,8 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..config import UNSET, Unset
+from ..errors import InvalidURL
+from ..messages import Proxy
 from .exits import UsageError
 
 CONCURRENCY = 8
@@ -198,4 +200,9 @@ def _proxy(text: str | None) -> str | Unset | None:
         return UNSET
     if not text:
         return None
-    return text if "://" in text else f"http://{text}"
+    url = text if "://" in text else f"http://{text}"
+    try:
+        Proxy.of(url)
+    except InvalidURL as error:
+        raise UsageError(f"-x: {error.describe()}") from error
+    return url

@@ -6,7 +6,19 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .. import Client, HTTPException, HTTPStatusError, IncompleteRead, Limits, Request, Response, Timeout, TLSError
+from .. import (
+    Client,
+    HTTPException,
+    HTTPStatusError,
+    IncompleteRead,
+    InvalidHeader,
+    InvalidURL,
+    Limits,
+    Request,
+    Response,
+    Timeout,
+    TLSError,
+)
 from .exits import Exit, UsageError
 from .filenames import distinct, file_name
 from .output import OrderedOutput, Output
@@ -30,7 +42,9 @@ async def fetch(options: Options) -> Exit:
             verify=options.verify,
             follow_redirects=options.follow_redirects,
         )
-    except (TLSError, ValueError) as error:
+    except InvalidURL as error:
+        raise UsageError(f"the environment's proxy: {error.describe()}") from error
+    except (TLSError, InvalidHeader) as error:
         raise UsageError(_why(error)) from error
     async with client:
         try:
@@ -70,8 +84,10 @@ class _Run:
                 for _ in range(min(self._options.concurrency, count)):
                     tasks.create_task(self._work(numbers))
         except ExceptionGroup as group:
-            raise group.exceptions[0] from None
-        return self._worst
+            first = group.exceptions[0]
+        else:
+            return self._worst
+        raise first
 
     async def _work(self, numbers: Iterator[int]) -> None:
         for number in numbers:

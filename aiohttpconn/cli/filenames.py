@@ -28,7 +28,7 @@ def file_name(url: URL) -> str:
     """
     name = unquote(url.path.rpartition("/")[2])
     name = _MEANINGFUL.sub("_", "".join(char if char.isprintable() else "_" for char in name)).strip(" ")
-    if not name.strip("."):
+    if not name.strip(". "):
         return FALLBACK
     # Windows drops trailing dots and spaces, so that another file would be written.
     name = name.rstrip(". ")
