@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .config import DEFAULT, Deadline, Timeout, Unset
+from .config import DEFAULT, NO_TIMEOUT, Deadline, Timeout, Unset
 from .errors import (
     BodyLengthMismatch,
     CannotSendHeader,
@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 MAX_INTERIM = 16
 CONTINUE_TIMEOUT = 1.0
 """Seconds that a body waits for 100 (Continue) before it is sent all the same (RFC 9110 section 10.1.1)."""
+
+
+_NO_DEADLINE = Deadline(NO_TIMEOUT, 0.0)
 
 
 class _State(enum.Enum):
@@ -175,7 +178,7 @@ class AsyncHTTPConnection:
         self._target: str | URL = ""
         self._upgrade = False
         self._keep_alive = True  # as far as the request goes
-        self._deadline = Deadline(self._timeout, 0.0)
+        self._deadline = _NO_DEADLINE
         self._recent: tuple[bytes, ResponseHead] | None = None
         self._tunnel: tuple[str, int, bytes] | None = None
         self._tunnel_head: ResponseHead | None = None

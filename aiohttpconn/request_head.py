@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from .errors import InvalidHeader, InvalidURL
@@ -9,6 +10,10 @@ from .headers import check_method, list_elements
 from .url import parse
 from .wire.grammar import DIGITS, TARGET
 from .wire.head import LineCache, encode_fields, encode_request_head
+
+
+# A name or an address (RFC 3986 section 3.2.2): no control character, no space, nothing that ends a host in a URL.
+_HOST = re.compile(r"[!$-.0-;=A-Z_a-z~]+")
 
 
 def check_target(target: str) -> str:
@@ -45,7 +50,7 @@ def split_host_port(host: str, port: int | None, default: int) -> tuple[str, int
         raise InvalidURL(f"a port must be from 0 to 65535: {port}")
     if not name.isascii():
         name = parse(f"http://{name}/").origin.host
-    if not name or not TARGET.fullmatch(name) or any(mark in name for mark in '/?#@\\[]<>^`{|}"'):
+    if not _HOST.fullmatch(name):
         raise InvalidURL(f"not a host: {host!r}")
     return name, port
 

@@ -7,6 +7,7 @@ When they raise, or are cancelled, nothing stays open.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 from ..errors import ConnectError, HTTPException, ProxyError
@@ -15,7 +16,7 @@ from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder,
 from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
 from .resolve import Resolver, resolve
 from .stream import Stream
-from .tcp import HAPPY_EYEBALLS_DELAY, connect_tcp, connect_unix
+from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix
 
 REFUSAL_BODY = 65_536
 """Bytes of a proxy's refusal that `ProxyError.body` keeps."""
@@ -35,44 +36,62 @@ async def open_stream(
 
     Raises `ResolveError`, `ConnectError`.
     """
-    if sock is None:
-        where = uds if uds is not None else f"{host}:{port}"
-        try:
-            if uds is not None:
-                sock = await connect_unix(uds)
-            else:
-                addresses = await resolve(host, port, resolver)
-                sock = await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay)
-        except HTTPException as error:
-            if type(error) is ConnectError:
-                error.args = (f"cannot connect to {where}: {error.args[0]}",)
-            raise
-        except OSError as error:
-            raise ConnectError(f"cannot connect to {where}: {error.strerror or error}") from error
-    return await stream_over(sock)
+    where = uds if uds is not None else f"{host}:{port}"
+    try:
+        if sock is not None:
+            return await stream_over(sock)
+        if uds is not None:
+            return await stream_over(await connect_unix(uds))
+        addresses = await resolve(host, port, resolver)
+        if len(addresses) == 1 and not any(addresses[0][1][2:]):
+            return await _stream_to(addresses[0], local_address)
+        return await stream_over(await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay))
+    except HTTPException as error:
+        if type(error) is ConnectError:
+            error.args = (f"cannot connect to {where}: {error.args[0]}",)
+        raise
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ConnectError(f"cannot connect to {where}: {why}") from error
+
+
+async def _stream_to(address: Address, local_address: tuple[str, int] | None) -> Stream:
+    """A stream to the only address there is. The loop connects: uvloop does it at half the cost of `sock_connect`."""
+    loop = asyncio.get_running_loop()
+    family, where = address
+    stream = Stream(loop)
+    try:
+        await loop.create_connection(lambda: stream, where[0], where[1], family=family, local_addr=local_address)
+    except BaseException:
+        _discard(stream)
+        raise
+    return stream
 
 
 async def stream_over(sock: socket.socket) -> Stream:
-    """A stream over a connected socket, which it owns from now on."""
+    """A stream over a connected socket, which it owns from now on. Raises OSError if it cannot be used."""
     loop = asyncio.get_running_loop()
-    sock.setblocking(False)
-    stream = Stream(loop, sock)
+    stream = Stream(loop)
     try:
+        sock.setblocking(False)
         # uvloop wants to be told apart which kind of socket it is.
         if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
             await loop.create_unix_connection(lambda: stream, sock=sock)
         else:
             await loop.create_connection(lambda: stream, sock=sock)
-    except OSError as error:
-        sock.close()
-        raise ConnectError(f"cannot use the socket: {error}") from error
     except BaseException:
-        if hasattr(stream, "transport"):
-            stream.abort()
-        else:
+        if not _discard(stream):
             sock.close()
         raise
     return stream
+
+
+def _discard(stream: Stream) -> bool:
+    """Close a stream that may not have come to be; whether it had."""
+    if not hasattr(stream, "transport"):
+        return False
+    stream.abort()
+    return True
 
 
 async def open_tunnel(

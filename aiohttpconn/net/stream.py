@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import select
-import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -203,8 +202,12 @@ class StreamReader(asyncio.StreamReader):
             return b""
         if n < 0:
             parts = []
-            while await self._more():
-                parts.append(self.take())
+            try:
+                while await self._more():
+                    parts.append(self.take())
+            except BaseException:
+                self.unread(b"".join(parts))
+                raise
             return b"".join(parts)
         if not await self._more():
             return b""
@@ -220,7 +223,12 @@ class StreamReader(asyncio.StreamReader):
         parts: list[bytes] = []
         left = n
         while left:
-            if not await self._more():
+            try:
+                more = await self._more()
+            except BaseException:  # cancelled, or the connection broke: nothing is lost
+                self.unread(b"".join(parts))
+                raise
+            if not more:
                 raise asyncio.IncompleteReadError(b"".join(parts), n)
             data = await self.read(left)
             parts.append(data)
@@ -233,20 +241,26 @@ class StreamReader(asyncio.StreamReader):
             raise ValueError("Separator should be at least one-byte string")
         longest = max(map(len, separators))
         data = b""
+        searched = 0
         while True:
-            ends = [at + len(mark) for mark in separators if (at := data.find(mark)) >= 0]
-            if ends and min(ends) - longest <= HIGH_WATER:
-                self.unread(data[min(ends) :])
-                return data[: min(ends)]
-            if len(data) > HIGH_WATER:
+            if ends := [(at + len(mark), at) for mark in separators if (at := data.find(mark, searched)) >= 0]:
+                end, start = min(ends)
+                if start > HIGH_WATER:
+                    self.unread(data)
+                    raise asyncio.LimitOverrunError("Separator is found, but chunk is longer than limit", start)
+                self.unread(data[end:])
+                return data[:end]
+            searched = max(0, len(data) + 1 - longest)
+            if searched > HIGH_WATER:
                 self.unread(data)
-                raise asyncio.LimitOverrunError("Separator is not found, and chunk exceed the limit", len(data))
+                raise asyncio.LimitOverrunError("Separator is not found, and chunk exceed the limit", searched)
             try:
-                if not await self._more():
-                    raise asyncio.IncompleteReadError(data, None)
-            except asyncio.CancelledError:
+                more = await self._more()
+            except BaseException:
                 self.unread(data)
                 raise
+            if not more:
+                raise asyncio.IncompleteReadError(data, None)
             data += self.take()
 
     async def readline(self) -> bytes:
@@ -255,6 +269,13 @@ class StreamReader(asyncio.StreamReader):
         except asyncio.IncompleteReadError as error:
             return error.partial
         except asyncio.LimitOverrunError as error:
+            # As asyncio does: a line that is there to its end is dropped, else all that is buffered is.
+            data = self.take()
+            if data.startswith(b"\n", error.consumed):
+                self.unread(data[error.consumed + 1 :])
+            else:
+                while self.take():
+                    pass
             raise ValueError(error.args[0]) from error
 
     async def __anext__(self) -> bytes:
@@ -302,10 +323,10 @@ class Stream(asyncio.Protocol):
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_descriptor",
         "_drain_waiters",
         "_loss",
         "_poll",
-        "_sock",
         "_wake_on_resume",
         "_write_paused",
         "data_received",
@@ -316,14 +337,14 @@ class Stream(asyncio.Protocol):
         "writer",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.reader = StreamReader(loop)
         self.writer: StreamWriter
         self.transport: asyncio.Transport
         self.lost = False
         """Whether the connection is gone, by either side."""
-        self._sock: socket.socket | None = sock
+        self._descriptor = -1
         self._poll: Any = None
         self._write_paused = False
         self._wake_on_resume = False
@@ -338,6 +359,7 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self.reader.set_transport(transport)
         self.writer = StreamWriter(self, self.transport)
 
@@ -350,9 +372,9 @@ class Stream(asyncio.Protocol):
         if self.lost:
             return
         self.lost = True
-        if exc is not None and self._sock is not None and (rest := salvage(self._sock)):
+        if exc is not None and self.tls is None and (rest := salvage(self._descriptor)):
             self.reader.feed_data(rest)
-        self._sock = self._poll = None
+        self._poll = None
         self._loss = exc
         if exc is not None:
             self.reader.set_exception(exc)
@@ -435,14 +457,14 @@ class Stream(asyncio.Protocol):
         A busy loop may not have read yet what has arrived, so the socket itself is looked at: 0.5 µs.
         """
         reader = self.reader
-        if self.lost or reader._ended or reader._size or self.transport.is_closing() or self._sock is None:
+        if self.lost or reader._ended or reader._size or self.transport.is_closing():
             return True
         poll = self._poll
         if poll is None:
             if not hasattr(select, "poll"):
-                return bool(select.select([self._sock], [], [], 0)[0])
+                return bool(select.select([self._descriptor], [], [], 0)[0])
             self._poll = poll = select.poll()
-            poll.register(self._sock, select.POLLIN)
+            poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(0))
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
@@ -454,7 +476,7 @@ class Stream(asyncio.Protocol):
         transport = self.transport
         if self.reader.buffered:
             raise ConnectionError("received bytes in the clear before TLS began")
-        layer = TLSTransport(self.loop, transport, self, context, server_hostname, self._sock)
+        layer = TLSTransport(self.loop, transport, self, context, server_hostname, self._descriptor)
         await layer.handshake()
         self.transport = layer
         self.reader.set_transport(layer)

@@ -105,18 +105,18 @@ async def connect_unix(path: str) -> socket.socket:
     return await _connect_one((socket.AF_UNIX, path), None)
 
 
-def salvage(sock: socket.socket) -> bytes:
+def salvage(descriptor: int) -> bytes:
     """What the peer sent before the connection broke and the loop has not read.
 
     A peer that answers an upload early and closes makes a write fail; loops then close the socket without reading, and
-    the answer would be lost.
+    the answer would be lost. `descriptor` is the socket's, still open. (Not on Windows, where sockets are no files.)
     """
     parts = []
     size = 0
     try:
-        while size < _SALVAGE and (data := sock.recv(_SALVAGE, getattr(socket, "MSG_DONTWAIT", 0))):
+        while size < _SALVAGE and (data := os.read(descriptor, _SALVAGE)):
             parts.append(data)
             size += len(data)
-    except (OSError, ValueError):
-        pass
+    except OSError:
+        pass  # nothing more is there, or the reset itself
     return b"".join(parts)

@@ -21,7 +21,6 @@ from .tcp import salvage
 
 if TYPE_CHECKING:
     import os
-    import socket
 
 RECORD = 16_384  # RFC 8446 section 5.1: the most that one record holds
 _BUFFER = 262_144
@@ -56,13 +55,13 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         upper: asyncio.Protocol,
         context: ssl.SSLContext,
         server_hostname: str | None,
-        sock: socket.socket | None,
+        descriptor: int,
     ) -> None:
         super().__init__()
         self._loop = loop
         self._lower = lower
         self._upper = upper
-        self._sock = sock
+        self._descriptor = descriptor
         self._hostname = server_hostname or ""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -184,10 +183,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._state is _State.OPEN and exc is not None and self._sock is not None:
-            if rest := salvage(self._sock):
+        if self._state is _State.OPEN and exc is not None and not isinstance(self._lower, TLSTransport):
+            if rest := salvage(self._descriptor):
                 self.data_received(rest)
-        self._sock = None
         self._lose(exc)
 
     def _lose(self, exc: BaseException | None) -> None:
