@@ -73,6 +73,10 @@ class StubResponse:
         self.ended = connection.at_once
         self.on_end: Callable[[], None] | None = None
 
+    def when_over(self, callback: Callable[[], None]) -> None:
+        assert not self.ended
+        self.on_end = callback
+
     def finish(self, keep_alive: bool = True) -> None:
         """The exchange is over, and the connection can be used again or not."""
         assert not self.ended
