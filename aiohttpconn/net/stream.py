@@ -329,18 +329,18 @@ class Stream(asyncio.Protocol):
         "_poll",
         "_wake_on_resume",
         "_write_paused",
+        "_writer",
         "data_received",
         "loop",
         "lost",
         "reader",
         "transport",
-        "writer",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.reader = StreamReader(loop)
-        self.writer: StreamWriter
+        self._writer: StreamWriter | None = None
         self.transport: asyncio.Transport
         self.lost = False
         """Whether the connection is gone, by either side."""
@@ -361,7 +361,6 @@ class Stream(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
         self._descriptor = transport.get_extra_info("socket").fileno()
         self.reader.set_transport(transport)
-        self.writer = StreamWriter(self, self.transport)
 
     def eof_received(self) -> bool:
         self.reader.feed_eof()
@@ -381,6 +380,7 @@ class Stream(asyncio.Protocol):
         else:
             self.reader.feed_eof()
         self.reader.disarm()
+        self._writer = None  # whoever has it keeps it; a circle would wait for the garbage collector
         for waiter in self._drain_waiters:
             if not waiter.done():
                 waiter.set_exception(exc or ConnectionResetError("Connection lost"))
@@ -424,6 +424,13 @@ class Stream(asyncio.Protocol):
         return self._closed
 
     # --- for the owner ---
+
+    @property
+    def writer(self) -> StreamWriter:
+        """The stream to write to; made when it is asked for: most connections of a pool never are."""
+        if self._writer is None:
+            self._writer = StreamWriter(self, self.transport)
+        return self._writer
 
     @property
     def loss(self) -> BaseException | None:
@@ -480,7 +487,8 @@ class Stream(asyncio.Protocol):
         await layer.handshake()
         self.transport = layer
         self.reader.set_transport(layer)
-        self.writer.replace_transport(layer)
+        if self._writer is not None:
+            self._writer.replace_transport(layer)
 
     def close(self) -> None:
         """Close in order if nothing is left to send, else abort."""
