@@ -95,11 +95,13 @@ class AsyncHTTPConnection:
 
     # A pool may keep thousands: slots spare 1.5 KiB each.
     __slots__ = (
+        "__dict__",  # what is set on one connection only, or by a subclass
         "__weakref__",
         "_continued",
         "_deadline",
         "_declared",
         "_early",
+        "_expecting",
         "_head",
         "_interim",
         "_keep_alive",
@@ -116,6 +118,7 @@ class AsyncHTTPConnection:
         "_timeout",
         "_tunnel",
         "_tunnel_head",
+        "_unwanted",
         "_upgrade",
         "_upload",
         "auto_open",
@@ -127,11 +130,11 @@ class AsyncHTTPConnection:
         "on_interim",
         "port",
         "resolver",
-        "response_class",
         "source_address",
         "uds",
     )
     default_port: ClassVar[int] = 80
+    response_class: type[HTTPResponse] = HTTPResponse
 
     def __init__(
         self,
@@ -160,7 +163,6 @@ class AsyncHTTPConnection:
         self.on_interim: Callable[[ResponseHead], None] | None = None
         """Called with the head of each 1xx response (100, 103 …)."""
         self.on_change: Callable[[], None] | None = None
-        self.response_class: type[HTTPResponse] = HTTPResponse
         self._sock = sock
         self._stream: Stream | None = None
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
@@ -171,6 +173,8 @@ class AsyncHTTPConnection:
         self._upload: Upload | None = None
         self._early: ResponseHead | None = None  # a final head that came while the body was being sent
         self._declared: int | None = None  # Content-Length of a body that is sent stepwise
+        self._expecting = False  # such a body has to wait for 100 (Continue)
+        self._unwanted = False  # the peer has answered instead
         self._sent = 0
         self._interim = 0
         self._continued = False  # 100 (Continue) has come
@@ -258,6 +262,7 @@ class AsyncHTTPConnection:
         """`connect()` within a deadline that began earlier."""
         if self.is_connected:
             return
+        head = self._head  # connecting between putrequest() and endheaders() does not end the request
         self._drop()
         self._loop = loop = asyncio.get_running_loop()
         at = min(loop.time() + deadline.connect, deadline.at)
@@ -280,6 +285,8 @@ class AsyncHTTPConnection:
             raise
         finally:
             self._opening = None
+        if head is not None:
+            self._head, self._state = head, _HEAD
 
     async def _open(self) -> None:
         if self._sock is None:
@@ -352,7 +359,7 @@ class AsyncHTTPConnection:
             self._opening.reschedule(-math.inf)  # ends what is being awaited there
             self._opening = None
         self._state = _IDLE
-        self._head = self._early = None
+        self._head = self._early = self._upload = None
         self._declared = None
 
     async def __aenter__(self) -> AsyncHTTPConnection:
@@ -486,6 +493,8 @@ class AsyncHTTPConnection:
         self._continued = False
         self._early = None
         self._upload = None
+        self._declared = None
+        self._expecting = self._unwanted = False
         self._parser.start()
 
     def _failed(self, stream: Stream, error: BaseException) -> None:
@@ -567,37 +576,35 @@ class AsyncHTTPConnection:
 
         Before any request it only connects (as `http.client` does) and sends raw bytes.
         """
+        if self._state is _RESPONSE or self._state is _HEAD:
+            raise CannotSendRequest(f"send() to {self.where()} in state: {self._state.value}")
         if self._stream is None:
-            await self._auto_connect()
+            await self._auto_connect(Deadline(self._timeout, asyncio.get_running_loop().time()))
         stream = self._stream
         assert stream is not None
-        if self._state is _RESPONSE or self._state is _HEAD:
-            raise CannotSendRequest(f"send() in state: {self._state.value}")
-        length = body_length(data)
-        if length is not None and self._declared is not None and self._sent + length > self._declared:
-            error = BodyLengthMismatch(
-                f"the body is longer than its Content-Length of {self._declared}: {self._sent + length} bytes"
-            )
+        if isinstance(data, (bytearray, memoryview)):
+            data = bytes(data)  # what the peer has not taken yet is kept, and the caller may use the buffer again
+        try:
+            if self._expecting:
+                self._expecting = False
+                self._unwanted = not await self._await_continue(stream)
+            if self._unwanted or (self._early is not None and self._early.status >= 300):
+                self._keep_alive = False
+            elif self._upload is not None:
+                self._upload.add(data)  # what was sent before is still on its way
+            else:
+                upload = self._new_upload(stream, data, False, self._declared)
+                upload.sent, upload.partial = self._sent, True
+                await self._run(stream, upload)
+                self._sent = upload.sent
+        except BaseException as error:
             self._failed(stream, error)
-            raise error
-        if self._early is not None and self._early.status >= 300:
-            return  # the peer has answered, and wants no more of it
-        upload = Upload(
-            stream,
-            data,
-            chunked=False,
-            declared=None,
-            blocksize=self.blocksize,
-            deadline=self._deadline,
-            watch=self._watch,
-        )
-        await self._run(stream, upload)
-        self._sent += upload.sent
+            raise
 
-    async def _auto_connect(self) -> None:
+    async def _auto_connect(self, deadline: Deadline) -> None:
         if not self.auto_open:
             raise NotConnected(f"there is no connection to {self.where()}, and auto_open is off")
-        await self.connect()
+        await self.open(deadline)
 
     def _check_ready(self, method: str, url: str) -> None:
         check_method(method)
@@ -605,7 +612,7 @@ class AsyncHTTPConnection:
         stream = self._stream
         if self._state is not _IDLE:
             raise CannotSendRequest(
-                f"the exchange before this one is not over: {self._state.value}, {self._method} {self._target}"
+                f"the exchange before this one is not over: {self._state.value}", doing=self._doing()
             )
         if stream is not None:
             if self._loop is not asyncio.get_running_loop():
@@ -618,13 +625,14 @@ class AsyncHTTPConnection:
         assert head is not None
         self._state = _IDLE
         encoded = head.encode(self._host_field())
+        deadline = Deadline(self._timeout, asyncio.get_running_loop().time())
         if self._stream is None:
-            await self._auto_connect()
+            await self._auto_connect(deadline)
         stream = self._stream
         assert stream is not None
-        deadline = Deadline(self._timeout, stream.loop.time())
         self._begin(head.method, head.target, deadline, head.upgrade, head.close)
-        self._declared, self._sent = head.length if body is None else None, 0
+        if body is None:
+            self._declared, self._sent, self._expecting = head.length, 0, head.expect
         stream.reader.on_activity = None
         self._state = _SENT
         self._debug_sent(encoded)
@@ -660,21 +668,26 @@ class AsyncHTTPConnection:
             if length is not None and length != len(body):
                 raise BodyLengthMismatch(f"Content-Length is {length}, and the body has {len(body)} bytes")
             stream.transport.write(head + body)  # one packet
+            if body:
+                self._debug_sent(body)
             return
         else:
             stream.transport.write(head)
         if is_bytes_like(body) and len(body) == 0 and not chunked and not length:
             return
-        upload = Upload(
+        await self._run(stream, self._new_upload(stream, body, chunked, length))
+
+    def _new_upload(self, stream: Stream, body: Body, chunked: bool, declared: int | None) -> Upload:
+        return Upload(
             stream,
             body,
             chunked=chunked,
-            declared=length,
+            declared=declared,
             blocksize=self.blocksize,
             deadline=self._deadline,
             watch=self._watch,
+            show=self._debug_sent if self.debuglevel > 0 else None,
         )
-        await self._run(stream, upload)
 
     async def _run(self, stream: Stream, upload: Upload) -> None:
         """Send a body; stop for a final answer."""
@@ -683,6 +696,7 @@ class AsyncHTTPConnection:
         except WriteError:
             # The peer may have answered and closed. Then the answer counts, not the failure to say more.
             if self._early is None and not stream.reader.buffered:
+                await upload.close()
                 raise
             finished = False
         except BaseException:
@@ -732,12 +746,14 @@ class AsyncHTTPConnection:
         """
         stream = self._stream
         if self._state is not _SENT or stream is None:
-            raise ResponseNotReady(f"no response is to be had: the connection is {self._state.value}")
+            raise ResponseNotReady(f"no response is to be had: the connection to {self.where()} is {self._state.value}")
         try:
-            if self._declared is not None and self._sent < self._declared and self._early is None:
-                raise BodyLengthMismatch(
-                    f"the body is shorter than its Content-Length of {self._declared}: {self._sent} bytes"
-                )
+            if self._declared is not None and self._sent < self._declared and self._upload is None:
+                if self._watch() and not self._unwanted:
+                    raise BodyLengthMismatch(
+                        f"the body is shorter than its Content-Length of {self._declared}: {self._sent} bytes"
+                    )
+                self._keep_alive = False  # the next request would be taken for what is missing of this one
             return await self._receive_response(stream)
         except BaseException as error:
             self._failed(stream, error)
@@ -816,7 +832,9 @@ class AsyncHTTPConnection:
 
         async def go_on() -> bool:
             try:
-                return await upload.run()
+                # Begun before it can be cancelled (`HTTPResponse` sees to that), so that the body is always closed.
+                await asyncio.sleep(0)
+                return await upload.run() and upload.complete
             except BaseException:
                 await upload.close()
                 raise

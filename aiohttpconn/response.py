@@ -297,7 +297,8 @@ class HTTPResponse:
 
     def _abort(self) -> None:
         if self.upload is not None and not self.upload.done():
-            self.upload.cancel()
+            # Not at once: a task that is cancelled before its first step leaves the body unclosed.
+            self._stream.loop.call_soon(self.upload.cancel)
         self._owner.broken(self._stream)
         self._over()
 

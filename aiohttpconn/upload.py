@@ -102,6 +102,16 @@ async def _file_blocks(file: IO[bytes] | IO[str], blocksize: int) -> AsyncIterat
         yield encode_text(block) if isinstance(block, str) else block
 
 
+async def _chained(*sources: AsyncIterator[BytesLike]) -> AsyncIterator[BytesLike]:
+    try:
+        for pieces in sources:
+            async for piece in pieces:
+                yield piece
+    finally:
+        for pieces in sources:
+            await pieces.aclose()  # type: ignore[attr-defined]
+
+
 class Upload:
     """Sends one body over a stream, framed by chunks or counted against its declared length.
 
@@ -109,7 +119,19 @@ class Upload:
     what arrives. `run` returns whether the body was sent to its end. When it raises, the connection is of no further use.
     """
 
-    __slots__ = ("_body", "_chunked", "_deadline", "_declared", "_pieces", "_stream", "sent", "watch")
+    __slots__ = (
+        "_blocksize",
+        "_bodies",
+        "_chunked",
+        "_deadline",
+        "_declared",
+        "_pieces",
+        "_show",
+        "_stream",
+        "partial",
+        "sent",
+        "watch",
+    )
 
     def __init__(
         self,
@@ -121,16 +143,31 @@ class Upload:
         blocksize: int,
         deadline: Deadline,
         watch: Callable[[], bool] | None,
+        show: Callable[[bytes], None] | None = None,
     ) -> None:
         self._stream = stream
-        self._body = body
+        self._bodies = [body]
+        self._blocksize = blocksize
+        self._show = show
         self._pieces = body_pieces(body, blocksize)
         self._chunked = chunked
         self._declared = declared
         self._deadline = deadline
         self.sent = 0
         """Bytes of the body handed to the transport."""
+        self.partial = False
+        """Whether more of the body may follow: then it is no error that this is shorter than declared."""
         self.watch = watch
+
+    @property
+    def complete(self) -> bool:
+        """Whether as much was sent as was declared."""
+        return self._declared is None or self.sent == self._declared
+
+    def add(self, body: Any) -> None:
+        """Have more sent after what is still to be sent. Not while `run` is running."""
+        self._bodies.append(body)
+        self._pieces = _chained(self._pieces, body_pieces(body, self._blocksize))
 
     async def run(self) -> bool:
         """Send what is left of the body. May be called again after it returned False, to go on."""
@@ -139,6 +176,8 @@ class Upload:
         async for piece in self._pieces:
             size = len(piece)
             self.sent += size
+            if self._show is not None:
+                self._show(b"".join(encode_chunk(piece)) if self._chunked else bytes(piece))  # type: ignore[arg-type]
             if self._chunked:
                 stream.transport.writelines(encode_chunk(piece))  # type: ignore[arg-type]
             else:
@@ -150,11 +189,13 @@ class Upload:
             arrived = self.watch is not None and stream.reader.buffered
             if (stream.must_drain or arrived or stream.lost) and not await self._may_go_on():
                 return False
-        if self._declared is not None and self.sent != self._declared and not self._chunked:
+        if not self.complete and not self.partial and not self._chunked:
             raise BodyLengthMismatch(
                 f"the body is shorter than its Content-Length of {self._declared}: {self.sent} bytes"
             )
         if self._chunked:
+            if self._show is not None:
+                self._show(LAST_CHUNK)
             write(LAST_CHUNK)
         return True
 
@@ -188,6 +229,7 @@ class Upload:
     async def close(self) -> None:
         """The body will not be sent to its end: let its iterator clean up."""
         await self._pieces.aclose()  # type: ignore[attr-defined]
-        aclose = getattr(self._body, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        for body in self._bodies:
+            aclose = getattr(body, "aclose", None)
+            if aclose is not None:
+                await aclose()
