@@ -184,7 +184,7 @@ class AsyncHTTPConnection:
         self._keep_alive = True  # as far as the request goes
         self._deadline = _NO_DEADLINE
         self._recent: tuple[bytes, ResponseHead] | None = None
-        self._tunnel: tuple[str, int, bytes] | None = None
+        self._tunnel: tuple[str, int, str | None, bytes] | None = None
         self._tunnel_head: ResponseHead | None = None
 
     # --- state ---
@@ -243,7 +243,9 @@ class AsyncHTTPConnection:
         if self._stream is not None:
             raise RuntimeError("Can't set up tunnel for established connection")
         name, number = split_host_port(host, port, self.default_port)
-        self._tunnel = name, number, encode_fields(header_pairs(headers))
+        pairs = header_pairs(headers)
+        hosts = [value for field, value in pairs if field.lower() == "host"]  # the caller's own goes first and once, too
+        self._tunnel = name, number, hosts[0] if hosts else None, encode_fields(p for p in pairs if p[0].lower() != "host")
         self._tunnel_head = None
 
     def get_proxy_response_headers(self) -> Headers | None:
@@ -314,14 +316,14 @@ class AsyncHTTPConnection:
 
     async def _open_tunnel(self, stream: Stream) -> None:
         assert self._tunnel is not None
-        name, port, fields = self._tunnel
+        name, port, host_field, fields = self._tunnel
         authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         self._debug_sent(b"CONNECT %b HTTP/1.1\r\n" % authority.encode())
         self._tunnel_head = await open_tunnel(
             stream,
             authority,
             fields,
-            host_field=authority,
+            host_field=host_field or authority,
             max_head=self._parser.max_head,
             max_fields=self._parser.max_fields,
         )
