@@ -78,10 +78,11 @@ class _Speed(ProgressColumn):
 def progress_bars(console: Console, *, transient: bool, disable: bool = False) -> Progress:
     """Name, bar, how much, how fast, how long still. `transient`: gone when over; `disable`: nothing is shown."""
     return Progress(
-        _Name(table_column=Column(ratio=2, no_wrap=True)),
-        BarColumn(bar_width=None, table_column=Column(ratio=3)),
-        DownloadColumn(binary_units=True),
-        _Speed(),
+        _Name(table_column=Column(no_wrap=True, max_width=max(12, console.width // 3))),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
+        # As wide as they may become, so that the bars beside them keep their length.
+        DownloadColumn(binary_units=True, table_column=Column(min_width=15, no_wrap=True, justify="right")),
+        _Speed(table_column=Column(min_width=12, no_wrap=True)),
         TimeRemainingColumn(compact=True),
         console=console,
         transient=transient,

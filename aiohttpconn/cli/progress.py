@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-REFRESH = 0.1
-"""Seconds between two looks of a bar at how far its download has come."""
-
 
 def human_size(size: float) -> str:
     """
@@ -50,14 +47,11 @@ class Meter:
         self.total = total
         self.size = 0
         self.began = monotonic()
-        self._next = 0.0
 
     def advance(self, size: int) -> None:
         """So many bytes more have come."""
         self.size += size
-        if (now := monotonic()) >= self._next:
-            self._next = now + REFRESH
-            self._report.moved(self)
+        self._report.moved(self)
 
     def summary(self) -> str:
         """What came, and how fast."""

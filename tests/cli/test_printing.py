@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aiohttpconn.cli import main
 from tests.cli.command import command, environment, finish, run, run_on_terminal, start
 from tests.servers.origin import DOCUMENT, Reply, pattern
 from tests.servers.raw import Close, Hold, Request, Reset, Send, WaitFor
@@ -319,11 +320,20 @@ async def test_with_several_urls_the_worst_counts_and_the_rest_is_fetched(
         (["demo", "now"], "demo"),
     ],
 )
-async def test_usage(arguments: list[str], says: str) -> None:
-    outcome = await run(*arguments)
+def test_usage(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("aiohttpconn: ")
+    assert says in line
+    assert line.endswith(" (see aiohttpconn --help)")
+    assert said.out == ""
+
+
+async def test_usage_in_a_process_of_its_own() -> None:
+    outcome = await run("ftp://example.org/")
     assert (outcome.code, outcome.stdout) == (2, b"")
-    assert says in outcome.complaint
-    assert outcome.complaint.endswith("(see aiohttpconn --help)")
+    assert outcome.complaint.startswith("only http and https URLs can be fetched")
 
 
 # --- standard output's own troubles -----------------------------------------------------------------------------------
