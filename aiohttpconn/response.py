@@ -47,9 +47,9 @@ class HTTPResponse:
     """A response as `http.client` has it, awaited. Made by `AsyncHTTPConnection.getresponse()`.
 
     The body is what remains after transfer-coding and before content-coding. It is read by one coroutine at a time: all
-    of it by `read()`, in pieces by `read(n)`, `read1()`, `readinto()`, `readline()`, or as an async iterator of bytes as
-    they arrive. A body that ends early is `IncompleteRead`, a broken connection `ReadError`, a silent peer `ReadTimeout`.
-    Each of these, and cancelling a read, closes the connection.
+    of it by `read()`, in pieces by `read(n)`, `read1()`, `readinto()`, `readline()`, or as an async iterator of bytes
+    as they arrive. A body that ends early is `IncompleteRead`, a broken connection `ReadError`, a silent peer
+    `ReadTimeout`. Each of these, and cancelling a read, closes the connection.
     """
 
     # Defaults of the class instead of slots: most responses are whole when they are made, and set four of these.
@@ -433,6 +433,12 @@ class HTTPResponse:
     async def __anext__(self) -> bytes:
         if not self._size and not await self._receive():
             raise StopAsyncIteration
+        return self.take_piece()
+
+    def take_piece(self) -> bytes:
+        """The next piece of what is there, without waiting; b"" if nothing is."""
+        if not self._size:
+            return b""
         data = self._queue().popleft()
         self._size -= len(data)
         return data
@@ -528,13 +534,6 @@ class _Guard:
         callback = self._callback
         if callback is None:
             return
-        warnings.warn(
-            f"the response to {self._method} {self._target} was dropped before its body was read; "
-            "its connection is closed",
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
         stream, owner = self._stream, self._owner
 
         def let_go() -> None:
@@ -546,3 +545,10 @@ class _Guard:
             stream.loop.call_soon_threadsafe(let_go)
         except RuntimeError:
             pass  # the loop is closed, and with it every connection
+        target = self._target if isinstance(self._target, str) else self._target.without_userinfo()
+        warnings.warn(  # at last: it may be made an error
+            f"the response to {self._method} {target} was dropped before its body was read; its connection is closed",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )

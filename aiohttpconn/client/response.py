@@ -164,7 +164,7 @@ class Response:
             try:
                 self.keep(await raw.read())
             except HTTPException as error:
-                error.request = error.request or self.request
+                self.name(error)
                 raise
         assert self._content is not None
         return self._content
@@ -174,7 +174,11 @@ class Response:
         raw = self._raw
         if raw.ended and raw.complete:
             self._streamed = True
-            self.keep(raw.take_pieces())
+            try:
+                self.keep(raw.take_pieces())
+            except HTTPException as error:
+                self.name(error)
+                raise
             return
         try:
             await self.read()
@@ -206,6 +210,11 @@ class Response:
         codings = self.head.headers.getall(_CONTENT_ENCODING, None)
         self._content = body if codings is None else decode_all(codings, body)
 
+    def name(self, error: HTTPException) -> None:
+        """Say in an error whose response it is about, if nobody has said so yet."""
+        error.request = error.request or self.request
+        error.doing = error.doing or f"reading the response to {self.request.method} {self.url.without_userinfo()}"
+
     def _claim(self) -> None:
         """The body is about to be read: once."""
         if self._streamed:
@@ -236,7 +245,11 @@ class Response:
         if self._content is not None:
             return _KeptPieces(self)
         codings = self.headers.getall(_CONTENT_ENCODING, None)
-        decoder = None if codings is None else decoder_for(codings)
+        try:
+            decoder = None if codings is None else decoder_for(codings)
+        except HTTPException as error:
+            self.name(error)
+            raise
         return _RawPieces(self) if decoder is None else _DecodedPieces(self, decoder)
 
     # --- the end ---
@@ -281,6 +294,10 @@ class _RawPieces:
         self._raw = response._raw
         self._begun = False
 
+    def ready(self) -> bytes:
+        """The next piece if it is there already, else b"": spares two coroutines a piece."""
+        return self._raw.take_piece() if self._begun else b""
+
     async def next(self) -> bytes:
         """The next piece, b"" at the end."""
         if not self._begun:
@@ -291,7 +308,7 @@ class _RawPieces:
         except StopAsyncIteration:
             return b""
         except HTTPException as error:
-            error.request = error.request or self._response.request
+            self._response.name(error)
             raise
 
 
@@ -299,6 +316,9 @@ class _KeptPieces(_RawPieces):
     """The body that was read before, 256 KiB at a time."""
 
     _at = 0
+
+    def ready(self) -> bytes:
+        return b""
 
     async def next(self) -> bytes:
         content = self._response.content
@@ -316,6 +336,9 @@ class _DecodedPieces(_RawPieces):
         self._pending: Iterator[bytes] = iter(())
         self._ended = False
 
+    def ready(self) -> bytes:
+        return b""
+
     async def next(self) -> bytes:
         try:
             while True:
@@ -329,7 +352,7 @@ class _DecodedPieces(_RawPieces):
                     self._ended = True
                     return self._decoder.flush()
         except HTTPException as error:
-            error.request = error.request or self._response.request
+            self._response.name(error)
             self._raw.close_now()
             raise
 
@@ -435,7 +458,7 @@ class BodyIterator(AsyncIterator[T]):
     async def __anext__(self) -> T:
         chunker = self._chunker
         if chunker is None:
-            piece = await self._pieces.next()
+            piece = self._pieces.ready() or await self._pieces.next()
             if not piece:
                 raise StopAsyncIteration
             return piece  # type: ignore[return-value]
