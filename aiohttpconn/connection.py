@@ -1,4 +1,4 @@
-"""`AsyncHTTPConnection` and `AsyncHTTPSConnection`: `http.client`, awaited. HTTP/1.1 over one stream, one exchange at a time."""
+"""`AsyncHTTPConnection`, `AsyncHTTPSConnection`: `http.client`, awaited. HTTP/1.1, one exchange at a time."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from .response import HTTPResponse
 from .upload import Upload, body_length, encode_text, is_bytes_like
 from .wire.framing import (
     BodyDecoder,
+    BodyFraming,
     ChunkedDecoder,
     CloseDecoder,
     Framing,
@@ -76,14 +77,15 @@ class AsyncHTTPConnection:
     - `host`: "name", "name:port", "[::1]" or "[::1]:port"; `port` counts if given, else `default_port`.
     - `timeout`: seconds, a `Timeout`, or None for no limit.
     - `source_address`: (host, port) to connect from. `blocksize`: bytes read from a file body at a time.
-    - `sock`: a connected socket to use instead of dialling; the connection owns it. `uds`: path of a Unix domain socket.
+    - `sock`: a connected socket to use instead of dialling; the connection owns it.
+    - `uds`: path of a Unix domain socket.
     - `happy_eyeballs_delay`: seconds between attempts at several addresses (RFC 8305); None for one after the other.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
 
     One exchange at a time: a request begun before the response to the one before it has been read is
-    `CannotSendRequest`. An error, a timeout or a cancellation within an exchange closes the connection; the next request
-    opens a new one (`auto_open`). A connection serves the event loop it was opened on.
+    `CannotSendRequest`. An error, a timeout or a cancellation within an exchange closes the connection; the next
+    request opens a new one (`auto_open`). A connection serves the event loop it was opened on.
 
     >>> import asyncio
     >>> async def main():
@@ -183,7 +185,7 @@ class AsyncHTTPConnection:
         self._upgrade = False
         self._keep_alive = True  # as far as the request goes
         self._deadline = _NO_DEADLINE
-        self._recent: tuple[bytes, ResponseHead] | None = None
+        self._recent: tuple[bytes, ResponseHead, str, BodyFraming] | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
         self._tunnel_head: ResponseHead | None = None
 
@@ -237,15 +239,16 @@ class AsyncHTTPConnection:
     def set_tunnel(self, host: str, port: int | None = None, headers: HeadersInput | None = None) -> None:
         """Have `connect()` ask the proxy it dials for a tunnel to `host`:`port` by CONNECT (RFC 9110 section 9.3.6).
 
-        `headers` go to the proxy only. Raises RuntimeError once connected, `InvalidURL` or `InvalidHeader` for what must
-        not be sent.
+        `headers` go to the proxy only. Raises RuntimeError once connected, `InvalidURL` or `InvalidHeader` for what
+        must not be sent.
         """
         if self._stream is not None:
             raise RuntimeError("Can't set up tunnel for established connection")
         name, number = split_host_port(host, port, self.default_port)
         pairs = header_pairs(headers)
-        hosts = [value for field, value in pairs if field.lower() == "host"]  # the caller's own goes first and once, too
-        self._tunnel = name, number, hosts[0] if hosts else None, encode_fields(p for p in pairs if p[0].lower() != "host")
+        hosts = [value for field, value in pairs if field.lower() == "host"]  # the caller's own is first and once, too
+        fields = encode_fields(pair for pair in pairs if pair[0].lower() != "host")
+        self._tunnel = name, number, hosts[0] if hosts else None, fields
         self._tunnel_head = None
 
     def get_proxy_response_headers(self) -> Headers | None:
@@ -268,8 +271,9 @@ class AsyncHTTPConnection:
         self._drop()
         self._loop = loop = asyncio.get_running_loop()
         at = min(loop.time() + deadline.connect, deadline.at)
+        limit = asyncio.timeout_at(None if at == math.inf else at)
         try:
-            async with asyncio.timeout_at(None if at == math.inf else at) as limit:
+            async with limit:
                 self._opening = limit
                 await self._open()
             if self._opening is not limit:
@@ -333,7 +337,7 @@ class AsyncHTTPConnection:
         """Nothing to do in the clear; `AsyncHTTPSConnection` puts TLS on top."""
 
     async def close(self) -> None:
-        """Close the connection, also in the middle of an exchange, whose rest is dropped. Idempotent; waits for nothing."""
+        """Close the connection, also in mid-exchange, the rest of which is dropped. Idempotent; waits for nothing."""
         self.close_now()
 
     def close_now(self) -> None:
@@ -458,16 +462,17 @@ class AsyncHTTPConnection:
                 data = reader.take()
                 parser = self._parser
                 recent = self._recent
-                if recent is not None and data.startswith(recent[0]):
-                    # A server that says the same again is not parsed again: 2 µs.
+                if recent is not None and recent[2] == method and data.startswith(recent[0]):
+                    # A server that says the same again is not parsed again: 3 µs.
                     self._upload = None
-                    return self._response(stream, deadline, recent[1], data[len(recent[0]) :], True)
+                    return self._response(stream, deadline, recent[1], recent[3], data[len(recent[0]) :], True)
                 found = parse_whole_head(data, parser.max_head, parser.max_fields)
                 if found is not None and (head := found[0]).status >= 200:
                     self._upload = None
                     size = found[1]
-                    self._recent = (data[:size], head) if size <= 1024 else None
-                    return self._response(stream, deadline, head, data[size:], True)
+                    framing = response_framing(head, method)
+                    self._recent = (data[:size], head, method, framing) if size <= 1024 else None
+                    return self._response(stream, deadline, head, framing, data[size:], True)
                 self._begin(method, url, deadline, False, False)
                 reader.unread(data)
                 return await self._receive_response(stream)
@@ -561,7 +566,7 @@ class AsyncHTTPConnection:
         self._state = _HEAD
 
     def putheader(self, name: str | bytes, *values: HeaderValue) -> None:
-        """Add a field; several values are joined as continuation lines are read: by one space (RFC 9112 section 5.2)."""
+        """Add a field; several values are joined by a space, as continuation lines are read (RFC 9112 section 5.2)."""
         if self._state is not _HEAD or self._head is None:
             raise CannotSendHeader("putheader() comes after putrequest() and before endheaders()")
         text = check_field_name(name)
@@ -790,13 +795,20 @@ class AsyncHTTPConnection:
             self._debug_head(head)
         if head.status == 101 and not self._upgrade:
             raise ProtocolError("101 Switching Protocols came, and nobody had asked for an upgrade")
-        return self._response(stream, deadline, head, parser.rest, self._keep_alive)
+        framing = response_framing(head, self._method)
+        return self._response(stream, deadline, head, framing, parser.rest, self._keep_alive)
 
     def _response(
-        self, stream: Stream, deadline: Deadline, head: ResponseHead, rest: bytes, keep_alive: bool
+        self,
+        stream: Stream,
+        deadline: Deadline,
+        head: ResponseHead,
+        framing: BodyFraming,
+        rest: bytes,
+        keep_alive: bool,
     ) -> HTTPResponse:
-        """Decide how the body ends, and hand over what is there of it. `rest` came right after the head."""
-        kind, length, outlives = response_framing(head, self._method)
+        """The response, with what is there of its body: `rest`, which came right after the head."""
+        kind, length, outlives = framing
         keep_alive = keep_alive and outlives
         size = len(rest)
         if length is not None and size >= length and self._upload is None:
@@ -828,7 +840,7 @@ class AsyncHTTPConnection:
         return response
 
     def _go_on_sending(self, response: HTTPResponse, upload: Upload) -> None:
-        """The only task this library starts for an exchange: an early 2xx is read while the body is still being sent."""
+        """The only task this library starts for an exchange: an early 2xx is read while the body is being sent."""
         upload.watch = None
         self._upload = None
 

@@ -22,8 +22,9 @@ import heapq
 import math
 import warnings
 import weakref
+from asyncio import get_running_loop
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +217,7 @@ class ConnectionPool:
         exchanging raise.
         """
         loop = self._loop
-        if loop is None or loop is not asyncio.get_running_loop():
+        if loop is None or loop is not get_running_loop():
             loop = self._bind_loop()
         deadline = context.deadline
         proxy = context.proxy
@@ -231,13 +232,16 @@ class ConnectionPool:
             if not reused:
                 await self._open_slot(slot, request, deadline)
             try:
-                response = await self._start(slot, request, deadline)
+                if host.route.proxy is None:
+                    response = await slot.connection.start(request, deadline)
+                else:
+                    response = await self._start_by_proxy(slot, request, deadline)
             except (RemoteDisconnected, WriteError) as error:
                 if not reused or self._closed or not _may_replay(request, error):
                     raise
                 self._renew(slot)
                 await self._open_slot(slot, request, deadline)
-                response = await self._start(slot, request, deadline)
+                response = await self._start_by_proxy(slot, request, deadline)
         except BaseException as error:
             slot.give_back()
             if isinstance(error, HTTPException):
@@ -257,7 +261,8 @@ class ConnectionPool:
             raise self._closed_error(what)
         slot.used = True
 
-    def _start(self, slot: _Slot, request: Request, deadline: Deadline) -> Coroutine[Any, Any, HTTPResponse]:
+    def _start_by_proxy(self, slot: _Slot, request: Request, deadline: Deadline) -> Coroutine[Any, Any, HTTPResponse]:
+        """Send, if need be in absolute form and with the proxy's own fields."""
         proxy = slot.host.route.proxy
         if proxy is None or request.url.origin.scheme == "https":
             return slot.connection.start(request, deadline)
@@ -299,6 +304,7 @@ class ConnectionPool:
         """Fail who waits with `PoolClosed`, close every connection, abort what is in flight. Idempotent."""
         if self._closed:
             return
+        self._bind_loop()
         self._closed = True
         for host in list(self._hosts.values()):
             for waiter in host.waiters:
@@ -326,7 +332,6 @@ class ConnectionPool:
         slots = [*getattr(self, "_idle", ()), *getattr(self, "_leased", ())]
         if getattr(self, "_closed", True) or not slots or self._loop is None:
             return
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
         sweeper = self._sweeper
 
         def let_go() -> None:
@@ -339,6 +344,7 @@ class ConnectionPool:
             self._loop.call_soon_threadsafe(let_go)
         except RuntimeError:
             pass  # the loop is closed, and with it every connection
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)  # at last: may be an error
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{self._open} open, {len(self._idle)} idle, {self._waiting} waiting"
@@ -716,7 +722,7 @@ class ConnectionPool:
             raise AssertionError(f"{self!r}: " + "; ".join(wrong))
 
 
-def _sweep(reference: weakref.ref[ConnectionPool]) -> None:
+def _sweep(reference: Callable[[], ConnectionPool | None]) -> None:
     pool = reference()
     if pool is not None:
         pool._sweep()
@@ -760,8 +766,10 @@ class PooledConnection:
             slot = await pool._slot_later(host, what, deadline)
         try:
             await pool._open_slot(slot, what, deadline)
-        except BaseException:
+        except BaseException as error:
             slot.give_back()
+            if pool._closed and isinstance(error, HTTPException) and not isinstance(error, PoolClosed):
+                raise pool._closed_error(what) from error
             raise
         self._slot = slot
         return slot.connection
@@ -784,7 +792,7 @@ class PooledConnection:
         slot = self._slot
         if slot is None or slot.state is not _LEASED:
             return
-        warnings.warn(f"the block with {slot.connection!r} was never left; it is closed", ResourceWarning, stacklevel=2)
+        text = f"the block with {slot.connection!r} was never left; it is closed"
         connection, give_back, loop = slot.connection, slot.give_back, self._pool._loop
 
         def let_go() -> None:
@@ -796,3 +804,4 @@ class PooledConnection:
                 loop.call_soon_threadsafe(let_go)
         except RuntimeError:
             pass  # the loop is closed, and with it every connection
+        warnings.warn(text, ResourceWarning, stacklevel=2)  # at last: it may be made an error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import Coroutine
@@ -103,7 +104,7 @@ class Client:
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None
         else:
-            if proxy is UNSET and trust_env:
+            if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
                 self._env_proxies = environment_proxies()
             self._transport = self._pool = ConnectionPool(
                 _or_none(limits),
@@ -137,6 +138,18 @@ class Client:
 
         Raises `InvalidURL`, `InvalidMethod`, `InvalidHeader`, and TypeError for what cannot be sent.
         """
+        return self._build(method, url, params, headers, content, json, idempotent)
+
+    def _build(
+        self,
+        method: str,
+        url: str | URL,
+        params: Params,
+        headers: HeadersInput | None,
+        content: Content | None,
+        json: Any,
+        idempotent: bool | None,
+    ) -> Request:
         url = parse(url) if self._base_url is None else self._absolute(url)
         if self._params is not None:
             url = merge_params(url, self._params)
@@ -174,7 +187,9 @@ class Client:
     ) -> Response:
         """Send a `Request`. With `stream` the body is still to be read, and the response to be closed by the caller."""
         if self._closed:
-            raise PoolClosed("the client is closed", doing=f"{request.method} {request.url.without_userinfo()}")
+            error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.without_userinfo()}")
+            error.request = request
+            raise error
         context = self._context
         choose_proxy = self._choose_proxy
         if timeout is not UNSET or self.timeout.total is not None:
@@ -202,8 +217,6 @@ class Client:
         return response
 
     def _deadline(self, timeout: Timeout | float | Unset | None) -> Deadline:
-        import asyncio
-
         limits = self.timeout if timeout is UNSET else Timeout.of(timeout)
         return Deadline(limits, asyncio.get_running_loop().time())
 
@@ -239,9 +252,7 @@ class Client:
         Returns the `Response`, read. Raises the errors of `aiohttpconn.errors`; a 4xx or 5xx is none (see
         `raise_for_status`).
         """
-        request = self.build_request(
-            method, url, params=params, headers=headers, content=content, json=json, idempotent=idempotent
-        )
+        request = self._build(method, url, params, headers, content, json, idempotent)
         return await self.send(request, follow_redirects=follow_redirects, timeout=timeout, proxy=proxy)
 
     def stream(
@@ -263,9 +274,7 @@ class Client:
         Takes what `request` takes. After the block the connection is kept if the body was read, or has arrived, to its
         end, else closed.
         """
-        request = self.build_request(
-            method, url, params=params, headers=headers, content=content, json=json, idempotent=idempotent
-        )
+        request = self._build(method, url, params, headers, content, json, idempotent)
         return StreamedResponse(self, request, follow_redirects, timeout, proxy)
 
     def get(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
