@@ -6,6 +6,7 @@ import asyncio
 import enum
 import math
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -71,6 +72,19 @@ class _State(enum.Enum):
 _IDLE, _HEAD, _SENT, _RESPONSE = _State
 
 
+def _weakly_disturbed(conn: AsyncHTTPConnection) -> Callable[[], None]:
+    """What an idle stream calls. It must not keep the connection: the loop holds the stream, and a connection that was
+    dropped unclosed is to be noticed."""
+    ref = weakref.ref(conn)
+
+    def disturbed() -> None:
+        conn = ref()
+        if conn is not None:
+            conn._disturbed()
+
+    return disturbed
+
+
 class AsyncHTTPConnection:
     """One connection to one server, with `http.client.HTTPConnection`'s names. Nothing is opened by making one.
 
@@ -109,6 +123,7 @@ class AsyncHTTPConnection:
         "_keep_alive",
         "_loop",
         "_method",
+        "_on_activity",
         "_opening",
         "_parser",
         "_recent",
@@ -316,6 +331,7 @@ class AsyncHTTPConnection:
             stream.abort()
             raise
         self._stream = stream
+        self._on_activity = _weakly_disturbed(self)
         self._set_idle(stream)
 
     async def _open_tunnel(self, stream: Stream) -> None:
@@ -398,7 +414,7 @@ class AsyncHTTPConnection:
         reader = stream.reader
         if reusable and not reader.buffered and not reader.ended:
             self._state = _IDLE
-            reader.on_activity = self._disturbed
+            reader.on_activity = self._on_activity
         else:
             self._stream = None
             stream.close()
@@ -420,7 +436,7 @@ class AsyncHTTPConnection:
 
     def _set_idle(self, stream: Stream) -> None:
         self._state = _IDLE
-        stream.reader.on_activity = self._disturbed
+        stream.reader.on_activity = self._on_activity
 
     def _disturbed(self) -> None:
         """The idle connection was closed by the peer, or bytes came that nobody asked for: it is of no further use."""

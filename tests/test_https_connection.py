@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiohttpconn import AsyncHTTPConnection, AsyncHTTPSConnection, ConnectError, ConnectTimeout, Timeout, TLSError
-from tests.servers.certificates import trusting_context
+from tests.servers.certificates import server_context, trusting_context
 from tests.servers.origin import pattern
 from tests.servers.raw import Close, Hold, Request, Reset, Send
 
@@ -47,7 +48,7 @@ async def test_exchanges_on_one_connection(https_server: OriginServer, client_ct
     assert https_server.requests[0].get("Host") == f"{host}:{https_server.port}"
 
 
-async def test_defaults_are_those_of_https() -> None:
+def test_defaults_are_those_of_https() -> None:
     conn = AsyncHTTPSConnection("example.org")
     assert (conn.port, conn.default_port) == (443, 443)
     assert isinstance(conn, AsyncHTTPConnection)
@@ -91,8 +92,6 @@ async def test_tls_over_a_unix_domain_socket(
 async def test_sni_and_alpn(
     raw_server: StartServer, ca: Any, server_ctx: ssl.SSLContext, host: str, given: str | None, sent: str | None
 ) -> None:
-    from tests.servers.certificates import server_context
-
     names: list[str | None] = []
     context = server_context(ca)
     context.sni_callback = lambda connection, name, ctx: names.append(name)
@@ -109,8 +108,6 @@ async def test_sni_and_alpn(
 async def test_trailing_dot_goes_from_sni_and_stays_in_host(
     raw_server: StartServer, ca: Any, client_ctx: ssl.SSLContext
 ) -> None:
-    from tests.servers.certificates import server_context
-
     names: list[str | None] = []
     context = server_context(ca)
     context.sni_callback = lambda connection, name, ctx: names.append(name)
@@ -118,8 +115,6 @@ async def test_trailing_dot_goes_from_sni_and_stays_in_host(
 
     class Resolver:
         async def resolve(self, host: str, port: int) -> Any:
-            import socket
-
             return [(socket.AF_INET, ("127.0.0.1", port))]
 
     async with AsyncHTTPSConnection("localhost.", server.port, context=client_ctx, resolver=Resolver()) as conn:
@@ -165,21 +160,17 @@ async def test_context_that_does_not_verify_is_the_callers(raw_server: StartServ
         assert await get(conn) == b"ok"
 
 
-async def test_no_tls_at_the_other_end_is_tls_error(http_server: OriginServer, client_ctx: ssl.SSLContext) -> None:
-    conn = AsyncHTTPSConnection("127.0.0.1", http_server.port, context=client_ctx, timeout=5)
-
+async def test_no_tls_at_the_other_end_is_tls_error(raw_server: StartServer, client_ctx: ssl.SSLContext) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server_side: Any) -> None:
         await reader.read(10)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await server_side.wait_closed_by_peer()
 
-    from tests.servers.raw import RawServer
-
-    async with RawServer(script) as server:
-        conn = AsyncHTTPSConnection("127.0.0.1", server.port, context=client_ctx, timeout=5)
-        with pytest.raises(TLSError, match="does not speak TLS"):
-            await conn.connect()
-        assert not conn.is_connected
+    server = await raw_server(script)
+    conn = AsyncHTTPSConnection("127.0.0.1", server.port, context=client_ctx, timeout=5)
+    with pytest.raises(TLSError, match="does not speak TLS"):
+        await conn.connect()
+    assert not conn.is_connected
 
 
 @pytest.mark.parametrize("end", [Close(), Reset()], ids=["close", "reset"])
