@@ -116,8 +116,8 @@ def _unlimited(seconds: float | None) -> float:
 class Deadline:
     """The limits of one exchange on their way down: one absolute end, and how long each wait may take.
 
-    `at` is the loop's time when `total` is over, infinite without one; `connect`, `read`, `write` and `pool` are seconds,
-    infinite for no limit. One without a `total` says nothing about now, and may serve any number of exchanges.
+    `at` is the loop's time when `total` is over, infinite without one; `connect`, `read`, `write` and `pool` are
+    seconds, infinite for no limit. One without a `total` says nothing about now, and may serve any number of exchanges.
     """
 
     __slots__ = ("at", "connect", "pool", "read", "timeout", "write")

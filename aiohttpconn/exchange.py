@@ -1,7 +1,7 @@
 """The seam between pool and connection: all that a pool needs of a connection of any version of HTTP.
 
-`AsyncHTTPConnection` has one slot: one exchange at a time. A connection of a later version has more of them, enters here,
-and changes neither pool nor client.
+`AsyncHTTPConnection` has one slot: one exchange at a time. A connection of a later version has more of them, enters
+here, and changes neither pool nor client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ExchangeConnection(Protocol):
     """
 
     on_change: Callable[[], None] | None
-    """Called when the connection was lost, or something arrived that nobody asked for, while no exchange was going on."""
+    """Called when, between exchanges, the connection was lost or something arrived that nobody asked for."""
 
     @property
     def free_slots(self) -> int:

@@ -1,13 +1,13 @@
 """Header fields: their types, and what may be sent as a method, a field name or a field value (RFC 9110 section 5).
 
-Fields of messages are a `multidict.CIMultiDictProxy`: case-insensitive, read-only, with order, spelling and repeats kept.
+Fields of messages are a `multidict.CIMultiDictProxy`: case-insensitive, read-only; order, spelling and repeats kept.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
@@ -73,7 +73,7 @@ def check_field_value(name: str, value: HeaderValue) -> str:
             text.encode("latin-1")
         except UnicodeEncodeError:
             raise InvalidHeader(
-                f"the value of field {name} has characters outside latin-1; encode it to bytes the way the server expects"
+                f"the value of field {name} has characters outside latin-1; encode it to bytes as the server expects"
             ) from None
     return text
 
@@ -85,7 +85,7 @@ def header_pairs(headers: HeadersInput | None) -> list[tuple[str, str]]:
     """
     if headers is None:
         return []
-    items = headers.items() if isinstance(headers, Mapping) else headers
+    items: Any = headers.items() if isinstance(headers, Mapping) else headers
     pairs = []
     for raw_name, raw_value in items:
         name = check_field_name(raw_name)

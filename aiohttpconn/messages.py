@@ -92,8 +92,8 @@ class Request:
     """One request as a value: nothing is opened or sent by making one.
 
     `method` and `headers` have been checked. `headers` has no Host field unless the caller set one: it is derived from
-    `url`. `body` is bytes-like, an iterable or async iterable of bytes, or None. `field_lines` is `headers` in wire form
-    when somebody has already made it (a client makes that of its default fields once).
+    `url`. `body` is bytes-like, an iterable or async iterable of bytes, or None. `field_lines` is `headers` in wire
+    form when somebody has already made it (a client makes that of its default fields once).
     """
 
     __slots__ = ("body", "field_lines", "headers", "idempotent", "method", "url")

@@ -11,7 +11,6 @@ from .url import parse
 from .wire.grammar import DIGITS, TARGET
 from .wire.head import LineCache, encode_fields, encode_request_head
 
-
 # A name or an address (RFC 3986 section 3.2.2): no control character, no space, nothing that ends a host in a URL.
 _HOST = re.compile(r"[!$-.0-;=A-Z_a-z~]+")
 

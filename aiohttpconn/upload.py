@@ -1,4 +1,4 @@
-"""A request's body on its way out: every kind of body as pieces, framed, counted, and sent no faster than it is taken."""
+"""A request's body on its way out: every kind of body as pieces, framed, counted, sent no faster than it is taken."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ async def body_pieces(body: Any, blocksize: int) -> AsyncIterator[BytesLike]:
                 yield checked
     else:
         raise TypeError(
-            f"a body must be bytes-like, str, a file, or an iterable or async iterable of bytes, not {type(body).__name__}"
+            "a body must be bytes-like, str, a file, or an iterable or async iterable of bytes, "
+            f"not {type(body).__name__}"
         )
 
 
@@ -116,7 +117,7 @@ class Upload:
     """Sends one body over a stream, framed by chunks or counted against its declared length.
 
     `watch` is called whenever something has arrived meanwhile, and says whether to go on; None when somebody else reads
-    what arrives. `run` returns whether the body was sent to its end. When it raises, the connection is of no further use.
+    what arrives. `run` returns whether the body was sent to its end. When it raises, the connection is of no more use.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Redirects as browsers follow them (RFC 9110 section 15.4, the Fetch standard's table). Decided on values, without I/O."""
+"""Redirects as browsers follow them (RFC 9110 section 15.4, the Fetch standard's table). Decided on values: no I/O."""
 
 from __future__ import annotations
 

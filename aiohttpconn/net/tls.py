@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import os
 import ssl
 import sys
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import TLSError
 from .tcp import salvage
-
-if TYPE_CHECKING:
-    import os
 
 RECORD = 16_384  # RFC 8446 section 5.1: the most that one record holds
 _BUFFER = 262_144
@@ -60,7 +58,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         super().__init__()
         self._loop = loop
         self._lower = lower
-        self._upper = upper
+        self._upper: asyncio.Protocol = upper
         self._descriptor = descriptor
         self._hostname = server_hostname or ""
         self._incoming = ssl.MemoryBIO()
@@ -183,9 +181,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._state is _State.OPEN and exc is not None and not isinstance(self._lower, TLSTransport):
-            if rest := salvage(self._descriptor):
-                self.data_received(rest)
+        broke = self._state is _State.OPEN and exc is not None and not isinstance(self._lower, TLSTransport)
+        if broke and (rest := salvage(self._descriptor)):
+            self.data_received(rest)
         self._lose(exc)
 
     def _lose(self, exc: BaseException | None) -> None:
@@ -324,8 +322,6 @@ def _context(verify: bool | str) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        import os
-
         try:
             if os.path.isdir(verify):
                 context = ssl.create_default_context(capath=verify)
@@ -347,6 +343,4 @@ def ssl_context(verify: bool | str | os.PathLike[str] | ssl.SSLContext = True) -
         return verify
     if isinstance(verify, bool):
         return _context(verify)
-    import os
-
     return _context(os.fspath(verify))
