@@ -278,9 +278,10 @@ def _declared_charset(content_type: str) -> str | None:
     if match is None:
         return None
     try:
-        # Python's codecs are not all charsets: "hex" and "zip" make bytes of text.
+        # Python's codecs are not all charsets: "hex" and "zip" make bytes of bytes, and "idna" and "punycode" know no
+        # replacing of what does not decode.
         "".encode(match[1])
-        b"".decode(match[1])
+        b"\xff".decode(match[1], "replace")
     except (LookupError, ValueError, TypeError):
         return None
     return match[1]
@@ -426,9 +427,9 @@ class _LineChunker(_Chunker[str]):
             text = self._parts.pop() + text
         lines = text.splitlines(keepends=True)
         whole: list[str] = []
-        for line in lines:
+        for left, line in enumerate(lines, 1 - len(lines)):
             self._parts.append(line)
-            if line.splitlines()[0] != line and not (line is lines[-1] and line.endswith("\r")):
+            if line.splitlines()[0] != line and (left or not line.endswith("\r")):
                 whole.append("".join(self._parts).splitlines()[0])
                 self._parts = []
         return whole
