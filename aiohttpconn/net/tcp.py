@@ -66,6 +66,7 @@ async def connect_tcp(
     running: set[asyncio.Task[socket.socket]] = set()
     failures: list[Exception] = []
     said: list[str] = []
+    winner: socket.socket | None = None
     try:
         while waiting or running:
             if waiting:
@@ -77,11 +78,17 @@ async def connect_tcp(
             for task in done:
                 if (error := task.exception()) is None:
                     running |= done - {task}
-                    return task.result()
+                    winner = task.result()
+                    return winner
                 failures.append(error)  # type: ignore[arg-type]
                 said.append(f"{task.get_name()}: {getattr(error, 'strerror', None) or error}")
     finally:
-        await _discard(running)
+        try:
+            await _discard(running)
+        except BaseException:  # cancelled meanwhile: what was won is nobody's
+            if winner is not None:
+                winner.close()
+            raise
     raise ConnectError("; ".join(said)) from ExceptionGroup("connection attempts", failures)
 
 
