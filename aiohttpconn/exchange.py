@@ -26,6 +26,11 @@ class ExchangeConnection(Protocol):
     """Called when, between exchanges, the connection was lost or something arrived that nobody asked for."""
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection that has not been closed, as far as is known."""
+        ...
+
+    @property
     def free_slots(self) -> int:
         """How many more exchanges can be started now; 0 when the connection cannot be used again."""
         ...
@@ -45,6 +50,10 @@ class ExchangeConnection(Protocol):
 
     def is_stale(self) -> bool:
         """Whether an idle connection must not be used: closed by the peer, or holding bytes nobody asked for."""
+        ...
+
+    def close_now(self) -> None:
+        """Close an idle connection in order: TLS says goodbye. Waits for nothing."""
         ...
 
     def abort(self) -> None:

@@ -1,4 +1,4 @@
-"""Asyncio streams over a protocol of our own: chunks handed on uncopied, back-pressure, deadlines by one re-armed timer.
+"""Asyncio streams on a protocol of our own: chunks handed on uncopied, back-pressure, deadlines by one re-armed timer.
 
 `StreamReader` and `StreamWriter` have asyncio's interface. Stock asyncio copies every byte twice into a bytearray and
 deletes from its front, which caps it at a third of what the protocol underneath delivers.
@@ -316,8 +316,8 @@ class StreamWriter(asyncio.StreamWriter):
 class Stream(asyncio.Protocol):
     """A byte stream to a server: the protocol under `reader` and `writer`, and what their owner needs of both.
 
-    Made by `net.dial`. One owner at a time; not safe for two readers at once. `abort()` may be called in any state, ends
-    every wait, and leaves neither socket nor timer behind.
+    Made by `net.dial`. One owner at a time; not safe for two readers at once. `abort()` may be called in any state,
+    ends every wait, and leaves neither socket nor timer behind.
     """
 
     __slots__ = (
@@ -374,7 +374,7 @@ class Stream(asyncio.Protocol):
         if exc is not None and self.tls is None and (rest := salvage(self._descriptor)):
             self.reader.feed_data(rest)
         self._poll = None
-        self._loss = exc
+        self._loss = exc or self._loss
         if exc is not None:
             self.reader.set_exception(exc)
         else:
@@ -500,6 +500,9 @@ class Stream(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop what is unsent, close the socket, and let nobody wait."""
+        if self._loss is None and not self.lost:
+            # Whoever still reads must not take this for the end of the body.
+            self._loss = ConnectionAbortedError("it was closed on this side")
         self.reader.disarm()
         self.transport.abort()
 

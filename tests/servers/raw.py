@@ -456,7 +456,9 @@ class RawServer:
             conn.ended = True
             self.broken.append(error)
         except Exception as error:
-            self.failures.append(error)
+            # uvloop's word for a write after the peer's reset is a RuntimeError.
+            late = isinstance(error, RuntimeError) and "handler is closed" in str(error)
+            (self.broken if late else self.failures).append(error)
         finally:
             conn.writer.transport.abort()
 
