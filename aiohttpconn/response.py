@@ -199,7 +199,10 @@ class HTTPResponse:
             if self._failure is not None:
                 raise self._failure
             if decoder is None or decoder.done:
-                return False
+                if self.upload is None or self._ended:
+                    return False
+                await self._await_upload(self.upload)
+                continue
             if self._closed:
                 raise StreamClosed("the response was closed before its body was read", doing=self._doing())
             reader = self._stream.reader
@@ -211,6 +214,14 @@ class HTTPResponse:
             else:
                 await self._wait(reader)
         return True
+
+    async def _await_upload(self, upload: asyncio.Task[bool]) -> None:
+        """The response is there, the request is not through: an exchange is over when both are."""
+        try:
+            await asyncio.wait((upload,))
+        except BaseException:
+            self._fail(None)
+            raise
 
     async def _wait(self, reader: StreamReader) -> None:
         deadline = self._deadline
