@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 from ..upload import is_bytes_like
 
 Content: TypeAlias = bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes] | Any
-"""What `content=` takes: bytes-like, str (UTF-8), a file object, an iterable or async iterable of bytes."""
+"""What `content=` takes: bytes-like, str or text file (UTF-8), binary file, iterable or async iterable of bytes."""
 
 Fields: TypeAlias = list[tuple[str, str]]
 
@@ -39,6 +40,8 @@ def encode_body(method: str, content: Content | None, json_value: Any) -> tuple[
         content = content.tobytes()
     if is_bytes_like(content):
         return bytes(content), [("Content-Length", str(len(content)))]
+    if isinstance(content, io.TextIOBase):
+        return _TextFile(content), [("Transfer-Encoding", "chunked")]  # its size is in characters
     if hasattr(content, "read"):
         size = _file_size(content)
         return content, [("Transfer-Encoding", "chunked") if size is None else ("Content-Length", str(size))]
@@ -50,18 +53,26 @@ def encode_body(method: str, content: Content | None, json_value: Any) -> tuple[
     return content, [("Transfer-Encoding", "chunked")]
 
 
+class _TextFile:
+    """A text file to be sent as a str is: in UTF-8. (`http.client` sends both in latin-1, and so do connections.)"""
+
+    def __init__(self, file: io.TextIOBase) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size).encode()
+
+
 def _file_size(file: Any) -> int | None:
     """Bytes from where a binary file stands to its end, None if that cannot be known without reading it."""
-    if isinstance(file, io.TextIOBase):
-        return None  # its size is in characters
     try:
         if isinstance(file, io.BytesIO):
             return max(0, file.getbuffer().nbytes - file.tell())
         information = os.fstat(file.fileno())
-        if not stat.S_ISREG(information.st_mode):
+        # An asynchronous file's tell() would have to be awaited.
+        if not stat.S_ISREG(information.st_mode) or inspect.iscoroutinefunction(file.tell):
             return None
         at = file.tell()
-        # An asynchronous file's tell() would have to be awaited.
         return max(0, information.st_size - at) if isinstance(at, int) else None
     except (AttributeError, OSError, ValueError):
         return None

@@ -35,10 +35,14 @@ def bypasses_proxy(origin: Origin) -> bool:
     either with a port, or ``*``."""
     host = origin.host.rstrip(".")
     for rule in (_variable("no_proxy") or "").lower().split(","):
-        name, _, port = rule.strip().partition(":") if rule.count(":") == 1 else (rule.strip(), "", "")
+        name, port = rule.strip(), ""
+        if name.startswith("["):
+            name, _, port = name[1:].partition("]")
+        elif name.count(":") == 1:
+            name, _, port = name.partition(":")
         if name == "*":
             return True
-        name = name.removeprefix("*").strip("[]").strip(".")
-        if name and (host == name or host.endswith("." + name)) and port in ("", str(origin.port)):
+        name = name.removeprefix("*").strip(".")
+        if name and (host == name or host.endswith("." + name)) and port.removeprefix(":") in ("", str(origin.port)):
             return True
     return False

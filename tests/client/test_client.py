@@ -121,26 +121,6 @@ async def test_send_with_stream_leaves_the_body_to_the_caller(client: Client, ht
     await response.close()
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE", "POST", "PUT", "PATCH"])
-async def test_one_shots_keep_nothing_open(method: str, http_server: OriginServer) -> None:
-    verb = getattr(aiohttpconn, method.lower())
-    response = await verb(f"{http_server.url}/request", params={"x": "1"}, headers={"X-A": "b"}, trust_env=False)
-    assert response.status == 200
-    (received,) = http_server.requests
-    assert (received.method, received.target, received.get("X-A")) == (method, "/request?x=1", "b")
-    await http_server.wait_idle()
-
-
-async def test_one_shot_request_and_its_certificate_options(
-    https_server: OriginServer, client_ctx: ssl.SSLContext
-) -> None:
-    response = await aiohttpconn.request("GET", https_server.url, verify=client_ctx, trust_env=False)
-    assert response.text == "hello"
-    assert (await aiohttpconn.get(https_server.url, verify=False, trust_env=False)).text == "hello"
-    with pytest.raises(TLSError):
-        await aiohttpconn.get(https_server.url, trust_env=False)
-
-
 # --- URLs -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,191 @@
+"""What the environment says of proxies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiohttpconn import Client, InvalidURL, UnsupportedScheme
+from aiohttpconn.client.environ import bypasses_proxy, environment_proxies
+from aiohttpconn.messages import Proxy
+from aiohttpconn.url import parse
+
+if TYPE_CHECKING:
+    from tests.servers.origin import OriginServer
+    from tests.servers.proxy import ConnectProxy
+
+NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that says nothing; to be filled by the test."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("REQUEST_METHOD", raising=False)
+    return monkeypatch
+
+
+def proxies(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, str]:
+    """The proxies' origins by scheme, as text."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return {scheme: str(proxy.origin) for scheme, proxy in environment_proxies().items() if proxy is not None}
+
+
+def test_nothing_said_is_no_proxy() -> None:
+    assert environment_proxies() == {}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"http_proxy": "http://a:1"}, {"http": "http://a:1"}),
+        ({"HTTP_PROXY": "http://a:1"}, {"http": "http://a:1"}),
+        ({"https_proxy": "http://a:1"}, {"https": "http://a:1"}),
+        ({"HTTPS_PROXY": "http://a:1"}, {"https": "http://a:1"}),
+        ({"all_proxy": "http://a:1"}, {"http": "http://a:1", "https": "http://a:1"}),
+        ({"ALL_PROXY": "http://a:1"}, {"http": "http://a:1", "https": "http://a:1"}),
+        ({"ALL_PROXY": "http://a:1", "https_proxy": "http://b:2"}, {"http": "http://a:1", "https": "http://b:2"}),
+        ({"http_proxy": "http://small:1", "HTTP_PROXY": "http://capital:2"}, {"http": "http://small:1"}),
+        ({"http_proxy": "", "HTTP_PROXY": "http://capital:2"}, {}),
+        ({"http_proxy": "bare:3128"}, {"http": "http://bare:3128"}),
+        ({"http_proxy": "bare"}, {"http": "http://bare"}),
+        ({"http_proxy": "[::1]:3128"}, {"http": "http://[::1]:3128"}),
+    ],
+)
+def test_which_variable_says_what(
+    variables: dict[str, str], expected: dict[str, str], environment: pytest.MonkeyPatch
+) -> None:
+    assert proxies(environment, **variables) == expected
+
+
+def test_credentials_are_the_userinfo(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("http_proxy", "http://us%40er:p%3Aw@proxy.example:3128")
+    proxy = environment_proxies()["http"]
+    assert isinstance(proxy, Proxy)
+    assert proxy.fields == [("Proxy-Authorization", "Basic dXNAZXI6cDp3")]
+    assert "dXNAZXI6cDp3" not in repr(proxy)
+
+
+def test_in_a_cgi_script_capitals_are_a_request_field(environment: pytest.MonkeyPatch) -> None:
+    """httpoxy, CVE-2016-5385: a request's Proxy field arrives as HTTP_PROXY."""
+    environment.setenv("REQUEST_METHOD", "GET")
+    assert proxies(environment, HTTP_PROXY="http://attacker:1", HTTPS_PROXY="http://b:2") == {"https": "http://b:2"}
+    assert proxies(environment, http_proxy="http://good:1")["http"] == "http://good:1"
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [("socks5://a:1", UnsupportedScheme), ("ftp://a", UnsupportedScheme), ("http://a:99999", InvalidURL)],
+)
+def test_a_proxy_that_cannot_be_used_says_so(
+    value: str, error: type[Exception], environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("http_proxy", value)
+    with pytest.raises(error):
+        environment_proxies()
+
+
+@pytest.mark.parametrize(
+    ("rules", "url", "bypassed"),
+    [
+        ("", "http://example.org/", False),
+        ("*", "http://example.org/", True),
+        ("example.org", "http://example.org/", True),
+        ("EXAMPLE.org", "http://Example.ORG/", True),
+        ("example.org", "http://www.example.org/", True),
+        (".example.org", "http://www.example.org/", True),
+        (".example.org", "http://example.org/", True),
+        ("*.example.org", "http://www.example.org/", True),
+        ("example.org", "http://notexample.org/", False),
+        ("example.org", "http://example.org.evil/", False),
+        ("example.org", "http://example.org./", True),
+        ("example.org.", "http://example.org/", True),
+        ("a, b ,  example.org ", "http://example.org/", True),
+        (",,", "http://example.org/", False),
+        (" ", "http://example.org/", False),
+        (".", "http://example.org/", False),
+        ("example.org:8080", "http://example.org:8080/", True),
+        ("example.org:8080", "http://example.org/", False),
+        ("example.org:80", "http://example.org/", True),
+        ("example.org:443", "https://example.org/", True),
+        ("127.0.0.1", "http://127.0.0.1:9999/", True),
+        ("127.0.0.1", "http://127.0.0.11/", False),
+        ("localhost", "http://localhost:1/", True),
+        ("localhost", "http://127.0.0.1/", False),
+        ("::1", "http://[::1]:80/", True),
+        ("[::1]", "http://[::1]:80/", True),
+        ("[::1]:8080", "http://[::1]:8080/", True),
+        ("[::1]:8080", "http://[::1]/", False),
+        ("xn--bcher-kva.example", "http://bücher.example/", True),
+    ],
+)
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_who_is_taken_out(name: str, rules: str, url: str, bypassed: bool, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv(name, rules)
+    assert bypasses_proxy(parse(url).origin) is bypassed
+
+
+# --- through a client -------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_trusts_the_environment(
+    environment: pytest.MonkeyPatch, http_server: OriginServer, connect_proxy: ConnectProxy
+) -> None:
+    connect_proxy.credentials = ("user", "secret")
+    environment.setenv("HTTP_PROXY", f"http://user:secret@{connect_proxy.authority}")
+    async with Client() as client:
+        assert (await client.get(http_server.url)).text == "hello"
+    assert connect_proxy.forwarded == [f"{http_server.url}/"]
+
+
+async def test_unless_it_is_told_not_to(
+    environment: pytest.MonkeyPatch, http_server: OriginServer, connect_proxy: ConnectProxy
+) -> None:
+    environment.setenv("HTTP_PROXY", connect_proxy.url)
+    for options in ({"trust_env": False}, {"proxy": None}):
+        async with Client(**options) as client:
+            assert (await client.get(http_server.url)).text == "hello"
+    async with Client() as client:
+        assert (await client.get(http_server.url, proxy=None)).text == "hello"
+    assert connect_proxy.connections == 0
+
+
+async def test_a_proxy_that_is_given_goes_before_it(
+    environment: pytest.MonkeyPatch, http_server: OriginServer, connect_proxy: ConnectProxy
+) -> None:
+    environment.setenv("ALL_PROXY", "http://proxy.invalid:1")
+    environment.setenv("NO_PROXY", "*")
+    async with Client(proxy=connect_proxy.url) as client:
+        assert (await client.get(http_server.url)).text == "hello"
+    assert len(connect_proxy.forwarded) == 1
+
+
+async def test_each_hop_of_a_redirect_is_looked_up_anew(
+    environment: pytest.MonkeyPatch, http_server: OriginServer, connect_proxy: ConnectProxy
+) -> None:
+    environment.setenv("HTTP_PROXY", connect_proxy.url)
+    environment.setenv("NO_PROXY", "localhost")
+    direct = f"http://localhost:{http_server.port}"
+    async with Client() as client:
+        there = await client.get(f"{http_server.url}/redirect/302?{direct}/request")
+        assert connect_proxy.forwarded == [f"{http_server.url}/redirect/302?{direct}/request"]
+        connect_proxy.forwarded.clear()
+        back = await client.get(f"{direct}/redirect/302?{http_server.url}/request")
+        assert connect_proxy.forwarded == [f"{http_server.url}/request"]
+    assert there.status == back.status == 200
+
+
+async def test_one_shots_trust_it_too(
+    environment: pytest.MonkeyPatch, http_server: OriginServer, connect_proxy: ConnectProxy
+) -> None:
+    import aiohttpconn
+
+    environment.setenv("http_proxy", connect_proxy.url)
+    assert (await aiohttpconn.get(http_server.url)).text == "hello"
+    assert len(connect_proxy.forwarded) == 1
+    assert (await aiohttpconn.get(http_server.url, trust_env=False)).text == "hello"
+    assert len(connect_proxy.forwarded) == 1
