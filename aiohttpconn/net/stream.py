@@ -10,7 +10,7 @@ import asyncio
 import math
 import select
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .tcp import salvage
@@ -305,6 +305,10 @@ class StreamWriter(asyncio.StreamWriter):
     ) -> None:
         async with asyncio.timeout(ssl_handshake_timeout):
             await self._stream.start_tls(sslcontext, server_hostname)
+
+    def writelines(self, data: Iterable[Any]) -> None:
+        # asyncio's transports never ask for a pause here in Python 3.12 and 3.13: drain() would not wait.
+        self._transport.write(b"".join(data))
 
     def replace_transport(self, transport: asyncio.Transport) -> None:
         self._transport = transport
