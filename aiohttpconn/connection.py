@@ -127,6 +127,7 @@ class AsyncHTTPConnection:
         "_opening",
         "_parser",
         "_recent",
+        "_sending",
         "_sent",
         "_sent_at",
         "_sock",
@@ -189,6 +190,7 @@ class AsyncHTTPConnection:
         self._state = _IDLE
         self._head: RequestHead | None = None
         self._upload: Upload | None = None
+        self._sending: asyncio.Task[bool] | None = None  # the rest of a body, after an early answer
         self._early: ResponseHead | None = None  # a final head that came while the body was being sent
         self._declared: int | None = None  # Content-Length of a body that is sent stepwise
         self._expecting = False  # such a body has to wait for 100 (Continue)
@@ -383,6 +385,10 @@ class AsyncHTTPConnection:
             self._opening.reschedule(-math.inf)  # ends what is being awaited there
             self._opening = None
         self._state = _IDLE
+        sending, self._sending = self._sending, None
+        if sending is not None and not sending.done():
+            # Not at once: a task that is cancelled before its first step leaves the body unclosed.
+            sending.get_loop().call_soon(sending.cancel)
         self._head = self._early = self._upload = None
         self._declared = None
 
@@ -869,14 +875,14 @@ class AsyncHTTPConnection:
 
         async def go_on() -> bool:
             try:
-                # Begun before it can be cancelled (`HTTPResponse` sees to that), so that the body is always closed.
+                # Begun before it can be cancelled (`_drop` sees to that), so that the body is always closed.
                 await asyncio.sleep(0)
                 return await upload.run() and upload.complete
             except BaseException:
                 await upload.close()
                 raise
 
-        response.upload = task = asyncio.get_running_loop().create_task(go_on())
+        response.upload = self._sending = task = asyncio.get_running_loop().create_task(go_on())
         task.add_done_callback(response.uploaded)
 
     def _is_interim(self, head: ResponseHead) -> bool:

@@ -287,10 +287,11 @@ class HTTPResponse:
 
     def uploaded(self, task: asyncio.Task[bool]) -> None:
         """The request's body, sent while the response was read, has ended one way or the other."""
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = None if task.cancelled() else task.exception()
         if self._ended:
+            return
+        if task.cancelled():
+            self._fail(None)  # the connection was closed
             return
         if error is not None:
             self._fail(error)
@@ -307,9 +308,6 @@ class HTTPResponse:
         self._abort()
 
     def _abort(self) -> None:
-        if self.upload is not None and not self.upload.done():
-            # Not at once: a task that is cancelled before its first step leaves the body unclosed.
-            self._stream.loop.call_soon(self.upload.cancel)
         self._owner.broken(self._stream)
         self._over()
 

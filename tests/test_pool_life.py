@@ -20,16 +20,19 @@ from aiohttpconn import (
     IncompleteRead,
     Limits,
     PoolClosed,
+    RemoteDisconnected,
     Timeout,
+    WriteError,
 )
 from tests.auditing import audit, audit_quiet, settle
 from tests.conftest import LOOPS
 from tests.exchanges import fetch, send, until
 from tests.servers.origin import OriginServer
-from tests.servers.raw import Connection, Head, Hold, RawServer, Request, Send
+from tests.servers.raw import Connection, Head, Hold, RawServer, Request, Reset, Send
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncIterator
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -176,6 +179,67 @@ async def test_close_while_a_body_is_sent(raw_server: Any) -> None:
     with pytest.raises(PoolClosed):
         await task
     audit_quiet(pool)
+
+
+@pytest.mark.parametrize("way", ["pool", "response", "dropped", "cancelled"])
+async def test_body_that_goes_on_after_an_early_answer_ends_with_its_exchange(raw_server: Any, way: str) -> None:
+    """The answer has come, and the body's source says nothing more: whatever ends the exchange ends that wait."""
+    closed = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            yield b"second"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    server = await raw_server([Head(), Send(OK), Hold()])
+    async with ConnectionPool() as pool:
+        body = pieces()
+        sending = asyncio.create_task(send(pool, server.url, "POST", patient(body)))
+        response = await sending
+        assert pool.stats().in_use == 1
+        reading = asyncio.create_task(response.read())
+        await settle()
+        assert not reading.done()
+        if way == "pool":
+            await pool.close()
+            with pytest.raises(HTTPException):
+                await reading
+        else:
+            reading.cancel()
+            await asyncio.wait({reading})
+        if way == "response":
+            await response.close()
+        elif way == "dropped":
+            del response, reading, sending
+            gc.collect()
+        await asyncio.wait_for(closed.wait(), 5)
+        await settle()
+        audit_quiet(pool)
+        assert pool.stats().open == 0
+
+
+async def patient(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces, and some time for an answer between them."""
+    async for piece in body:
+        yield piece
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("end", [[Reset()], []])
+async def test_peer_ends_while_the_source_of_a_body_takes_its_time(raw_server: Any, end: list[Any]) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"x" * 1000
+            await asyncio.sleep(0.01)
+
+    server = await raw_server([Head(), *end])
+    async with ConnectionPool() as pool:
+        with pytest.raises((WriteError, RemoteDisconnected)):
+            await fetch(pool, server.url, "POST", pieces())
+        audit_quiet(pool)
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked", "Connection: close"])
@@ -660,7 +724,7 @@ async def test_torture(soak: bool) -> None:
         torture = Torture(seed, 200 if soak or seed % 3 == 0 else 80)
         print(f"seed {seed}: {torture.limits}")
         try:
-            await asyncio.wait_for(torture.run(), 60)
+            await asyncio.wait_for(torture.run(), 300)
         except BaseException as error:
             error.add_note(f"TORTURE_SEED={seed}")
             raise
