@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from .. import (
 from .exits import Exit, UsageError
 from .filenames import distinct, file_name
 from .output import OrderedOutput, Output
-from .progress import Meter, Report, report_for
+from .progress import Meter, Report
 
 if TYPE_CHECKING:
     from .arguments import Options
@@ -51,8 +52,19 @@ async def fetch(options: Options) -> Exit:
             requests = [client.build_request(options.method, url, content=options.data) for url in options.urls]
         except ValueError as error:  # InvalidURL and InvalidMethod are ones
             raise UsageError(_why(error)) from error
-        with report_for(saves=options.saves, quiet=options.quiet) as report:
+        with _report(saves=options.saves, quiet=options.quiet) as report:
             return await _Run(options, client, report, requests).run()
+
+
+def _report(*, saves: bool, quiet: bool) -> Report:
+    """Bars where files are saved, somebody watches and rich is there; else lines."""
+    if saves and not quiet and sys.stderr is not None and sys.stderr.isatty():
+        try:
+            from .bars import BarReport  # noqa: PLC0415 - it loads rich (50 ms) and needs the extra "cli"
+        except ImportError:
+            return Report()  # lines do as well
+        return BarReport()
+    return Report(quiet=quiet)
 
 
 class _Run:

@@ -59,8 +59,10 @@ class BlockingWriter:
         await self._do(None)
 
     def abandon(self) -> None:
-        """Close the descriptor some time, if ever."""
-        self._jobs.put((None, self._loop.create_future()))
+        """Close the descriptor when what was given to it is written, if ever; nobody waits for that."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        done.cancel()
+        self._jobs.put((None, done))
 
     async def _do(self, data: bytes | None) -> None:
         done: asyncio.Future[None] = self._loop.create_future()
@@ -151,8 +153,17 @@ class OrderedOutput:
         """Print until all bodies are through. Raises `StandardOutputError`."""
         if sys.stdout is None:
             raise StandardOutputError from OSError("it is closed")
-        descriptor = sys.stdout.fileno()
-        writer = BlockingWriter(lambda: descriptor)
+        try:
+            descriptor = sys.stdout.fileno()
+        except OSError as error:
+            raise StandardOutputError from error
+        writer = BlockingWriter(lambda: os.dup(descriptor))
+        try:
+            await self._print(writer)
+        finally:
+            writer.abandon()
+
+    async def _print(self, writer: BlockingWriter) -> None:
         while self._turn < self._count:
             if pieces := self._held.pop(self._turn, None):
                 data = b"".join(pieces)

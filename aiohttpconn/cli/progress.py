@@ -99,14 +99,3 @@ class Report:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take the bars away."""
-
-
-def report_for(*, saves: bool, quiet: bool) -> Report:
-    """Bars where files are saved, somebody watches and rich is there; else lines."""
-    if saves and not quiet and sys.stderr is not None and sys.stderr.isatty():
-        try:
-            from .bars import BarReport  # noqa: PLC0415 - it loads rich (50 ms), and needs the extra "cli"
-        except ImportError:
-            return Report()  # lines do as well
-        return BarReport()
-    return Report(quiet=quiet)
