@@ -64,10 +64,13 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         # RFC 6066 section 3: SNI has no trailing dot.
-        sni = server_hostname.rstrip(".") if server_hostname else None
+        sni = (server_hostname or "").rstrip(".") or None
+        if sni is None and context.check_hostname:
+            # OpenSSL would verify no name at all.
+            raise TLSError("TLS cannot be set up: the context verifies the host's name, and server_hostname names none")
         try:
             self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=sni)
-        except (ValueError, ssl.SSLError) as error:
+        except (ValueError, TypeError, ssl.SSLError) as error:  # TypeError: a NUL in the name
             raise TLSError(f"TLS cannot be set up for host {server_hostname!r}: {error}") from error
         self._state = _State.HANDSHAKE
         self._shaken: asyncio.Future[None] | None = None
@@ -105,7 +108,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._flush()  # the alert that tells the peer why
             self._state = _State.CLOSED
             if not self._shaken.done():
-                self._shaken.set_exception(_handshake_error(self._hostname, error))
+                failure = _handshake_error(self._hostname, error)
+                failure.__cause__ = error
+                self._shaken.set_exception(failure)
         else:
             self._state = _State.OPEN
             self._flush()
@@ -189,14 +194,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _lose(self, exc: BaseException | None) -> None:
         was = self._state
         self._state = _State.CLOSED
-        if was is _State.HANDSHAKE:
-            if self._shaken is not None and not self._shaken.done():
-                how = f": {exc}" if exc else ""
-                error = TLSError(f"the peer closed the connection during the TLS handshake with {self._hostname}{how}")
-                error.__cause__ = exc
-                self._shaken.set_exception(error)
-        else:
-            self._upper.connection_lost(exc)  # type: ignore[arg-type]
+        if was is _State.HANDSHAKE and self._shaken is not None and not self._shaken.done():
+            how = f": {exc}" if exc else ""
+            error = TLSError(f"the peer closed the connection during the TLS handshake with {self._hostname}{how}")
+            error.__cause__ = exc
+            self._shaken.set_exception(error)
+        self._upper.connection_lost(exc)  # type: ignore[arg-type]
 
     def pause_writing(self) -> None:
         self._upper.pause_writing()
