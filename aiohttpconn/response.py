@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -205,6 +206,11 @@ class HTTPResponse:
                 continue
             if self._closed:
                 raise StreamClosed("the response was closed before its body was read", doing=self._doing())
+            at = self._deadline.at
+            if at != math.inf and self._stream.loop.time() >= at:
+                # A peer that is always ahead of a slow consumer lets nobody wait, and time passes all the same.
+                self._fail(self._deadline.expiry(ReadTimeout, at, self._doing()))
+                continue
             reader = self._stream.reader
             data = reader.take()
             if data:
