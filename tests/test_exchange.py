@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -215,6 +216,19 @@ async def test_abort_ends_opening(raw_server: Any, client_ctx: Any) -> None:
     task = asyncio.create_task(connection.open(deadline()))
     await until(lambda: server.connections)
     connection.abort()
+    with pytest.raises(OSError, match="closed while it was being opened"):
+        await task
+    await until(lambda: server.open == 0)
+
+
+async def test_abort_in_the_turn_in_which_connecting_takes_too_long(raw_server: Any, client_ctx: Any) -> None:
+    server = await raw_server([Hold()])
+    connection = AsyncHTTPSConnection("127.0.0.1", server.port, context=client_ctx)
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(connection.open(Deadline(Timeout(connect=0.05), loop.time())))
+    await until(lambda: server.connections)
+    loop.call_later(0.06, connection.abort)
+    time.sleep(0.1)  # both are due now
     with pytest.raises(OSError, match="closed while it was being opened"):
         await task
     await until(lambda: server.open == 0)
