@@ -9,7 +9,7 @@ import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
-from .errors import BodyLengthMismatch, WriteError, WriteTimeout
+from .errors import BodyLengthMismatch, HTTPException, WriteError, WriteTimeout
 from .wire.framing import LAST_CHUNK, encode_chunk
 
 if TYPE_CHECKING:
@@ -172,6 +172,19 @@ class Upload:
 
     async def run(self) -> bool:
         """Send what is left of the body. May be called again after it returned False, to go on."""
+        at = self._deadline.at
+        if at == math.inf:
+            return await self._run()
+        try:
+            # A body that comes slowly keeps the peer waiting, not us: the end of all time must reach into its iterator.
+            async with asyncio.timeout_at(at) as limit:
+                return await self._run()
+        except TimeoutError as error:
+            if not limit.expired() or isinstance(error, HTTPException):
+                raise
+            raise self._deadline.expiry(WriteTimeout, at, None) from error
+
+    async def _run(self) -> bool:
         stream = self._stream
         write = stream.transport.write
         async for piece in self._pieces:

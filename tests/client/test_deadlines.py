@@ -284,3 +284,24 @@ async def test_a_timeout_of_the_callers_own_is_not_taken_for_one_of_ours(
             await client.get(f"{http_server.url}/hold")
     assert not isinstance(caught.value, RequestTimeout)
     assert client.stats().open == 0
+
+
+@pytest.mark.parametrize("pace", [0.01, 60])
+async def test_total_counts_a_slow_producer_too(pace: float, client: Client, http_server: OriginServer) -> None:
+    """The body of an upload comes so slowly that the peer is always ahead."""
+    ended = []
+
+    async def slowly() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+                await asyncio.sleep(pace)
+        finally:
+            ended.append(True)
+
+    url = f"{http_server.url}/echo"
+    with pytest.raises(TotalTimeout) as caught:
+        await client.post(url, content=slowly(), timeout=Timeout(total=SOON))
+    check(caught.value, url)
+    assert client.stats().open == 0
+    assert ended == [True]
