@@ -20,6 +20,8 @@ from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix
 
 REFUSAL_BODY = 65_536
 """Bytes of a proxy's refusal that `ProxyError.body` keeps."""
+REFUSAL_WAIT = 5.0
+"""Seconds that a proxy gets to send them: one that says no and then drips its page must not hold up the error."""
 
 
 async def open_stream(
@@ -169,8 +171,7 @@ async def _refusal_body(stream: Stream, head: ResponseHead, rest: bytes) -> byte
     reader = stream.reader
     data = rest
     try:
-        # A proxy that says no and then drips its page must not hold up the error.
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(REFUSAL_WAIT):
             while size < REFUSAL_BODY and not decoder.done and decoder.error is None:
                 for piece in decoder.feed(data) if data else ():
                     parts.append(piece)

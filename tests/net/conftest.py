@@ -36,3 +36,32 @@ def peer() -> Iterator[Callable[[Callable[[socket.socket], None]], tuple[int, th
         thread.join(10)
         assert not thread.is_alive()
     listener.close()
+
+
+@pytest.fixture
+def black_hole() -> Iterator[tuple[str, int]]:
+    """An address where connecting neither succeeds nor fails: the kernel drops what comes, as the queue is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting = []
+    while True:
+        filler = socket.socket()
+        filler.settimeout(0.05)
+        waiting.append(filler)
+        try:
+            filler.connect(listener.getsockname())
+        except TimeoutError:
+            break
+        assert len(waiting) < 20, "this kernel's queue does not fill"
+    yield listener.getsockname()
+    for each in (listener, *waiting):
+        each.close()
+
+
+@pytest.fixture
+def refusing() -> Iterator[tuple[str, int]]:
+    """An address where nobody listens, and nobody else can begin to."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()

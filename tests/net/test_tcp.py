@@ -1,0 +1,268 @@
+"""Happy eyeballs, source addresses, Unix domain sockets: one socket comes out, and no other stays."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiohttpconn import ConnectError
+from aiohttpconn.net.tcp import Address, connect_tcp, connect_unix, interleave, salvage
+from tests.auditing import Ground, settle
+from tests.cancellation import cancel_everywhere
+from tests.net.streaming import until
+from tests.servers.raw import Hold
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.servers.raw import RawServer
+
+    StartServer = Callable[..., Awaitable[RawServer]]
+
+V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
+NEVER = 3600.0
+"""A delay that no test waits for: what happens before happens for another reason."""
+
+
+def v4(where: tuple[str, int]) -> Address:
+    return V4, where
+
+
+def at(server: RawServer) -> Address:
+    return (V6, (server.host, server.port, 0, 0)) if ":" in server.host else (V4, (server.host, server.port))
+
+
+async def alone(server: RawServer) -> None:
+    """Wait until all connections but one are over."""
+    await until(lambda: server.open <= 1)
+
+
+# --- the order --------------------------------------------------------------------------------------------------------
+
+
+def families(text: str) -> list[Address]:
+    return [((V6 if letter in "ABC" else V4), letter) for letter in text]
+
+
+@pytest.mark.parametrize(
+    ("given", "tried"),
+    [
+        ("", ""),
+        ("A", "A"),
+        ("a", "a"),
+        ("abc", "abc"),
+        ("Aa", "Aa"),
+        ("aA", "aA"),
+        ("aBC", "aBC"),
+        ("ABab", "AaBb"),
+        ("abAB", "aAbB"),
+        ("ABCa", "AaBC"),
+        ("abcA", "aAbc"),
+        ("AaBb", "AaBb"),
+    ],
+)
+def test_families_take_turns_the_first_one_s_first(given: str, tried: str) -> None:
+    assert "".join(where for _, where in interleave(families(given))) == tried
+
+
+# --- one address ------------------------------------------------------------------------------------------------------
+
+
+async def test_one_address(raw_server: StartServer) -> None:
+    server = await raw_server([Hold()])
+    with await connect_tcp([at(server)]) as sock:
+        assert sock.getpeername() == ("127.0.0.1", server.port)
+        assert not sock.getblocking()
+
+
+async def test_one_address_that_refuses_raises_what_the_system_says(refusing: tuple[str, int]) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        await connect_tcp([v4(refusing)])
+
+
+async def test_ipv6(raw_server: StartServer) -> None:
+    try:
+        server = await raw_server([Hold()], host="::1")
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    with await connect_tcp([at(server)]) as sock:
+        assert sock.getpeername()[:2] == ("::1", server.port)
+
+
+# --- several ----------------------------------------------------------------------------------------------------------
+
+
+async def test_second_is_tried_as_soon_as_the_first_fails(raw_server: StartServer, refusing: tuple[str, int]) -> None:
+    server = await raw_server([Hold()])
+    for delay in (NEVER, None):
+        with await connect_tcp([v4(refusing), at(server)], delay=delay) as sock:
+            assert sock.getpeername()[1] == server.port
+
+
+async def test_second_is_tried_after_the_delay_when_the_first_says_nothing(
+    raw_server: StartServer, black_hole: tuple[str, int]
+) -> None:
+    server = await raw_server([Hold()])
+    ground = Ground()
+    with await connect_tcp([v4(black_hole), at(server)], delay=0.02) as sock:
+        assert sock.getpeername()[1] == server.port
+        await until(lambda: server.connections)
+        # Ours and the server's end of it; not the loser's.
+        assert len(ground.leftovers()) == 3, ground.leftovers()  # the third is the server's task
+
+
+async def test_first_wins_if_it_answers_in_time(raw_server: StartServer) -> None:
+    first, second = await raw_server([Hold()]), await raw_server([Hold()])
+    with await connect_tcp([at(first), at(second)], delay=NEVER) as sock:
+        assert sock.getpeername()[1] == first.port
+        await settle()
+        assert second.connections == 0
+
+
+async def test_first_may_still_win_after_the_second_has_begun(
+    raw_server: StartServer, black_hole: tuple[str, int]
+) -> None:
+    """The second one says nothing either; what answers wins, whoever it is."""
+    server = await raw_server([Hold()])
+    hole = v4(black_hole)
+    with await connect_tcp([hole, hole, at(server), hole], delay=0.01) as sock:
+        assert sock.getpeername()[1] == server.port
+
+
+async def test_several_answer_at_once_and_one_is_kept(raw_server: StartServer) -> None:
+    servers = [await raw_server([Hold()], host=f"127.0.0.{number}") for number in range(1, 6)]
+    with await connect_tcp([at(server) for server in servers], delay=0) as sock:
+        winner = next(server for server in servers if sock.getpeername() == (server.host, server.port))
+        for server in servers:
+            await until(lambda server=server: server.open == (server is winner))  # type: ignore[misc]
+
+
+async def test_strictly_one_after_the_other_without_a_delay(
+    raw_server: StartServer, black_hole: tuple[str, int]
+) -> None:
+    server = await raw_server([Hold()])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await connect_tcp([v4(black_hole), at(server)], delay=None)
+    await settle()
+    assert server.connections == 0
+
+
+async def test_families_are_tried_in_turns(raw_server: StartServer, refusing: tuple[str, int]) -> None:
+    try:
+        server = await raw_server([Hold()], host="::1")
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    with await connect_tcp([v4(refusing), v4(refusing), at(server)], delay=NEVER) as sock:
+        assert sock.family == V6
+
+
+async def test_all_fail(refusing: tuple[str, int]) -> None:
+    port = refusing[1]
+    addresses = [v4(("127.0.0.1", port)), v4(("127.0.0.2", port)), (V6, ("::1", port, 0, 0))]
+    for delay in (0, 0.02, NEVER, None):
+        with pytest.raises(ConnectError) as caught:
+            await connect_tcp(addresses, delay=delay)
+        group = caught.value.__cause__
+        assert isinstance(group, ExceptionGroup)
+        assert len(group.exceptions) == 3
+        assert all(isinstance(error, OSError) for error in group.exceptions)
+        for host in ("127.0.0.1", "127.0.0.2", "::1"):
+            assert host in str(caught.value), "which address said what"
+        assert "refused" in str(caught.value)
+
+
+# --- cancelled --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delay", [0, 0.005, None])
+async def test_cancelled_at_every_await_leaves_nothing(
+    raw_server: StartServer, black_hole: tuple[str, int], refusing: tuple[str, int], delay: float | None
+) -> None:
+    first, second = await raw_server([Hold()], host="127.0.0.3"), await raw_server([Hold()], host="127.0.0.4")
+    addresses = [v4(refusing), at(first), at(second)]
+    if delay is not None:
+        addresses.insert(0, v4(black_hole))
+    ground = Ground()
+
+    async def scenario() -> None:
+        (await connect_tcp(addresses, delay=delay)).close()
+
+    async def check() -> None:
+        assert not (left := await ground.cleared()), left
+
+    assert await cancel_everywhere(scenario, check) >= 2
+
+
+async def test_cancelled_while_all_say_nothing(black_hole: tuple[str, int]) -> None:
+    ground = Ground()
+    task = asyncio.create_task(connect_tcp([v4(black_hole)] * 4, delay=0.001))
+    await until(lambda: len(ground.leftovers()) >= 9)  # four sockets, four tasks, and ours
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not await ground.cleared()
+
+
+async def test_black_hole_is_one(black_hole: tuple[str, int]) -> None:
+    """The tests' own tool."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await connect_tcp([v4(black_hole)])
+
+
+# --- from where -------------------------------------------------------------------------------------------------------
+
+
+async def test_source_address(raw_server: StartServer, refusing: tuple[str, int]) -> None:
+    server = await raw_server([Hold()])
+    for addresses in ([at(server)], [v4(refusing), at(server)]):
+        with await connect_tcp(addresses, local_address=("127.0.0.2", 0)) as sock:
+            assert sock.getsockname()[0] == "127.0.0.2"
+    await until(lambda: server.connections == 2)
+    for conn in server.accepted:
+        assert conn.writer.get_extra_info("peername")[0] == "127.0.0.2"
+
+
+async def test_source_address_that_is_not_ours(raw_server: StartServer) -> None:
+    server = await raw_server([Hold()])
+    with pytest.raises(OSError, match=r"."):
+        await connect_tcp([at(server)], local_address=("192.0.2.1", 0))
+    with pytest.raises(ConnectError):
+        await connect_tcp([at(server), at(server)], local_address=("192.0.2.1", 0))
+    assert server.connections == 0
+
+
+# --- Unix domain sockets ----------------------------------------------------------------------------------------------
+
+
+async def test_unix_domain_socket(raw_server: StartServer) -> None:
+    server = await raw_server([Hold()], uds=True)
+    with await connect_unix(server.path) as sock:
+        assert sock.family is socket.AF_UNIX
+        assert sock.getpeername() == server.path
+
+
+async def test_unix_domain_socket_that_is_not_there(tmp_path: object) -> None:
+    with pytest.raises(FileNotFoundError):
+        await connect_unix(f"{tmp_path}/s")
+
+
+# --- salvage ----------------------------------------------------------------------------------------------------------
+
+
+def test_salvage_takes_what_there_is_and_waits_for_nothing() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        assert salvage(ours.fileno()) == b""
+        theirs.sendall(b"answer")
+        assert salvage(ours.fileno()) == b"answer"
+        theirs.sendall(b"bye")
+        theirs.close()
+        assert salvage(ours.fileno()) == b"bye"
+        assert salvage(ours.fileno()) == b""
+    assert salvage(-1) == b""
