@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -50,7 +51,16 @@ def command(*arguments: object, missing: tuple[str, ...] = ()) -> list[str]:
     """The process's arguments; the modules `missing` cannot be imported in it."""
     if not _on_uvloop():
         missing = (*missing, "uvloop")
-    return [sys.executable, "-W", "error", "-c", _LAUNCH.format(missing=missing), *map(str, arguments)]
+    return [
+        sys.executable,
+        "-W",
+        "error",
+        "-X",
+        "faulthandler",
+        "-c",
+        _LAUNCH.format(missing=missing),
+        *map(str, arguments),
+    ]
 
 
 def _on_uvloop() -> bool:
@@ -81,6 +91,9 @@ async def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -
         with process:
             try:
                 out, err = process.communicate(stdin, timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # faulthandler says where it hangs
+                out, err = process.communicate()
             except BaseException:
                 process.kill()
                 raise
@@ -88,6 +101,7 @@ async def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -
 
     outcome = await asyncio.to_thread(wait)
     assert "Traceback" not in outcome.stderr, outcome.stderr
+    assert outcome.code != -signal.SIGABRT, f"it hung, or aborted:\n{outcome.stderr}"
     return outcome
 
 
