@@ -25,8 +25,7 @@ import weakref
 from asyncio import get_running_loop
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
 from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
@@ -53,8 +52,7 @@ class _State(enum.Enum):
 _LEASED, _IDLE, _CLOSED = _State
 
 
-@dataclass(frozen=True, slots=True)
-class HostStats:
+class HostStats(NamedTuple):
     """What a pool has of one route."""
 
     open: int
@@ -62,8 +60,7 @@ class HostStats:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
+class PoolStats(NamedTuple):
     """What a pool has now (`open` = `idle` + `in_use`), and has done so far.
 
     `reused_total` counts the times that an open connection was used again; `per_host` is keyed by the route as text.
@@ -76,7 +73,7 @@ class PoolStats:
     opened_total: int
     reused_total: int
     closed_total: int
-    per_host: dict[str, HostStats] = field(default_factory=dict)
+    per_host: dict[str, HostStats]
 
 
 class _Host:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
 import os
 import stat
 from collections.abc import AsyncIterable, Iterable
@@ -30,6 +29,8 @@ def encode_body(method: str, content: Content | None, json_value: Any) -> tuple[
     if json_value is not None:
         if content is not None:
             raise TypeError("content= and json= exclude each other")
+        import json  # noqa: PLC0415 - 2 ms of import; not every client speaks JSON
+
         body = json.dumps(json_value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         return body, [("Content-Length", str(len(body))), ("Content-Type", "application/json")]
     if content is None:

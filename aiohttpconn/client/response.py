@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
@@ -19,6 +17,8 @@ from ..wire.codings import MAX_CHUNK, Decoder, decode_all, decoder_for
 from .redirects import redirect_location
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from ..messages import Request
     from ..response import HTTPResponse
 
@@ -92,6 +92,8 @@ class Response:
     @property
     def elapsed(self) -> timedelta:
         """From sending the request (the last one, after redirects) to the head of its response."""
+        from datetime import timedelta  # noqa: PLC0415 - 2 ms of import for what few ask
+
         return timedelta(seconds=self._seconds)
 
     @property
@@ -151,6 +153,8 @@ class Response:
 
     def json(self) -> Any:
         """The body as JSON (RFC 8259). Raises ValueError (`json.JSONDecodeError`) if it is none."""
+        import json  # noqa: PLC0415 - 2 ms of import; not every client speaks JSON
+
         return json.loads(self.content)
 
     async def read(self) -> bytes:

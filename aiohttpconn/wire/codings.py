@@ -28,7 +28,6 @@ tables that come in pieces. A checksum catches that, but raw deflate has none: z
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -232,6 +231,8 @@ _CODINGS: Final[dict[str, tuple[Callable[[ModuleType], _Steps], Callable[[], Mod
 
 def _installed(name: str) -> bool:
     try:
+        import importlib.util  # noqa: PLC0415 - not needed before the first client
+
         return importlib.util.find_spec(name) is not None
     except ImportError:  # the package that it would be in is missing
         return False
