@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import aiohttpconn
 from aiohttpconn import Client, InvalidURL, UnsupportedScheme
 from aiohttpconn.client.environ import bypasses_proxy, environment_proxies
 from aiohttpconn.messages import Proxy
@@ -182,8 +183,6 @@ async def test_each_hop_of_a_redirect_is_looked_up_anew(
 async def test_one_shots_trust_it_too(
     environment: pytest.MonkeyPatch, http_server: OriginServer, connect_proxy: ConnectProxy
 ) -> None:
-    import aiohttpconn
-
     environment.setenv("http_proxy", connect_proxy.url)
     assert (await aiohttpconn.get(http_server.url)).text == "hello"
     assert len(connect_proxy.forwarded) == 1
