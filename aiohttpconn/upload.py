@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SLICE = 262_144
 """Bytes of a body in memory that are written at once: between slices the peer's answer and its pace are looked at."""
+_TURN = 1_048_576
+"""Bytes after which the loop gets a turn, though the peer takes all at once and the body never waits: else its answer,
+the end of the connection and everybody else would wait for the end of the body."""
 
 
 def is_bytes_like(body: object) -> TypeGuard[BytesLike]:
@@ -175,9 +178,10 @@ class Upload:
         at = self._deadline.at
         if at == math.inf:
             return await self._run()
+        limit = asyncio.timeout_at(at)
         try:
             # A body that comes slowly keeps the peer waiting, not us: the end of all time must reach into its iterator.
-            async with asyncio.timeout_at(at) as limit:
+            async with limit:
                 return await self._run()
         except TimeoutError as error:
             if not limit.expired() or isinstance(error, HTTPException):
@@ -187,6 +191,7 @@ class Upload:
     async def _run(self) -> bool:
         stream = self._stream
         write = stream.transport.write
+        turn = _TURN
         async for piece in self._pieces:
             # Lost meanwhile: uvloop answers a write with a RuntimeError of its own.
             if stream.lost and not await self._may_go_on():
@@ -204,6 +209,9 @@ class Upload:
                         f"the body is longer than its Content-Length of {self._declared}: at least {self.sent} bytes"
                     )
                 write(piece)
+            if self.sent >= turn:
+                turn = self.sent + _TURN
+                await asyncio.sleep(0)
             arrived = self.watch is not None and stream.reader.buffered
             if (stream.must_drain or arrived or stream.lost) and not await self._may_go_on():
                 return False

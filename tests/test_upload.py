@@ -471,10 +471,10 @@ async def test_close_instead_of_100_is_remote_disconnected(raw_server: StartServ
 async def test_body_is_sent_when_nothing_comes_for_a_second(
     raw_server: StartServer, make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import aiohttpconn.connection
+    import aiohttpconn.http1
 
-    assert aiohttpconn.connection.CONTINUE_TIMEOUT == 1.0
-    monkeypatch.setattr(aiohttpconn.connection, "CONTINUE_TIMEOUT", 0.05)
+    assert aiohttpconn.http1.CONTINUE_TIMEOUT == 1.0
+    monkeypatch.setattr(aiohttpconn.http1, "CONTINUE_TIMEOUT", 0.05)
     server = await raw_server([Request(), Send(OK), Hold()])
     async with asyncio.timeout(10), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
         await conn.request("POST", "/", make(), EXPECT)
@@ -484,7 +484,7 @@ async def test_body_is_sent_when_nothing_comes_for_a_second(
 
 
 async def test_100_that_comes_late_is_passed_over(raw_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiohttpconn.connection.CONTINUE_TIMEOUT", 0.02)
+    monkeypatch.setattr("aiohttpconn.http1.CONTINUE_TIMEOUT", 0.02)
     server = await raw_server([Request(), Send(CONTINUE + OK), Hold()])
     async with asyncio.timeout(10), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
         await conn.request("POST", "/", b"body", EXPECT)
@@ -548,7 +548,8 @@ LARGE_BODIES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("kind", LARGE_BODIES)
 async def test_413_in_mid_upload_ends_it_though_the_server_takes_no_more(raw_server: StartServer, kind: str) -> None:
-    server = await raw_server([Head(), StopReading(), Send(TOO_LARGE), WaitFor(done := asyncio.Event())])
+    script = [Head(), StopReading(), Send(TOO_LARGE), WaitFor(done := asyncio.Event())]
+    server = await raw_server(script, receive_buffer=SMALL_BUFFER)
     async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
         await conn.request("POST", "/", LARGE_BODIES[kind]())
         response = await conn.getresponse()
@@ -621,6 +622,32 @@ async def test_reset_in_mid_upload_without_an_answer_is_write_error(raw_server: 
         assert f"POST / at 127.0.0.1:{server.port}" in str(caught.value)
         assert not conn.is_connected
         assert closed == [True]
+
+
+async def test_upload_that_never_waits_leaves_the_loop_its_turns(raw_server: StartServer) -> None:
+    """A body that is always there and a peer that takes all at once must not keep everybody else waiting."""
+    server = await raw_server([Request(), Send(OK), Hold()])
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(400):
+            seen.append(turns)
+            yield LARGE[:20_000]
+
+    seen: list[int] = []
+    counting = asyncio.create_task(count())
+    async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
+        await conn.request("POST", "/", pieces())
+        assert await answered(conn) == (200, b"ok")
+    counting.cancel()
+    most = max(seen.count(turn) for turn in set(seen))
+    assert most * 20_000 <= 2 << 20
 
 
 async def test_interim_answers_in_mid_upload_are_passed_over(raw_server: StartServer) -> None:
