@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SHORT = OK + b"Content-Length: 2000000\r\n\r\n" + bytes(1_500_000)
-NO_ROOT = pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -176,13 +175,6 @@ async def test_where_nothing_can_be_written(http_server: OriginServer, tmp_path:
     assert outcome.complaint.startswith(f"{http_server.url}/: cannot write {tmp_path / name!s}")
     assert outcome.complaint.endswith(f": {says}")
     assert contents(tmp_path) == {"file": b""}
-
-
-@NO_ROOT
-async def test_where_nothing_may_be_written(http_server: OriginServer, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    outcome = await run("-o", tmp_path / "x", http_server.url)
-    assert (outcome.code, outcome.complaint.endswith("Permission denied")) == (3, True)
 
 
 # --- neither ----------------------------------------------------------------------------------------------------------
