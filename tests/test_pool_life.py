@@ -189,6 +189,7 @@ async def test_body_that_goes_on_after_an_early_answer_ends_with_its_exchange(ra
     async def pieces() -> AsyncIterator[bytes]:
         try:
             yield b"first"
+            await asyncio.sleep(0.02)  # for the answer to come
             yield b"second"
             await asyncio.Event().wait()
         finally:
@@ -196,9 +197,7 @@ async def test_body_that_goes_on_after_an_early_answer_ends_with_its_exchange(ra
 
     server = await raw_server([Head(), Send(OK), Hold()])
     async with ConnectionPool() as pool:
-        body = pieces()
-        sending = asyncio.create_task(send(pool, server.url, "POST", patient(body)))
-        response = await sending
+        response = await send(pool, server.url, "POST", pieces())
         assert pool.stats().in_use == 1
         reading = asyncio.create_task(response.read())
         await settle()
@@ -213,19 +212,12 @@ async def test_body_that_goes_on_after_an_early_answer_ends_with_its_exchange(ra
         if way == "response":
             await response.close()
         elif way == "dropped":
-            del response, reading, sending
+            del response, reading
             gc.collect()
         await asyncio.wait_for(closed.wait(), 5)
         await settle()
         audit_quiet(pool)
         assert pool.stats().open == 0
-
-
-async def patient(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces, and some time for an answer between them."""
-    async for piece in body:
-        yield piece
-        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("end", [[Reset()], []])
