@@ -584,3 +584,17 @@ async def test_redirects_wait_for_no_body_of_a_head_response(client: Client, raw
     assert response.status == 200
     assert server.connections == 1
     never.set()
+
+
+@pytest.mark.parametrize("location", [b"ftp://elsewhere/", b"http://[", b"/too-many"])
+async def test_a_redirect_that_is_not_followed_holds_no_connection(location: bytes, raw_server: StartRaw) -> None:
+    """Its body has not arrived, and whoever holds the error holds nothing else."""
+    server = await raw_server(
+        [ReadRequest(), Send(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 9\r\n\r\n"), Hold()]
+    )
+    async with Client(max_redirects=0 if location == b"/too-many" else 20, trust_env=False) as client:
+        with pytest.raises((RedirectBlocked, InvalidURL, TooManyRedirects)) as caught:
+            await client.get(server.url)
+        assert client.stats().open == 0
+        assert caught.value.request.url == server.url
+        await server.wait_idle()
