@@ -460,8 +460,8 @@ class RawServer:
             late = isinstance(error, RuntimeError) and "handler is closed" in str(error)
             (self.broken if late else self.failures).append(error)
         finally:
-            # How the connection ended is kept in a future of asyncio's protocol, which silences it when it is collected;
-            # the collector may come to the future first.
+            # How the connection ended is kept in a future of asyncio's protocol, which silences it when it is
+            # collected; the collector may come to the future first.
             ended = conn.writer._protocol._get_close_waiter(conn.writer)  # type: ignore[attr-defined]
             ended.add_done_callback(lambda future: future.cancelled() or future.exception())
             conn.writer.transport.abort()
