@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from .errors import ConnectTimeout, PoolTimeout, ReadTimeout, RequestTimeout, TotalTimeout, WriteTimeout
 
@@ -34,8 +33,40 @@ def _check_seconds(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must not be negative: {value!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class _Frozen:
+    """A value: its slots in order are its arguments. What `dataclasses` would make of it, without importing them: they
+    cost 4 ms, a tenth of `import asyncio, ssl`."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _set(self, *values: object) -> None:
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, name) for name in self.__slots__])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed; make another")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed; make another")
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, _Frozen) and type(self) is type(other) else False
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join([f"{name}={getattr(self, name)!r}" for name in self.__slots__])
+        return f"{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._values()
+
+
+class Timeout(_Frozen):
     """How long each part of an exchange may take, in seconds; None is no limit.
 
     - `total`: from the call to the end of the body, everything included: `TotalTimeout`.
@@ -48,14 +79,23 @@ class Timeout:
     Timeout(total=60, connect=10, read=5, write=30, pool=30)
     """
 
-    total: float | None = None
-    connect: float | None = 10
-    read: float | None = 30
-    write: float | None = 30
-    pool: float | None = 30
+    __slots__ = ("total", "connect", "read", "write", "pool")  # noqa: RUF023 - in the order of the arguments
+    total: float | None
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
 
-    def __post_init__(self) -> None:
-        for name in ("total", "connect", "read", "write", "pool"):
+    def __init__(
+        self,
+        total: float | None = None,
+        connect: float | None = 10,
+        read: float | None = 30,
+        write: float | None = 30,
+        pool: float | None = 30,
+    ) -> None:
+        self._set(total, connect, read, write, pool)
+        for name in self.__slots__:
             _check_seconds(name, getattr(self, name))
 
     @classmethod
@@ -75,15 +115,14 @@ class Timeout:
 
     def replace(self, **changes: float | None) -> Timeout:
         """A copy with some of the limits changed."""
-        return replace(self, **changes)
+        return Timeout(**(dict(zip(self.__slots__, self._values(), strict=True)) | changes))
 
 
 DEFAULT_TIMEOUT: Final = Timeout()
 NO_TIMEOUT: Final = Timeout(None, None, None, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(_Frozen):
     """How many connections a pool may hold, and for how long it keeps idle ones. None is no limit.
 
     - `max_connections`: open ones in all, idle ones included.
@@ -92,12 +131,20 @@ class Limits:
     - `keepalive`: seconds an idle connection is kept.
     """
 
-    max_connections: int | None = 100
-    max_per_host: int | None = None
-    max_idle: int | None = None
-    keepalive: float | None = 60.0
+    __slots__ = ("max_connections", "max_per_host", "max_idle", "keepalive")  # noqa: RUF023 - in the order of the arguments
+    max_connections: int | None
+    max_per_host: int | None
+    max_idle: int | None
+    keepalive: float | None
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        max_connections: int | None = 100,
+        max_per_host: int | None = None,
+        max_idle: int | None = None,
+        keepalive: float | None = 60.0,
+    ) -> None:
+        self._set(max_connections, max_per_host, max_idle, keepalive)
         for name, least in (("max_connections", 1), ("max_per_host", 1), ("max_idle", 0)):
             value = getattr(self, name)
             if value is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import pickle
 
@@ -18,7 +17,7 @@ NAMES = ("total", "connect", "read", "write", "pool")
 
 
 def test_timeout_defaults() -> None:
-    assert dataclasses.asdict(Timeout()) == {"total": None, "connect": 10, "read": 30, "write": 30, "pool": 30}
+    assert repr(Timeout()) == "Timeout(total=None, connect=10, read=30, write=30, pool=30)"
     assert Timeout() == DEFAULT_TIMEOUT
 
 
@@ -52,7 +51,7 @@ def test_timeout_with_some_limits_replaced() -> None:
 
 def test_timeout_is_frozen_hashable_and_pickles() -> None:
     timeout = Timeout(read=1)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="cannot be changed"):
         timeout.read = 2  # type: ignore[misc]
     assert len({timeout, Timeout(read=1), Timeout()}) == 2
     assert pickle.loads(pickle.dumps(timeout)) == timeout
@@ -95,12 +94,7 @@ def test_unset_says_its_name() -> None:
 
 
 def test_limits_defaults() -> None:
-    assert dataclasses.asdict(Limits()) == {
-        "max_connections": 100,
-        "max_per_host": None,
-        "max_idle": None,
-        "keepalive": 60.0,
-    }
+    assert repr(Limits()) == "Limits(max_connections=100, max_per_host=None, max_idle=None, keepalive=60.0)"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +138,7 @@ def test_limits_refused(name: str, value: object, error: type[Exception]) -> Non
 
 def test_limits_are_frozen_and_pickle() -> None:
     limits = Limits(max_connections=3)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="cannot be changed"):
         limits.max_idle = 1  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(limits)) == limits
 
