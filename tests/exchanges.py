@@ -55,12 +55,12 @@ async def fetch(pool: ConnectionPool, url: str, *arguments: Any, **options: Any)
     return await (await send(pool, url, *arguments, **options)).read()
 
 
-async def until(condition: Callable[[], object], turns: int = 10_000) -> None:
+async def until(condition: Callable[[], object], turns: int = 100_000) -> None:
     """Let the loop turn until the condition holds."""
-    for _ in range(turns):
+    for turn in range(turns):
         if condition():
             return
-        await asyncio.sleep(0 if turns % 10 else 0.001)
+        await asyncio.sleep(0 if turn % 10 else 0.001)
     raise AssertionError("it did not come to pass")
 
 

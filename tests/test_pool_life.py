@@ -594,7 +594,8 @@ class Rogue(RawServer):
 class Torture:
     """Many tasks that do with one pool whatever comes to mind."""
 
-    def __init__(self, seed: int, tasks: int) -> None:
+    def __init__(self, seed: int, tasks: int, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext) -> None:
+        self.server_ctx, self.client_ctx = server_ctx, client_ctx
         self.chance = chance = random.Random(seed)
         self.tasks = tasks
         self.limits = Limits(
@@ -612,7 +613,11 @@ class Torture:
                 await stack.enter_async_context(Rogue(self.chance, host=f"127.0.0.{1 + number}", backlog=500))
                 for number in range(self.chance.choice([1, 3, 6]))
             ]
-            self.pool = pool = ConnectionPool(self.limits)
+            if self.chance.random() < 0.5:
+                self.servers.append(
+                    await stack.enter_async_context(Rogue(self.chance, tls=self.server_ctx, backlog=500))
+                )
+            self.pool = pool = ConnectionPool(self.limits, ssl_context=self.client_ctx)
             auditor = asyncio.create_task(self.keep_auditing())
             running = [asyncio.create_task(self.guest(number)) for number in range(self.tasks)]
             canceller = asyncio.create_task(self.cancel_some(running))
@@ -666,7 +671,9 @@ class Torture:
     async def exchange(self, ident: str) -> None:
         chance = self.chance
         url = chance.choice(self.servers).url + "/"
-        method, body = chance.choice([("GET", None), ("GET", None), ("POST", ident.encode() * 1000), ("PUT", None)])
+        method, body = chance.choice(
+            [("GET", None), ("GET", None), ("POST", ident.encode() * 1000), ("PUT", None), ("PUT", self.pieces(ident))]
+        )
         timeout = Timeout(
             total=chance.choice([None, None, 0.02, 1]),
             read=chance.choice([0.02, 5]),
@@ -695,6 +702,11 @@ class Torture:
         else:
             self.check(ident, await response.read())
 
+    async def pieces(self, ident: str) -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield ident.encode() * 250
+            await asyncio.sleep(self.chance.choice([0, 0, 0.005]))
+
     @staticmethod
     def check(ident: str, body: bytes) -> None:
         assert body == ident.encode() * (len(body) // len(ident)), f"{ident} got {body[:100]!r}"
@@ -709,11 +721,11 @@ SEED = int(os.environ.get("TORTURE_SEED", "0"))
 
 @pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:the response to:ResourceWarning")
-async def test_torture(soak: bool) -> None:
+async def test_torture(soak: bool, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext) -> None:
     """What one run does follows from its seed, as far as the network lets it."""
     succeeded = 0
     for seed in range(SEED, SEED + (400 if soak else 6)):
-        torture = Torture(seed, 200 if soak or seed % 3 == 0 else 80)
+        torture = Torture(seed, 200 if soak or seed % 3 == 0 else 80, server_ctx, client_ctx)
         print(f"seed {seed}: {torture.limits}")
         try:
             await asyncio.wait_for(torture.run(), 300)
