@@ -464,7 +464,8 @@ class RawServer:
             # collected; the collector may come to the future first.
             ended = conn.writer._protocol._get_close_waiter(conn.writer)  # type: ignore[attr-defined]
             ended.add_done_callback(lambda future: future.cancelled() or future.exception())
-            conn.writer.transport.abort()
+            with contextlib.suppress(AttributeError):  # asyncio's transport has no loop any more once it is through
+                conn.writer.transport.abort()
 
     async def play(self, conn: Connection) -> None:
         """What a connection does: its script. Servers with manners of their own override it."""
