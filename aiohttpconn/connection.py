@@ -17,11 +17,11 @@ from .errors import (
     NotConnected,
     TLSError,
 )
-from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, check_method, header_pairs
+from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, header_pairs
 from .http1 import HTTP1, State
 from .net.dial import open_stream, open_tunnel
 from .net.tls import ssl_context
-from .request_head import RequestHead, check_target, split_host_port
+from .request_head import RequestHead, split_host_port
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -315,7 +315,7 @@ class AsyncHTTPConnection(HTTP1):
         `InvalidHeader` before a byte is sent, `WriteError`, `WriteTimeout`, `BodyLengthMismatch` during it.
         """
         head = RequestHead(method, url, header_pairs(headers))
-        if head.names.isdisjoint(("accept-encoding",)):
+        if not head.has("accept-encoding"):
             head.put("Accept-Encoding", "identity")
         chunked = encode_chunked
         if not head.has("content-length"):
@@ -329,14 +329,14 @@ class AsyncHTTPConnection(HTTP1):
                 chunked = False
         else:
             chunked = False
-        self._check_ready(method, url)
+        self._check_ready()
         self._head = head
         await self._send_head(body, chunked)
 
     def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
         """Begin a request step by step. Nothing is sent before `endheaders()`."""
-        self._check_ready(method, url)
         head = RequestHead(method, url, [])
+        self._check_ready()
         head.skip_host = skip_host
         if not skip_accept_encoding:
             head.put("Accept-Encoding", "identity")
@@ -392,9 +392,7 @@ class AsyncHTTPConnection(HTTP1):
             raise NotConnected(f"there is no connection to {self.where()}, and auto_open is off")
         await self.open(deadline)
 
-    def _check_ready(self, method: str, url: str) -> None:
-        check_method(method)
-        check_target(url)
+    def _check_ready(self) -> None:
         stream = self._stream
         if self._state is not State.IDLE:
             raise CannotSendRequest(

@@ -62,7 +62,8 @@ class HTTPResponse:
     _size = 0  # of either
     _failure: BaseException | None = None
     _closed = False
-    _ended = True  # the connection is no longer ours
+    ended = True
+    """Whether the exchange is over: the connection is no longer this response's."""
     _guard: _Guard | None = None
     _kind = Framing.LENGTH
     _owner: ResponseOwner
@@ -93,7 +94,7 @@ class HTTPResponse:
         self._deadline = deadline
         self._kind = kind
         self._decoder = decoder
-        self._ended = False
+        self.ended = False
 
     def when_over(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once when the exchange is over, however it ends: read, failed, closed, or dropped.
@@ -182,11 +183,6 @@ class HTTPResponse:
         """Whether all of the body has arrived."""
         return self._failure is None and (self._decoder is None or self._decoder.done)
 
-    @property
-    def ended(self) -> bool:
-        """Whether the exchange is over: the connection is no longer this response's."""
-        return self._ended
-
     def isclosed(self) -> bool:
         """Whether the body has been read to its end."""
         return self.complete and not self._size
@@ -200,7 +196,7 @@ class HTTPResponse:
             if self._failure is not None:
                 raise self._failure
             if decoder is None or decoder.done:
-                if self.upload is None or self._ended:
+                if self.upload is None or self.ended:
                     return False
                 await self._await_upload(self.upload)
                 continue
@@ -283,7 +279,7 @@ class HTTPResponse:
         """The body is there to its end."""
         if self.upload is not None and not self.upload.done():
             return  # the exchange is over when the request is, too: `uploaded` comes back here
-        if self._ended:
+        if self.ended:
             return
         decoder = self._decoder
         assert decoder is not None
@@ -294,7 +290,7 @@ class HTTPResponse:
     def uploaded(self, task: asyncio.Task[bool]) -> None:
         """The request's body, sent while the response was read, has ended one way or the other."""
         error = None if task.cancelled() else task.exception()
-        if self._ended:
+        if self.ended:
             return
         if task.cancelled():
             self._fail(None)  # the connection was closed
@@ -318,7 +314,7 @@ class HTTPResponse:
         self._over()
 
     def _over(self) -> None:
-        self._ended = True
+        self.ended = True
         if self._guard is not None:
             self._guard.release()
 
@@ -484,9 +480,9 @@ class HTTPResponse:
         if self._closed:
             return
         self._closed = True
-        if not self._ended:
+        if not self.ended:
             self.take_arrived()
-        if not self._ended:
+        if not self.ended:
             self._abort()
         self.take_pieces()
 
@@ -497,7 +493,7 @@ class HTTPResponse:
         """
         if self._failure is not None or self._closed:
             raise StreamClosed("the streams are closed and cannot be handed over", doing=self._doing())
-        if self._ended:
+        if self.ended:
             raise ResponseNotReady(
                 "the response has been read, and its connection may be in use again", doing=self._doing()
             )

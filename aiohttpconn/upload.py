@@ -196,19 +196,17 @@ class Upload:
             # Lost meanwhile: uvloop answers a write with a RuntimeError of its own.
             if stream.lost and not await self._may_go_on():
                 return False
-            size = len(piece)
-            self.sent += size
-            if self._show is not None:
-                self._show(b"".join(encode_chunk(piece)) if self._chunked else bytes(piece))  # type: ignore[arg-type]
+            self.sent += len(piece)
             if self._chunked:
                 # Joined: asyncio's writelines never asks for a pause in Python 3.12 and 3.13, and so would buffer all.
-                write(b"".join(encode_chunk(piece)))  # type: ignore[arg-type]
-            else:
-                if self._declared is not None and self.sent > self._declared:
-                    raise BodyLengthMismatch(
-                        f"the body is longer than its Content-Length of {self._declared}: at least {self.sent} bytes"
-                    )
-                write(piece)
+                piece = b"".join(encode_chunk(piece))  # type: ignore[arg-type]
+            if self._show is not None:
+                self._show(bytes(piece))
+            if not self._chunked and self._declared is not None and self.sent > self._declared:
+                raise BodyLengthMismatch(
+                    f"the body is longer than its Content-Length of {self._declared}: at least {self.sent} bytes"
+                )
+            write(piece)
             if self.sent >= turn:
                 turn = self.sent + _TURN
                 await asyncio.sleep(0)

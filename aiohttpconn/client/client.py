@@ -176,7 +176,7 @@ class Client:
             return parse(url)
         return join(self._base_url, url.lstrip("/"))
 
-    async def send(
+    def send(
         self,
         request: Request,
         *,
@@ -184,8 +184,22 @@ class Client:
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
         proxy: str | URL | Unset | None = UNSET,
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """Send a `Request`. With `stream` the body is still to be read, and the response to be closed by the caller."""
+        return self._send(request, stream, follow_redirects, timeout, proxy)
+
+    async def _send(
+        self,
+        request: Request | tuple[Any, ...],
+        stream: bool,
+        follow_redirects: bool | Unset,
+        timeout: Timeout | float | Unset | None,
+        proxy: str | URL | Unset | None,
+    ) -> Response:
+        """Send a request, or one still to be built of what `_build` takes: in here, so that what is wrong with it is
+        raised where the caller awaits, without a coroutine more (0.5 µs)."""
+        if isinstance(request, tuple):
+            request = self._build(*request)
         if self._closed:
             error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.without_userinfo()}")
             error.request = request
@@ -212,7 +226,7 @@ class Client:
                 allow_downgrade=self.allow_downgrade,
                 choose_proxy=choose_proxy,
             )
-        if not stream:
+        if not stream and not response.keep_arrived():
             await response.read_or_close()
         return response
 
@@ -226,7 +240,7 @@ class Client:
         proxy = self._env_proxies.get(origin.scheme)
         return None if proxy is None or bypasses_proxy(origin) else proxy
 
-    async def request(
+    def request(
         self,
         method: str,
         url: str | URL,
@@ -239,7 +253,7 @@ class Client:
         timeout: Timeout | float | Unset | None = UNSET,
         proxy: str | URL | Unset | None = UNSET,
         idempotent: bool | None = None,
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """Send a request and read its response.
 
         - `params`: added to the URL's query: mapping, pairs, or text that is appended as it is.
@@ -252,8 +266,8 @@ class Client:
         Returns the `Response`, read. Raises the errors of `aiohttpconn.errors`; a 4xx or 5xx is none (see
         `raise_for_status`).
         """
-        request = self._build(method, url, params, headers, content, json, idempotent)
-        return await self.send(request, follow_redirects=follow_redirects, timeout=timeout, proxy=proxy)
+        parts = (method, url, params, headers, content, json, idempotent)
+        return self._send(parts, False, follow_redirects, timeout, proxy)
 
     def stream(
         self,

@@ -173,21 +173,25 @@ class Response:
         assert self._content is not None
         return self._content
 
+    def keep_arrived(self) -> bool:
+        """`read()` without waiting, if all of the body is there, as it is for most; whether it was."""
+        raw = self._raw
+        if not raw.ended or not raw.complete:
+            return False
+        self._streamed = True
+        try:
+            self.keep(raw.take_pieces())
+        except HTTPException as error:
+            self.name(error)
+            raise
+        return True
+
     async def read_or_close(self) -> None:
         """`read()` for a response that nobody else will close: when it fails, or is cancelled, it is closed."""
-        raw = self._raw
-        if raw.ended and raw.complete:
-            self._streamed = True
-            try:
-                self.keep(raw.take_pieces())
-            except HTTPException as error:
-                self.name(error)
-                raise
-            return
         try:
             await self.read()
         except BaseException:
-            raw.close_now()
+            self._raw.close_now()
             raise
 
     async def drain(self, limit: int) -> None:

@@ -32,15 +32,15 @@ class StreamReader(asyncio.StreamReader):
     __slots__ = (
         "_chunks",
         "_deadline",
-        "_ended",
         "_error",
         "_event_loop",
-        "_size",
         "_source",
         "_source_paused",
         "_timer",
         "_timer_when",
         "_wakeup",
+        "buffered",
+        "ended",
         "on_activity",
     )
 
@@ -48,8 +48,10 @@ class StreamReader(asyncio.StreamReader):
         super().__init__(limit=HIGH_WATER, loop=loop)
         self._event_loop = loop
         self._chunks: list[bytes] = []  # a deque takes 0.6 KiB when it is empty
-        self._size = 0
-        self._ended = False
+        self.buffered = 0
+        """Bytes that can be taken now."""
+        self.ended = False
+        """Whether nothing more will arrive (what is buffered can still be taken)."""
         self._error: BaseException | None = None
         self._wakeup: asyncio.Future[bool] | None = None
         self._deadline = NEVER
@@ -71,7 +73,7 @@ class StreamReader(asyncio.StreamReader):
         if len(chunks) > _MOST_CHUNKS:
             # Tiny ones: each is an object of 33 bytes and more, and taking the first of many costs a move of the rest.
             chunks[:] = (b"".join(chunks),)
-        self._size = size = self._size + len(data)
+        self.buffered = size = self.buffered + len(data)
         waiter = self._wakeup
         if waiter is not None and not waiter.done():
             self._wakeup = None
@@ -83,7 +85,7 @@ class StreamReader(asyncio.StreamReader):
             self._source_paused = True
 
     def feed_eof(self) -> None:
-        self._ended = True
+        self.ended = True
         self._wake()
 
     def set_exception(self, exc: BaseException) -> None:
@@ -105,22 +107,12 @@ class StreamReader(asyncio.StreamReader):
 
     # --- without suspending ---
 
-    @property
-    def buffered(self) -> int:
-        """Bytes that can be taken now."""
-        return self._size
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will arrive (what is buffered can still be taken)."""
-        return self._ended
-
     def take(self) -> bytes:
         """The next chunk as it arrived, b"" when nothing is buffered."""
         if not self._chunks:
             return b""
         data = self._chunks.pop(0)
-        self._size = size = self._size - len(data)
+        self.buffered = size = self.buffered - len(data)
         if self._source_paused and size <= HIGH_WATER // 2:
             self._resume_source()
         return data
@@ -129,7 +121,7 @@ class StreamReader(asyncio.StreamReader):
         """Put bytes back in front of everything else."""
         if data:
             self._chunks.insert(0, data)
-            self._size += len(data)
+            self.buffered += len(data)
 
     def _resume_source(self) -> None:
         self._source_paused = False
@@ -146,7 +138,7 @@ class StreamReader(asyncio.StreamReader):
         if self._wakeup is not None and not self._wakeup.done():
             raise RuntimeError("another coroutine is already waiting for this stream to receive data")
         self._wakeup = waiter = self._event_loop.create_future()
-        if self._ended or self._chunks:
+        if self.ended or self._chunks:
             self._wake()
         else:
             self._deadline = deadline
@@ -183,13 +175,13 @@ class StreamReader(asyncio.StreamReader):
     # --- asyncio's interface ---
 
     def at_eof(self) -> bool:
-        return self._ended and not self._chunks
+        return self.ended and not self._chunks
 
     async def _more(self) -> bool:
         """Wait for something to take; False at the end of the stream."""
         if self._chunks:
             return True
-        if not self._ended:
+        if not self.ended:
             await self.waiter()
             if self._chunks:
                 return True
@@ -285,7 +277,7 @@ class StreamReader(asyncio.StreamReader):
         return line
 
     def __repr__(self) -> str:
-        return f"<StreamReader {self._size} bytes buffered{', ended' if self._ended else ''}>"
+        return f"<StreamReader {self.buffered} bytes buffered{', ended' if self.ended else ''}>"
 
 
 class StreamWriter(asyncio.StreamWriter):
@@ -468,7 +460,7 @@ class Stream(asyncio.Protocol):
         A busy loop may not have read yet what has arrived, so the socket itself is looked at: 0.5 µs.
         """
         reader = self.reader
-        if self.lost or reader._ended or reader._size or self.transport.is_closing():
+        if self.lost or reader.ended or reader.buffered or self.transport.is_closing():
             return True
         poll = self._poll
         if poll is None:
