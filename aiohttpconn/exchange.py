@@ -30,7 +30,6 @@ class ExchangeConnection(Protocol):
         """Whether there is a connection that has not been closed, as far as is known."""
         ...
 
-    @property
     def free_slots(self) -> int:
         """How many more exchanges can be started now; 0 when the connection cannot be used again."""
         ...
@@ -39,10 +38,10 @@ class ExchangeConnection(Protocol):
         """Connect, tunnel and TLS included."""
         ...
 
-    async def start(
-        self, request: Request, deadline: Deadline, *, absolute_form: bool = False, extra_fields: bytes = b""
-    ) -> HTTPResponse:
+    async def start(self, request: Request, deadline: Deadline, proxy_fields: bytes | None = None) -> HTTPResponse:
         """Send a request and return the final response once its head is there.
+
+        `proxy_fields`: the request is for a proxy to forward: in absolute-form, with these fields (wire form) added.
 
         If the response is not over by then (`HTTPResponse.when_over` tells when it is), the slot is taken until it is.
         """

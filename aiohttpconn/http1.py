@@ -6,7 +6,7 @@ import asyncio
 import enum
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .config import NO_TIMEOUT, Deadline
 from .errors import (
@@ -45,6 +45,10 @@ CONTINUE_TIMEOUT = 1.0
 
 
 _NO_DEADLINE = Deadline(NO_TIMEOUT, 0.0)
+
+_Recent: TypeAlias = tuple[bytes, "ResponseHead", str, "BodyFraming"]
+"""The last response's head as it came, as it was parsed, to which method, and what it says of the body."""
+_NONE_RECENT: _Recent = (b"", None, "", None)  # type: ignore[assignment]
 
 
 class State(enum.Enum):
@@ -131,11 +135,10 @@ class HTTP1:
         self._upgrade = False
         self._keep_alive = True  # as far as the request goes
         self._deadline = _NO_DEADLINE
-        self._recent: tuple[bytes, ResponseHead, str, BodyFraming] | None = None
+        self._recent = _NONE_RECENT
 
     # --- state ---
 
-    @property
     def free_slots(self) -> int:
         """1 if `reusable` as far as is known without looking at the socket, else 0."""
         return 1 if self._state is _IDLE and self._stream is not None and not self._stream.lost else 0
@@ -206,26 +209,23 @@ class HTTP1:
 
     # --- one exchange in one call ---
 
-    async def start(
-        self, request: Request, deadline: Deadline, *, absolute_form: bool = False, extra_fields: bytes = b""
-    ) -> HTTPResponse:
+    async def start(self, request: Request, deadline: Deadline, proxy_fields: bytes | None = None) -> HTTPResponse:
         """Send a request and return its response: the way of the pool (see `exchange.ExchangeConnection`)."""
         stream = self._stream
         if stream is None or self._state is not _IDLE:
             raise CannotSendRequest(f"the connection to {self.where()} is {self._state.value}")
-        url = request.url
         fields = request.field_lines
         if fields is None:
             fields = request.field_lines = encode_fields(request.headers.items())
         options = request_options[fields]
-        body = request.body
         self._method = method = request.method
-        self._target = url
+        self._target = url = request.url
         self._state = _SENT
         reader = stream.reader
         reader.on_activity = None
         try:
-            if body is None and options.plain and not absolute_form and not extra_fields and not self.debuglevel:
+            body = request.body
+            if body is None and options.plain and proxy_fields is None and not self.debuglevel:
                 # What nearly every exchange is: no body, and an answer whose head comes in one piece. Nothing here that
                 # the long way does not do too; it spares 8 of 30 µs.
                 stream.transport.write(b"".join((method.encode(), b" ", url.request_tail, fields, b"\r\n")))
@@ -234,26 +234,27 @@ class HTTP1:
                 if not await reader.waiter(by if by < deadline.at else deadline.at):
                     raise deadline.expiry(ReadTimeout, stream.loop.time(), self._doing())
                 data = reader.take()
-                parser = self._parser
-                recent = self._recent
-                if recent is not None and recent[2] == method and data.startswith(recent[0]):
+                known, head, asked, framing = self._recent
+                self._upload = None
+                if data.startswith(known) and asked == method:
                     # A server that says the same again is not parsed again: 3 µs.
-                    self._upload = None
-                    return self._response(stream, deadline, recent[1], recent[3], data[len(recent[0]) :], True)
+                    return self._response(stream, deadline, head, framing, data[len(known) :], True)
+                parser = self._parser
                 found = parse_whole_head(data, parser.max_head, parser.max_fields)
                 if found is not None and (head := found[0]).status >= 200:
-                    self._upload = None
                     size = found[1]
                     framing = response_framing(head, method)
-                    self._recent = (data[:size], head, method, framing) if size <= 1024 else None
+                    self._recent = (data[:size], head, method, framing) if size <= 1024 else _NONE_RECENT
                     return self._response(stream, deadline, head, framing, data[size:], True)
                 self._begin(method, url, deadline, False, False)
                 reader.unread(data)
                 self._sent_at = sent_at
                 return await self._receive_response(stream)
-            target = url.absolute_form if absolute_form else url.target
+            target, own_fields = url.target, options.without_host
+            if proxy_fields is not None:
+                target, own_fields = url.absolute_form, proxy_fields + own_fields
             host = url.origin.host_field if options.host is None else options.host
-            encoded = encode_request_head(method, target, host, extra_fields + options.without_host)
+            encoded = encode_request_head(method, target, host, own_fields)
             self._begin(method, url, deadline, options.upgrade, options.close)
             self._debug_sent(encoded)
             if body is None:

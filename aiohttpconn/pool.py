@@ -79,10 +79,11 @@ class PoolStats(NamedTuple):
 class _Host:
     """One route: its idle connections (newest last), how many connections it has, who waits (first come first)."""
 
-    __slots__ = ("count", "idle", "in_heap", "route", "waiters")
+    __slots__ = ("count", "idle", "in_heap", "proxy", "route", "waiters")
 
     def __init__(self, route: Route) -> None:
         self.route = route
+        self.proxy = route.proxy
         self.count = 0
         self.idle: dict[_Slot, None] = {}
         self.waiters = _NOBODY
@@ -231,9 +232,10 @@ class ConnectionPool:
             loop = self._bind_loop()
         deadline = context.deadline
         proxy = context.proxy
-        host = self._direct.get(request.url.origin) if proxy is UNSET else None
+        origin = request.url.origin
+        host = self._direct.get(origin) if proxy is UNSET else None
         if host is None:
-            host = self._host(request.url.origin, proxy)
+            host = self._host(origin, proxy)
         slot = self._slot_now(host, request, loop.time())
         if slot is None:
             slot = await self._slot_later(host, request, deadline)
@@ -242,7 +244,7 @@ class ConnectionPool:
             if not reused:
                 await self._open_slot(slot, request, deadline)
             try:
-                if host.route.proxy is None:
+                if host.proxy is None:
                     response = await slot.connection.start(request, deadline)
                 else:
                     response = await self._start_by_proxy(slot, request, deadline)
@@ -273,10 +275,10 @@ class ConnectionPool:
 
     def _start_by_proxy(self, slot: _Slot, request: Request, deadline: Deadline) -> Coroutine[Any, Any, HTTPResponse]:
         """Send, if need be in absolute form and with the proxy's own fields."""
-        proxy = slot.host.route.proxy
+        proxy = slot.host.proxy
         if proxy is None or request.url.origin.scheme == "https":
             return slot.connection.start(request, deadline)
-        return slot.connection.start(request, deadline, absolute_form=True, extra_fields=encode_fields(proxy.fields))
+        return slot.connection.start(request, deadline, encode_fields(proxy.fields))
 
     # --- exclusive use ---
 
@@ -518,9 +520,12 @@ class ConnectionPool:
         self._expiry = self._loop.call_at(when, _expire, weakref.ref(self))
 
     def _expire_due(self) -> None:
-        """Fail those whose time is over. It looks at everybody, so that nothing need be kept in the order of time; where
-        that is long (0.3 µs each), the next look is not before twenty times as long, however often somebody's time
-        ends: with 10,000 waiting an error may be 0.06 s late."""
+        """Fail those whose time is over.
+
+        It looks at everybody, so that nothing need be kept in the order of time. Where that takes long (0.3 µs each),
+        the next look is not before twenty times as long, however often somebody's time ends: with 10,000 waiting an
+        error may be 0.06 s late.
+        """
         assert self._loop is not None
         self._expiry = None
         self._expiry_when = math.inf
@@ -533,7 +538,8 @@ class ConnectionPool:
                         self._expire(waiter, now)
                     elif waiter.by < soonest:
                         soonest = waiter.by
-        self._expiry_not_before = now + 0.000_006 * self._waiting if self._waiting > 500 else 0.0
+        looked_at = self._waiting + len(self._hosts)
+        self._expiry_not_before = now + 0.000_006 * looked_at if looked_at > 500 else 0.0
         if soonest < math.inf:
             self._arm_expiry(soonest)
 
@@ -559,7 +565,7 @@ class ConnectionPool:
         del self._leased[slot]
         slot.what = None
         connection = slot.connection
-        if not connection.free_slots or self._closed:
+        if not connection.free_slots() or self._closed:
             self._remove(slot)
             self._serve()
         elif not self._waiting or (host := self._next_host(slot.host)) is None:
@@ -603,18 +609,17 @@ class ConnectionPool:
 
     def _keep(self, slot: _Slot) -> None:
         """Nobody waits: the connection is idle from now on."""
-        if self._max_idle <= 0:
-            self._remove(slot, in_order=True)
-            return
-        if len(self._idle) >= self._max_idle:
-            self._remove(next(iter(self._idle)), in_order=True)
-        assert self._loop is not None
+        idle = self._idle
+        if len(idle) >= self._max_idle:
+            if not idle:  # none is to be kept
+                self._remove(slot, in_order=True)
+                return
+            self._remove(next(iter(idle)), in_order=True)
         slot.state = _IDLE
-        slot.idle_since = self._loop.time()
-        slot.host.idle[slot] = None
-        self._idle[slot] = None
-        if self._sweeper is None and self._keepalive < math.inf:
-            self._arm_sweeper(slot.idle_since + self._keepalive)
+        slot.idle_since = now = self._loop.time()  # type: ignore[union-attr]
+        slot.host.idle[slot] = idle[slot] = None
+        if self._sweeper is None:
+            self._arm_sweeper(now + self._keepalive)
 
     def _forget_idle(self, slot: _Slot) -> None:
         """An idle connection was lost."""
@@ -696,7 +701,8 @@ class ConnectionPool:
 
     def _arm_sweeper(self, when: float) -> None:
         assert self._loop is not None
-        self._sweeper = self._loop.call_at(when, _sweep, weakref.ref(self))
+        # Without a limit it only looks in once a day.
+        self._sweeper = self._loop.call_at(min(when, self._loop.time() + 86_400), _sweep, weakref.ref(self))
 
     def _sweep(self) -> None:
         assert self._loop is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from .errors import InvalidHeader, InvalidURL
 from .headers import check_method, list_elements
@@ -54,52 +53,41 @@ def split_host_port(host: str, port: int | None, default: int) -> tuple[str, int
     return name, port
 
 
-class RequestOptions(NamedTuple):
-    """What a block of fields asks of the connection that sends it."""
+class RequestOptions:
+    """What a block of fields (in wire form) asks of the connection that sends it."""
 
-    upgrade: bool
-    close: bool
-    expect: bool
-    chunked: bool
-    length: int | None
-    host: str | None  # the caller's own Host, which goes first
-    without_host: bytes
-    plain: bool  # nothing of the above: the fields go out as they are
+    __slots__ = ("chunked", "close", "expect", "host", "length", "plain", "upgrade", "without_host")
 
-
-def _read_options(fields: bytes) -> RequestOptions:
-    pairs = []
-    for line in fields.decode("latin-1").split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
-        pairs.append((name, value.strip(" \t")))
-    by_name: dict[str, list[str]] = {}
-    for name, value in pairs:
-        by_name.setdefault(name.lower(), []).append(value)
-    connection = {option.lower() for option in list_elements(by_name.get("connection", ()))}
-    codings = [coding.lower() for coding in list_elements(by_name.get("transfer-encoding", ()))]
-    lengths = by_name.get("content-length", [])
-    hosts = by_name.get("host", [])
-    if len(hosts) > 1:
-        raise InvalidHeader("Host is given more than once")
-    if codings and lengths:
-        raise InvalidHeader("Content-Length and Transfer-Encoding exclude each other (RFC 9112 section 6.2)")
-    if len(lengths) > 1 or (lengths and not DIGITS.fullmatch(lengths[0])):
-        raise InvalidHeader(f"Content-Length must be one number: {', '.join(lengths)!r:.200}")
-    upgrade, close = "upgrade" in by_name, "close" in connection
-    expect = "100-continue" in {value.lower() for value in by_name.get("expect", ())}
-    return RequestOptions(
-        upgrade=upgrade,
-        close=close,
-        expect=expect,
-        chunked=codings[-1:] == ["chunked"],
-        length=int(lengths[0]) if lengths else None,
-        host=hosts[0] if hosts else None,
-        without_host=encode_fields([pair for pair in pairs if pair[0].lower() != "host"]) if hosts else fields,
-        plain=not (upgrade or close or expect or hosts),
-    )
+    def __init__(self, fields: bytes) -> None:
+        pairs = []
+        for line in fields.decode("latin-1").split("\r\n")[:-1]:
+            name, _, value = line.partition(":")
+            pairs.append((name, value.strip(" \t")))
+        by_name: dict[str, list[str]] = {}
+        for name, value in pairs:
+            by_name.setdefault(name.lower(), []).append(value)
+        connection = {option.lower() for option in list_elements(by_name.get("connection", ()))}
+        codings = [coding.lower() for coding in list_elements(by_name.get("transfer-encoding", ()))]
+        lengths = by_name.get("content-length", [])
+        hosts = by_name.get("host", [])
+        if len(hosts) > 1:
+            raise InvalidHeader("Host is given more than once")
+        if codings and lengths:
+            raise InvalidHeader("Content-Length and Transfer-Encoding exclude each other (RFC 9112 section 6.2)")
+        if len(lengths) > 1 or (lengths and not DIGITS.fullmatch(lengths[0])):
+            raise InvalidHeader(f"Content-Length must be one number: {', '.join(lengths)!r:.200}")
+        self.upgrade, self.close = "upgrade" in by_name, "close" in connection
+        self.expect = "100-continue" in {value.lower() for value in by_name.get("expect", ())}
+        self.chunked = codings[-1:] == ["chunked"]
+        self.length = int(lengths[0]) if lengths else None
+        # The caller's own Host goes first.
+        self.host = hosts[0] if hosts else None
+        self.without_host = encode_fields([pair for pair in pairs if pair[0].lower() != "host"]) if hosts else fields
+        # Nothing of the above: the fields go out as they are.
+        self.plain = not (self.upgrade or self.close or self.expect or hosts)
 
 
-request_options: LineCache[RequestOptions] = LineCache(_read_options, limit=256, longest=1024)
+request_options: LineCache[RequestOptions] = LineCache(RequestOptions, limit=256, longest=1024)
 """From a block of fields in wire form to its options: a client sends the same fields again and again."""
 
 

@@ -53,17 +53,9 @@ class HTTPResponse:
     `ReadTimeout`. Each of these, and cancelling a read, closes the connection.
     """
 
-    # Defaults of the class instead of slots: most responses are whole when they are made, and set four of these.
+    # What only a response has that was not whole when it was made has a default of the class.
     upload: asyncio.Task[bool] | None = None
     """The rest of the request's body, still being sent while the response is read."""
-    _decoder: BodyDecoder | None = None  # None: all of the body is in _pieces
-    _pieces: deque[bytes] | None = None
-    _body = b""  # in place of _pieces, for a response that was whole when it was made
-    _size = 0  # of either
-    _failure: BaseException | None = None
-    _closed = False
-    ended = True
-    """Whether the exchange is over: the connection is no longer this response's."""
     _guard: _Guard | None = None
     _kind = Framing.LENGTH
     _owner: ResponseOwner
@@ -76,9 +68,14 @@ class HTTPResponse:
         self.method = method
         self._target = target
         self._keep_alive = keep_alive
-        if body:
-            self._body = body
-            self._size = len(body)
+        self.ended = True
+        """Whether the exchange is over: the connection is no longer this response's."""
+        self._decoder: BodyDecoder | None = None  # None: all of the body is there
+        self._body = body  # in place of _pieces, for a response that was whole when it was made
+        self._pieces: deque[bytes] | None = None
+        self._size = len(body)  # of either
+        self._failure: BaseException | None = None
+        self._closed = False
 
     def expect_body(
         self,
@@ -334,6 +331,12 @@ class HTTPResponse:
             self._pieces = pieces = deque((self._body,) if self._body else ())
             self._body = b""
         return pieces
+
+    def take_whole(self) -> bytes | None:
+        """All of the body that has not been read, without waiting; None if it is not (or no more) to be had."""
+        if not self.ended or self._failure is not None or self._closed:
+            return None
+        return self.take_pieces()
 
     def take_pieces(self) -> bytes:
         """Everything that is there, without waiting: all of the body if the exchange is over in order."""

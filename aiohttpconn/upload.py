@@ -197,16 +197,15 @@ class Upload:
             if stream.lost and not await self._may_go_on():
                 return False
             self.sent += len(piece)
-            if self._chunked:
-                # Joined: asyncio's writelines never asks for a pause in Python 3.12 and 3.13, and so would buffer all.
-                piece = b"".join(encode_chunk(piece))  # type: ignore[arg-type]
+            # Joined: asyncio's writelines never asks for a pause in Python 3.12 and 3.13, and so would buffer all.
+            data = b"".join(encode_chunk(piece)) if self._chunked else piece  # type: ignore[arg-type]
             if self._show is not None:
-                self._show(bytes(piece))
+                self._show(bytes(data))
             if not self._chunked and self._declared is not None and self.sent > self._declared:
                 raise BodyLengthMismatch(
                     f"the body is longer than its Content-Length of {self._declared}: at least {self.sent} bytes"
                 )
-            write(piece)
+            write(data)
             if self.sent >= turn:
                 turn = self.sent + _TURN
                 await asyncio.sleep(0)

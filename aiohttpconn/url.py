@@ -367,6 +367,9 @@ _PERCENT_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SINGLE = (str, int, float, bytes, bytearray, type(None))  # bytes, so that they are refused, and not item by item
 _HIGH_OCTET = re.compile(rb"[\x80-\xFF]")
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
+# What stands for itself in a path and in a query alike (WHATWG URL standard, section 1.3), and needs no second look:
+# neither "%", for %2e is a dot, nor "\\", which is a slash.
+_PLAIN_TARGET = re.compile(r"[A-Za-z0-9\-._~!$&()*+,;=:@/?]*")
 
 # What `URL.__setattr__` forbids. Half the cost of object.__setattr__: 0.3 µs a URL.
 _set_href = URL.__dict__["href"].__set__
@@ -379,12 +382,18 @@ def _parse_text(text: str) -> URL:
     """`parse` for a text that is not in the young generation."""
     known = _urls.old.get(text)
     if known is None:
-        _check_text(text)
-        try:
-            href = _parse_whatwg(text).href
-        except (ValueError, TypeError) as error:
-            raise _refusal(text) from error
-        known = _from_href(href)
+        start = _path_start(text)
+        site = _sites.young.get(text[:start])
+        if site is not None and start > 0 and _PLAIN_TARGET.fullmatch(text, start) and "/." not in text:
+            # A site that the parser has serialised, and a path and query that it would leave as they are: 1 µs less.
+            known = _make(text, site, text[start:])
+        else:
+            _check_text(text)
+            try:
+                href = _parse_whatwg(text).href
+            except (ValueError, TypeError) as error:
+                raise _refusal(text) from error
+            known = _from_href(href)
     if len(text) <= _CACHED_URL_LENGTH and len(known.href) <= _CACHED_URL_LENGTH:
         _urls.remember(text, known)
     return known
@@ -410,7 +419,10 @@ def _from_href(href: str) -> URL:
     if _VISIBLE_ASCII.fullmatch(href) is None:
         raise InvalidURL(f"a URL must come down to visible ASCII: {_shown(href)}")
     fragment = href.find("#", start)
-    target = href[start:] if fragment < 0 else href[start:fragment]
+    return _make(href, site, href[start:] if fragment < 0 else href[start:fragment])
+
+
+def _make(href: str, site: _Site, target: str) -> URL:
     url = object.__new__(URL)
     _set_href(url, href)
     _set_origin(url, site.origin)

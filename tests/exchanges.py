@@ -104,7 +104,6 @@ class StubConnection:
         self.exchanges = 0
         self.on_change: Callable[[], None] | None = None
 
-    @property
     def free_slots(self) -> int:
         return int(self.connected and not self.busy)
 
@@ -115,9 +114,7 @@ class StubConnection:
     async def open(self, deadline: Deadline) -> None:
         self.connected = True
 
-    async def start(
-        self, request: Request, deadline: Deadline, *, absolute_form: bool = False, extra_fields: bytes = b""
-    ) -> StubResponse:
+    async def start(self, request: Request, deadline: Deadline, proxy_fields: bytes | None = None) -> StubResponse:
         assert self.connected, "a connection that is closed was handed out"
         assert not self.busy, "a connection was handed out twice"
         assert not self.stale, "a connection that is stale was handed out"

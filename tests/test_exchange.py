@@ -85,22 +85,22 @@ async def test_pool_uses_nothing_but_the_protocol() -> None:
 
 async def test_open_and_start(http_server: OriginServer) -> None:
     connection = AsyncHTTPConnection("127.0.0.1", http_server.port)
-    assert connection.free_slots == 0
+    assert connection.free_slots() == 0
     await connection.open(deadline())
-    assert (connection.free_slots, connection.is_connected, connection.is_stale()) == (1, True, False)
+    assert (connection.free_slots(), connection.is_connected, connection.is_stale()) == (1, True, False)
     await connection.open(deadline())
     assert http_server.connections == 1
     response = await connection.start(build(f"{http_server.url}/bytes/3000000"), deadline())
-    assert connection.free_slots == 0
+    assert connection.free_slots() == 0
     assert not response.ended
     over: list[int] = []
-    response.when_over(lambda: over.append(connection.free_slots))
+    response.when_over(lambda: over.append(connection.free_slots()))
     assert len(await response.read()) == 3_000_000
     assert over == [1]  # called once, and the connection is free by then
     await response.close()
     assert over == [1]
     connection.close_now()
-    assert connection.free_slots == 0
+    assert connection.free_slots() == 0
 
 
 async def test_response_that_is_whole_has_ended(http_server: OriginServer) -> None:
@@ -108,7 +108,7 @@ async def test_response_that_is_whole_has_ended(http_server: OriginServer) -> No
     await connection.open(deadline())
     response = await connection.start(build(http_server.url), deadline())
     assert response.ended
-    assert connection.free_slots == 1
+    assert connection.free_slots() == 1
     assert await response.read() == b"hello"
     connection.close_now()
 
@@ -146,7 +146,7 @@ async def test_when_over_is_called_however_it_ends(raw_server: Any, way: str) ->
     await asyncio.wait({reading})
     assert reading.cancelled() or reading.exception() is not None
     assert over == [True]
-    assert connection.free_slots == 0
+    assert connection.free_slots() == 0
 
 
 async def test_on_change_tells_that_an_idle_connection_was_lost(raw_server: Any) -> None:
@@ -169,7 +169,7 @@ async def test_on_change_tells_that_an_idle_connection_was_lost(raw_server: Any)
     await until(lambda: changes)
     assert changes == [False]
     assert connection.is_stale()
-    assert connection.free_slots == 0
+    assert connection.free_slots() == 0
 
 
 async def test_on_change_says_nothing_within_an_exchange(raw_server: Any) -> None:
@@ -203,7 +203,7 @@ async def test_absolute_form_and_extra_fields(raw_server: Any) -> None:
     connection = AsyncHTTPConnection("127.0.0.1", server.port)
     await connection.open(deadline())
     request = build("http://user:pw@a.example/p?q#f", fields={"X": "1"})
-    await connection.start(request, deadline(), absolute_form=True, extra_fields=b"Proxy-Authorization: Basic x\r\n")
+    await connection.start(request, deadline(), b"Proxy-Authorization: Basic x\r\n")
     connection.close_now()
     received = server.requests[0]
     assert received.target == "http://a.example/p?q"

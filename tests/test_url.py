@@ -9,6 +9,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import can_ada
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -782,3 +783,15 @@ def test_the_examples_run() -> None:
     result = doctest.testmod(url_module)
     assert result.attempted
     assert result.failed == 0
+
+
+@given(
+    st.text(alphabet="abZ09-._~!$&()*+,;=:@/?%\\'\"<>`{}|^[]# é\x7f", max_size=12),
+    st.sampled_from(["http://h", "https://[::1]:8443"]),
+)
+def test_url_of_a_known_site_is_what_the_parser_makes_of_it(tail: str, site: str) -> None:
+    """The site has been seen, the URL not: what is plain passes the parser by."""
+    parse(site + "/")
+    text = f"{site}/{tail}"
+    assert parse(text).href == can_ada.parse(text).href
+    assert parse(text).target == can_ada.parse(text).href.partition("#")[0][len(site) :]

@@ -206,13 +206,15 @@ class Client:
             raise error
         context = self._context
         choose_proxy = self._choose_proxy
-        if timeout is not UNSET or self.timeout.total is not None:
-            context = RequestContext(self._deadline(timeout))
-        if proxy is not UNSET:
-            context = RequestContext(context.deadline, Proxy.of(_or_none(proxy)))
-            choose_proxy = None
-        if choose_proxy is not None:
-            context = RequestContext(context.deadline, choose_proxy(request))
+        if choose_proxy is not None or timeout is not UNSET or proxy is not UNSET or self.timeout.total is not None:
+            deadline = context.deadline
+            if timeout is not UNSET or self.timeout.total is not None:
+                deadline = self._deadline(timeout)
+            if proxy is not UNSET:
+                choose_proxy = None
+                context = RequestContext(deadline, Proxy.of(_or_none(proxy)))
+            else:
+                context = RequestContext(deadline, UNSET if choose_proxy is None else choose_proxy(request))
         began = perf_counter()
         raw = await self._transport.send(request, context)
         response = Response(raw, request, perf_counter() - began)

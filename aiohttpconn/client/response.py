@@ -175,12 +175,12 @@ class Response:
 
     def keep_arrived(self) -> bool:
         """`read()` without waiting, if all of the body is there, as it is for most; whether it was."""
-        raw = self._raw
-        if not raw.ended or not raw.complete:
+        body = self._raw.take_whole()
+        if body is None:
             return False
         self._streamed = True
         try:
-            self.keep(raw.take_pieces())
+            self.keep(body)
         except HTTPException as error:
             self.name(error)
             raise

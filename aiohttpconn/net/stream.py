@@ -68,11 +68,7 @@ class StreamReader(asyncio.StreamReader):
         self._source = transport  # type: ignore[assignment]
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]
-        chunks = self._chunks
-        chunks.append(data)
-        if len(chunks) > _MOST_CHUNKS:
-            # Tiny ones: each is an object of 33 bytes and more, and taking the first of many costs a move of the rest.
-            chunks[:] = (b"".join(chunks),)
+        self._chunks.append(data)
         self.buffered = size = self.buffered + len(data)
         waiter = self._wakeup
         if waiter is not None and not waiter.done():
@@ -80,6 +76,10 @@ class StreamReader(asyncio.StreamReader):
             waiter.set_result(True)
         else:
             self._wake()
+            chunks = self._chunks
+            if len(chunks) > _MOST_CHUNKS:
+                # Tiny ones: each is an object of 33 bytes or more, and taking the first of many moves all the others.
+                chunks[:] = (b"".join(chunks),)
         if size > HIGH_WATER and not self._source_paused and self._source is not None:
             self._source.pause_reading()
             self._source_paused = True
