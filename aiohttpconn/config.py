@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 from .errors import ConnectTimeout, PoolTimeout, ReadTimeout, RequestTimeout, TotalTimeout, WriteTimeout
@@ -74,17 +75,20 @@ class Timeout(_Frozen):
     - `read`: the whole head, counted from the request being sent, then each wait for more of the body: `ReadTimeout`.
     - `write`: each wait for the peer to take more: `WriteTimeout`.
     - `pool`: waiting for a connection to become free: `PoolTimeout`.
+    - `min_speed`: (bytes per second, over so many seconds): a body that the peer sends more slowly than that, time that
+      the caller takes not counted, is `TooSlow`; None for no such limit.
 
     >>> Timeout(total=60, read=5)
-    Timeout(total=60, connect=10, read=5, write=30, pool=30)
+    Timeout(total=60, connect=10, read=5, write=30, pool=30, min_speed=None)
     """
 
-    __slots__ = ("total", "connect", "read", "write", "pool")  # noqa: RUF023 - in the order of the arguments
+    __slots__ = ("total", "connect", "read", "write", "pool", "min_speed")  # noqa: RUF023 - in the order of the arguments
     total: float | None
     connect: float | None
     read: float | None
     write: float | None
     pool: float | None
+    min_speed: tuple[float, float] | None
 
     def __init__(
         self,
@@ -93,17 +97,26 @@ class Timeout(_Frozen):
         read: float | None = 30,
         write: float | None = 30,
         pool: float | None = 30,
+        min_speed: tuple[float, float] | None = None,
     ) -> None:
-        self._set(total, connect, read, write, pool)
-        for name in self.__slots__:
+        self._set(total, connect, read, write, pool, min_speed)
+        for name in self.__slots__[:-1]:
             _check_seconds(name, getattr(self, name))
+        if min_speed is not None:
+            if not isinstance(min_speed, tuple) or len(min_speed) != 2:
+                raise TypeError(f"min_speed must be (bytes per second, seconds), not {min_speed!r}")
+            for value in min_speed:
+                if isinstance(value, bool) or not isinstance(value, (int, float)):
+                    raise TypeError(f"min_speed must be two numbers, not {min_speed!r}")
+                if not 0 < value < math.inf:
+                    raise ValueError(f"min_speed must be above zero: {min_speed!r}")
 
     @classmethod
     def of(cls, value: Timeout | float | Unset | None) -> Timeout:
         """The `Timeout` meant by what a caller gave: a plain number sets all but `total`, None switches all off.
 
         >>> Timeout.of(5)
-        Timeout(total=None, connect=5, read=5, write=5, pool=5)
+        Timeout(total=None, connect=5, read=5, write=5, pool=5, min_speed=None)
         """
         if isinstance(value, Timeout):
             return value
@@ -113,7 +126,7 @@ class Timeout(_Frozen):
             _check_seconds("timeout", value)
         return cls(None, value, value, value, value)
 
-    def replace(self, **changes: float | None) -> Timeout:
+    def replace(self, **changes: Any) -> Timeout:
         """A copy with some of the limits changed."""
         return Timeout(**(dict(zip(self.__slots__, self._values(), strict=True)) | changes))
 
@@ -156,6 +169,71 @@ class Limits(_Frozen):
         _check_seconds("keepalive", self.keepalive)
 
 
+class Retry(_Frozen):
+    """When and how often a request is sent again. Only for what may be sent twice: an idempotent method (RFC 9110
+    section 9.2.2), an Idempotency-Key field, or `idempotent=True`; and only a body that can be replayed.
+
+    - `attempts`: how often it is sent at most, the first time included.
+    - `statuses`: the responses that are tried again; errors of connecting and of the connection always are.
+    - `backoff`: seconds before the second attempt, doubled for each one after it.
+    - `jitter`: the share of each pause that is left to chance, from 0 to 1.
+    - `max_delay`: seconds that no pause is over; a server that asks for more in Retry-After is not tried again.
+    - `budget`: retries to an origin, as a share of the requests to it, so that an outage is not amplified: 0.2 is one
+      retry for five requests. None is no such limit.
+
+    >>> Retry(attempts=5, backoff=1)
+    Retry(attempts=5, statuses=frozenset({...}), backoff=1, jitter=0.5, max_delay=30, budget=0.2)
+    """
+
+    __slots__ = ("attempts", "statuses", "backoff", "jitter", "max_delay", "budget")  # noqa: RUF023 - in the order of the arguments
+    attempts: int
+    statuses: frozenset[int]
+    backoff: float
+    jitter: float
+    max_delay: float
+    budget: float | None
+
+    def __init__(
+        self,
+        attempts: int = 3,
+        statuses: Iterable[int] = (429, 502, 503, 504),
+        backoff: float = 0.5,
+        jitter: float = 0.5,
+        max_delay: float = 30,
+        budget: float | None = 0.2,
+    ) -> None:
+        self._set(attempts, frozenset(statuses), backoff, jitter, max_delay, budget)
+        if isinstance(attempts, bool) or not isinstance(attempts, int):
+            raise TypeError(f"attempts must be a whole number, not {attempts!r}")
+        if attempts < 1:
+            raise ValueError(f"attempts must be at least 1: {attempts!r}")
+        for name in ("backoff", "jitter", "max_delay", "budget"):
+            _check_seconds(name, getattr(self, name))
+        if jitter > 1:
+            raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
+
+
+class Hedge(_Frozen):
+    """Send an idempotent request a second time when the first has no answer yet; the first answer wins, and the other
+    attempt is cancelled.
+
+    - `after`: seconds to wait before, or "p95": as long as 95 of 100 of the latest requests to that origin took (then
+      the first 20 requests to an origin are not hedged).
+    """
+
+    __slots__ = ("after",)
+    after: float | str
+
+    def __init__(self, after: float | str = "p95") -> None:
+        self._set(after)
+        if after != "p95":
+            if isinstance(after, str):
+                raise ValueError(f'after must be seconds or "p95", not {after!r}')
+            _check_seconds("after", after)
+            if after is None:
+                raise TypeError('after must be seconds or "p95", not None')
+
+
 def _unlimited(seconds: float | None) -> float:
     return math.inf if seconds is None else seconds
 
@@ -167,7 +245,7 @@ class Deadline:
     seconds, infinite for no limit. One without a `total` says nothing about now, and may serve any number of exchanges.
     """
 
-    __slots__ = ("at", "connect", "pool", "read", "timeout", "write")
+    __slots__ = ("at", "connect", "min_speed", "pool", "read", "timeout", "write")
 
     def __init__(self, timeout: Timeout, now: float) -> None:
         self.timeout = timeout
@@ -176,6 +254,7 @@ class Deadline:
         self.read = _unlimited(timeout.read)
         self.write = _unlimited(timeout.write)
         self.pool = _unlimited(timeout.pool)
+        self.min_speed = timeout.min_speed
 
     def expiry(self, kind: type[RequestTimeout], now: float, doing: str | None) -> RequestTimeout:
         """The error for a wait that ended without result: `TotalTimeout` if everything's time is over, else `kind`."""

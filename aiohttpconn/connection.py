@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import warnings
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .config import DEFAULT, Deadline, Timeout, Unset
@@ -19,6 +20,7 @@ from .errors import (
 )
 from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, header_pairs
 from .http1 import HTTP1, State
+from .messages import Opening
 from .net.dial import open_stream, open_tunnel
 from .net.tls import ssl_context
 from .request_head import RequestHead, split_host_port
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from .messages import Body, ResponseHead
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
+
+UNOPENED = Opening()
 
 
 class AsyncHTTPConnection(HTTP1):
@@ -72,6 +76,7 @@ class AsyncHTTPConnection(HTTP1):
         "auto_open",
         "happy_eyeballs_delay",
         "host",
+        "opening",
         "port",
         "resolver",
         "source_address",
@@ -102,6 +107,8 @@ class AsyncHTTPConnection(HTTP1):
         self.happy_eyeballs_delay = happy_eyeballs_delay
         self.resolver = resolver
         self.auto_open = True
+        self.opening = UNOPENED
+        """How the connection came to be: how long each step took. (Whoever keeps it puts `UNOPENED` in its place.)"""
         self._head: RequestHead | None = None
         self._sock = sock
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
@@ -179,6 +186,7 @@ class AsyncHTTPConnection(HTTP1):
             return
         head = self._head  # connecting between putrequest() and endheaders() does not end the request
         self._drop()
+        self.opening = Opening()
         self._loop = loop = asyncio.get_running_loop()
         at = min(loop.time() + deadline.connect, deadline.at)
         limit = asyncio.timeout_at(None if at == math.inf else at)
@@ -205,6 +213,7 @@ class AsyncHTTPConnection(HTTP1):
             self._head, self._state = head, State.HEAD
 
     async def _open(self) -> None:
+        opening = self.opening
         if self._sock is None:
             stream = await open_stream(
                 self.host,
@@ -213,15 +222,20 @@ class AsyncHTTPConnection(HTTP1):
                 local_address=self.source_address,
                 happy_eyeballs_delay=self.happy_eyeballs_delay,
                 resolver=self.resolver,
+                opening=opening,
             )
         else:
             sock, self._sock = self._sock, None
             self.auto_open = False  # what was given cannot be opened again
             stream = await open_stream(self.host, self.port, sock=sock)
         try:
+            began = perf_counter()
             if self._tunnel is not None:
                 await self._open_tunnel(stream)
-            await self._secure(stream)
+                tunnelled = perf_counter()
+                opening.tunnel, began = tunnelled - began, tunnelled
+            if await self._secure(stream):
+                opening.tls = perf_counter() - began
         except BaseException:
             stream.abort()
             raise
@@ -243,8 +257,9 @@ class AsyncHTTPConnection(HTTP1):
         )
         self._debug_head(self._tunnel_head)
 
-    async def _secure(self, stream: Stream) -> None:
-        """Nothing to do in the clear; `AsyncHTTPSConnection` puts TLS on top."""
+    async def _secure(self, stream: Stream) -> bool:
+        """Whether TLS was put on top: not here; `AsyncHTTPSConnection` does."""
+        return False
 
     async def close(self) -> None:
         """Close the connection, also in mid-exchange, the rest of which is dropped. Idempotent; waits for nothing."""
@@ -382,7 +397,7 @@ class AsyncHTTPConnection(HTTP1):
                 upload.sent, upload.partial = self._sent, True
                 await self._run(stream, upload)
                 self._sent = upload.sent
-            self._sent_at = stream.loop.time()
+            self._sent_at, self._began = perf_counter(), stream.loop.time()
         except BaseException as error:
             self._failed(stream, error)
             raise
@@ -426,7 +441,7 @@ class AsyncHTTPConnection(HTTP1):
             else:
                 length = None if chunked else head.length
                 await self._send_with_body(stream, encoded, body, chunked, length, head.expect)
-            self._sent_at = stream.loop.time()
+            self._sent_at, self._began = perf_counter(), stream.loop.time()
         except BaseException as error:
             self._failed(stream, error)
             raise
@@ -484,11 +499,12 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
         self._context = context
         self._server_hostname = server_hostname
 
-    async def _secure(self, stream: Stream) -> None:
+    async def _secure(self, stream: Stream) -> bool:
         context = self._context if self._context is not None else ssl_context()
         name = self._server_hostname or (self.host if self._tunnel is None else self._tunnel[0])
         try:
             await stream.start_tls(context, name)
+            return True
         except ConnectionError as error:
             if isinstance(error, HTTPException):
                 raise

@@ -6,12 +6,12 @@ here, and changes neither pool nor client.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .config import Deadline
-    from .messages import Request
+    from .messages import Opening, Request, ResponseHead
     from .response import HTTPResponse
 
 
@@ -22,6 +22,10 @@ class ExchangeConnection(Protocol):
     cancelled, the connection is closed.
     """
 
+    opening: Opening
+    """How the connection was opened the last time. Whoever keeps it puts another in its place."""
+    on_interim: Callable[[ResponseHead], Awaitable[None] | None] | None
+    """Called with the head of each 1xx response; what it returns is awaited before the final response is returned."""
     on_change: Callable[[], None] | None
     """Called when, between exchanges, the connection was lost or something arrived that nobody asked for."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from .config import NO_TIMEOUT, Deadline
@@ -83,11 +84,13 @@ class HTTP1:
 
     __slots__ = (
         "__weakref__",
+        "_began",
         "_continued",
         "_deadline",
         "_declared",
         "_early",
         "_expecting",
+        "_hooked",
         "_interim",
         "_keep_alive",
         "_method",
@@ -114,8 +117,10 @@ class HTTP1:
         self.blocksize = blocksize
         self._on_activity = _weakly_disturbed(self)
         self.debuglevel = 0
-        self.on_interim: Callable[[ResponseHead], None] | None = None
-        """Called with the head of each 1xx response (100, 103 …)."""
+        self.on_interim: Callable[[ResponseHead], Awaitable[None] | None] | None = None
+        """Called with the head of each 1xx response (100, 103 …). An awaitable that it returns is awaited by whoever
+        waits for the final response."""
+        self._hooked: list[Awaitable[None]] = []
         self.on_change: Callable[[], None] | None = None
         self._stream: Stream | None = None
         self._parser = HeadParser(max_head, max_fields)
@@ -127,7 +132,8 @@ class HTTP1:
         self._expecting = False  # such a body has to wait for 100 (Continue)
         self._unwanted = False  # the peer has answered instead
         self._sent = 0
-        self._sent_at = 0.0
+        self._sent_at = 0.0  # by perf_counter()
+        self._began = 0.0  # the same by the loop's time: when waiting for the head began
         self._interim = 0
         self._continued = False  # 100 (Continue) has come
         self._method = ""
@@ -228,9 +234,12 @@ class HTTP1:
             if body is None and options.plain and proxy_fields is None and not self.debuglevel:
                 # What nearly every exchange is: no body, and an answer whose head comes in one piece. Nothing here that
                 # the long way does not do too; it spares 8 of 30 µs.
-                stream.transport.write(b"".join((method.encode(), b" ", url.request_tail, fields, b"\r\n")))
-                sent_at = stream.loop.time()
-                by = sent_at + deadline.read
+                stream.transport.write(
+                    b"".join((method.encode(), b" ", url.request_tail, fields, request.more_lines, b"\r\n"))
+                )
+                began = stream.loop.time()
+                by = began + deadline.read
+                self._sent_at = perf_counter()
                 if not await reader.waiter(by if by < deadline.at else deadline.at):
                     raise deadline.expiry(ReadTimeout, stream.loop.time(), self._doing())
                 data = reader.take()
@@ -248,9 +257,8 @@ class HTTP1:
                     return self._response(stream, deadline, head, framing, data[size:], True)
                 self._begin(method, url, deadline, False, False)
                 reader.unread(data)
-                self._sent_at = sent_at
-                return await self._receive_response(stream)
-            target, own_fields = url.target, options.without_host
+                return await self._receive_response(stream, began)
+            target, own_fields = url.target, options.without_host + request.more_lines
             if proxy_fields is not None:
                 target, own_fields = url.absolute_form, proxy_fields + own_fields
             host = url.origin.host_field if options.host is None else options.host
@@ -261,8 +269,8 @@ class HTTP1:
                 stream.transport.write(encoded)
             else:
                 await self._send_with_body(stream, encoded, body, options.chunked, options.length, options.expect)
-            self._sent_at = stream.loop.time()
-            return await self._receive_response(stream)
+            self._sent_at = perf_counter()
+            return await self._receive_response(stream, stream.loop.time())
         except BaseException as error:
             self._failed(stream, error)
             raise
@@ -392,21 +400,24 @@ class HTTP1:
                         f"the body is shorter than its Content-Length of {self._declared}: {self._sent} bytes"
                     )
                 self._keep_alive = False  # the next request would be taken for what is missing of this one
-            return await self._receive_response(stream)
+            return await self._receive_response(stream, self._began)
         except BaseException as error:
             self._failed(stream, error)
             raise
 
-    async def _receive_response(self, stream: Stream) -> HTTPResponse:
-        """Read the final head and decide how its body ends. The whole head has `Timeout.read`, each interim anew."""
+    async def _receive_response(self, stream: Stream, began: float) -> HTTPResponse:
+        """Read the final head and decide how its body ends. The whole head has `Timeout.read` from `began` (the loop's
+        time), each interim anew."""
         parser = self._parser
         reader = stream.reader
         deadline = self._deadline
         head = self._early
         if head is None:
             loop = stream.loop
-            by = min(self._sent_at + deadline.read, deadline.at)
+            by = min(began + deadline.read, deadline.at)
             while True:
+                if self._hooked:
+                    await self._await_hooked()
                 data = reader.take()
                 if not data:
                     if reader.ended:
@@ -422,6 +433,8 @@ class HTTP1:
                             break
                     else:
                         break
+        if self._hooked:
+            await self._await_hooked()
         if self.debuglevel > 0:
             self._debug_head(head)
         if head.status == 101 and not self._upgrade:
@@ -448,6 +461,8 @@ class HTTP1:
                 keep_alive = False
                 rest = rest[:length]
             response = self.response_class(head, self._method, self._target, keep_alive, rest)
+            response.sent_at = self._sent_at
+            response.arrived_at = response.done_at = perf_counter()
             self.finished(stream, keep_alive)
             return response
         decoder: BodyDecoder | None = None
@@ -458,6 +473,8 @@ class HTTP1:
         elif kind is Framing.CLOSE:
             decoder = CloseDecoder()
         response = self.response_class(head, self._method, self._target, keep_alive, b"")
+        response.sent_at = self._sent_at
+        response.arrived_at = perf_counter()
         response.expect_body(self, stream, deadline, kind, decoder)
         self._state = _RESPONSE
         if decoder is None:
@@ -498,9 +515,13 @@ class HTTP1:
             self._continued = True
         if self.debuglevel > 0:
             self._debug_head(head)
-        if self.on_interim is not None:
-            self.on_interim(head)
+        if self.on_interim is not None and (said := self.on_interim(head)) is not None:
+            self._hooked.append(said)
         return True
+
+    async def _await_hooked(self) -> None:
+        while self._hooked:
+            await self._hooked.pop(0)
 
     def _disconnected(self, stream: Stream) -> HTTPException:
         received = self._parser.bytes_received

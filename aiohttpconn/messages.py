@@ -6,10 +6,11 @@ from base64 import b64encode
 from collections.abc import AsyncIterable, Iterable
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from .errors import UnsupportedScheme
-from .headers import EMPTY_HEADERS, Headers
+from .config import UNSET
+from .errors import BodyNotReplayable, UnsupportedScheme
+from .headers import EMPTY_HEADERS, Headers, HeadersInput, header_pairs
 from .url import URL, Origin, parse
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 Body: TypeAlias = BytesLike | str | IO[bytes] | IO[str] | Iterable[bytes] | AsyncIterable[bytes]
 """What may be sent as a body: bytes-like, str (latin-1), a file object, an iterable or async iterable of bytes."""
 
+_SET_COOKIE = istr("Set-Cookie")
+
 # RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 
@@ -26,16 +29,39 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRAC
 class ResponseHead:
     """Status line and fields of one response (RFC 9112 sections 4 and 5). `version` is 10 or 11."""
 
-    __slots__ = ("headers", "reason", "status", "version")
+    __slots__ = ("headers", "reason", "set_cookie", "status", "version")
 
     def __init__(self, version: int, status: int, reason: str, headers: Headers) -> None:
         self.version = version
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.set_cookie: list[str] | None = headers.getall(_SET_COOKIE, None)
+        """The values of Set-Cookie, None without one: looked up once, since heads repeat and are parsed once."""
 
     def __repr__(self) -> str:
         return f"<ResponseHead HTTP/1.{self.version - 10} {self.status} {self.reason}>"
+
+
+class Opening:
+    """How a connection came to be: why none was reused, and how many seconds each step took; None where there was none.
+
+    `lookup` is the name's, `connect` TCP's (or the Unix socket's), `tunnel` the proxy's answer to CONNECT, `tls` the
+    handshake.
+    """
+
+    __slots__ = ("connect", "lookup", "tls", "tunnel", "why")
+
+    def __init__(self) -> None:
+        self.why = ""
+        self.lookup: float | None = None
+        self.connect: float | None = None
+        self.tunnel: float | None = None
+        self.tls: float | None = None
+
+    def __repr__(self) -> str:
+        steps = [(name, getattr(self, name)) for name in ("lookup", "connect", "tunnel", "tls")]
+        return "<Opening " + ", ".join([f"{name} {value:.3f} s" for name, value in steps if value is not None]) + ">"
 
 
 class Proxy(NamedTuple):
@@ -94,9 +120,13 @@ class Request:
     `method` and `headers` have been checked. `headers` has no Host field unless the caller set one: it is derived from
     `url`. `body` is bytes-like, an iterable or async iterable of bytes, or None. `field_lines` is `headers` in wire
     form when somebody has already made it (a client makes that of its default fields once).
+
+    >>> request = Request("GET", parse("http://example.org/")).with_fields({"Accept": "text/html"})
+    >>> print(request.as_curl())
+    curl -H 'Accept: text/html' http://example.org/
     """
 
-    __slots__ = ("body", "field_lines", "headers", "idempotent", "method", "url")
+    __slots__ = ("body", "field_lines", "headers", "idempotent", "method", "more_lines", "url")
 
     def __init__(
         self,
@@ -114,11 +144,89 @@ class Request:
         self.body = body
         self.field_lines = field_lines
         self.idempotent = idempotent
+        self.more_lines = b""
+        """Fields that are in `headers` and not in `field_lines` (those of a client's cookies, which change)."""
+
+    def replace(
+        self,
+        *,
+        method: str | None = None,
+        url: URL | None = None,
+        headers: Headers | None = None,
+        body: Any = UNSET,
+    ) -> Request:
+        """A copy with some of it changed. New `headers` are checked by whoever made them."""
+        request = Request(
+            self.method if method is None else method,
+            self.url if url is None else url,
+            self.headers if headers is None else headers,
+            self.body if body is UNSET else body,
+            field_lines=self.field_lines if headers is None else None,
+            idempotent=self.idempotent,
+        )
+        if headers is None:
+            request.more_lines = self.more_lines
+        return request
+
+    def with_fields(self, fields: HeadersInput) -> Request:
+        """A copy with these fields, in place of those of the same names. Raises `InvalidHeader`."""
+        pairs = header_pairs(fields)
+        names = {name.lower() for name, _ in pairs}
+        kept = [pair for pair in self.headers.items() if pair[0].lower() not in names]
+        return self.replace(headers=CIMultiDictProxy(CIMultiDict([*kept, *pairs])))
+
+    def without_fields(self, *names: str) -> Request:
+        """A copy without the fields of these names."""
+        dropped = {name.lower() for name in names}
+        kept = [pair for pair in self.headers.items() if pair[0].lower() not in dropped]
+        return self.replace(headers=CIMultiDictProxy(CIMultiDict(kept)))
 
     @property
     def replayable(self) -> bool:
-        """Whether the body can be sent a second time exactly as the first."""
-        return self.body is None or isinstance(self.body, bytes)
+        """Whether the body can be sent a second time exactly as the first: there is none, it is bytes, or it can be put
+        back to where it began (a seekable file)."""
+        return self.body is None or isinstance(self.body, bytes) or hasattr(self.body, "rewind")
+
+    def rewind(self) -> None:
+        """Put the body back to where it began, so that it can be sent again. Raises `BodyNotReplayable`."""
+        if self.body is None or isinstance(self.body, bytes):
+            return
+        rewind = getattr(self.body, "rewind", None)
+        if rewind is None:
+            raise BodyNotReplayable(
+                "the body can be read only once, and has been; give it as bytes or as a seekable file",
+                doing=f"sending {self.method} {self.url.without_userinfo()} again",
+            )
+        rewind()
+
+    def as_curl(self) -> str:
+        """The request as a command line of curl, for a POSIX shell. Credentials are in it: mind where it goes.
+
+        A body that is a stream is left to standard input (``--data-binary @-``, ``-T -`` without a length).
+        """
+        from shlex import quote  # noqa: PLC0415 - for what few ask
+
+        body = self.body
+        words = ["curl"]
+        if self.method != ("GET" if body is None else "POST"):
+            words += ["--head"] if self.method == "HEAD" else ["-X", quote(self.method)]
+        for name, value in self.headers.items():
+            if name.lower() == "content-length" and body is not None:
+                continue
+            # An empty value would take the field out.
+            words += ["-H", quote(f"{name}: {value}" if value else f"{name};")]
+        if isinstance(body, bytes):
+            if b"\0" in body or not _is_text(body):
+                words = ["printf", quote("".join(f"\\{octet:03o}" for octet in body)), "|", *words]
+                words += ["--data-binary", "@-"]
+            else:
+                words += ["--data-raw", quote(body.decode())]
+        elif body is not None:
+            words += ["--data-binary", "@-"]
+        if body is not None and "Content-Type" not in self.headers:
+            words += ["-H", "'Content-Type:'"]  # else it would say that it is a form
+        words.append(quote(str(self.url)))
+        return " ".join(words)
 
     @property
     def is_idempotent(self) -> bool:
@@ -132,8 +240,16 @@ class Request:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot: a body that is a stream stays behind.
-        body = self.body if self.replayable else None
+        body = self.body if isinstance(self.body, bytes) else None
         return _restore_request, (self.method, self.url, tuple(self.headers.items()), body, self.idempotent)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _restore_request(

@@ -25,10 +25,12 @@ import weakref
 from asyncio import get_running_loop
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
-from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
+from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
 from .messages import Proxy, Request, Route
 from .net.tls import ssl_context as default_context
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     import ssl
 
     from .net.resolve import Resolver
-    from .transport import RequestContext
+    from .transport import Observer, RequestContext
 
 
 class _State(enum.Enum):
@@ -115,7 +117,7 @@ class _Waiter:
 class _Slot:
     """The right to use one connection, and the pool's record of it. Whoever holds it gives it back, once."""
 
-    __slots__ = ("__weakref__", "connection", "host", "idle_since", "pool", "since", "state", "used", "what")
+    __slots__ = ("__weakref__", "connection", "host", "idle_since", "pool", "since", "state", "used", "what", "why")
 
     def __init__(self, pool: ConnectionPool, host: _Host, connection: AsyncHTTPConnection) -> None:
         self.pool = weakref.ref(pool)  # a pool that was dropped unclosed can be collected, and says so
@@ -128,6 +130,8 @@ class _Slot:
         self.since = 0.0
         self.what: object = None
         """Who holds it: a request, or a text."""
+        self.why = ""
+        """Why its connection had to be opened."""
         connection.on_change = self.changed
 
     def give_back(self) -> None:
@@ -237,12 +241,18 @@ class ConnectionPool:
         if host is None:
             host = self._host(origin, proxy)
         slot = self._slot_now(host, request, loop.time())
+        queued = 0.0
         if slot is None:
+            queued = perf_counter()
             slot = await self._slot_later(host, request, deadline)
+            queued = perf_counter() - queued
+        observer = context.observer
         try:
             reused = slot.used
             if not reused:
                 await self._open_slot(slot, request, deadline)
+            if observer is not None:
+                await self._observe(observer, slot, request, reused)
             try:
                 if host.proxy is None:
                     response = await slot.connection.start(request, deadline)
@@ -252,7 +262,11 @@ class ConnectionPool:
                 if not reused or self._closed or not _may_replay(request, error):
                     raise
                 self._renew(slot)
+                slot.why = "the peer had closed the connection that was to be used again"
+                reused = False
                 await self._open_slot(slot, request, deadline)
+                if observer is not None:
+                    await self._observe(observer, slot, request, reused)
                 response = await self._start_by_proxy(slot, request, deadline)
         except BaseException as error:
             slot.give_back()
@@ -261,16 +275,30 @@ class ConnectionPool:
                 if self._closed and not isinstance(error, PoolClosed):
                     raise self._closed_error(request) from error
             raise
+        if not reused:
+            response.opening, slot.connection.opening = slot.connection.opening, UNOPENED
+        if queued:
+            response.queued = queued
         if response.ended:
             self._take_back(slot)
         else:
             response.when_over(slot.give_back)
         return response
 
+    async def _observe(self, observer: Observer, slot: _Slot, request: Request, reused: bool) -> None:
+        """Tell who wants to know on what connection the request goes out, and of the 1xx responses to it."""
+        slot.connection.on_interim = partial(observer.interim, request)
+        if reused:
+            await observer.reused(request)
+        else:
+            await observer.connected(request, slot.connection.opening)
+
     async def _open_slot(self, slot: _Slot, what: object, deadline: Deadline) -> None:
-        await slot.connection.open(deadline)
+        connection = slot.connection
+        await connection.open(deadline)
         if self._closed:
             raise self._closed_error(what)
+        connection.opening.why = slot.why
         slot.used = True
 
     def _start_by_proxy(self, slot: _Slot, request: Request, deadline: Deadline) -> Coroutine[Any, Any, HTTPResponse]:
@@ -421,6 +449,7 @@ class ConnectionPool:
             self._drop_host_if_empty(host)
             raise self._closed_error(what)
         idle = host.idle
+        had_idle = bool(idle)
         while idle:
             slot, _ = idle.popitem()
             del self._idle[slot]
@@ -438,7 +467,10 @@ class ConnectionPool:
             if not self._idle:
                 return None
             self._remove(next(iter(self._idle)), in_order=True)
-        return self._lease_new(host, what, now)
+        slot = self._lease_new(host, what, now)
+        if had_idle:
+            slot.why = "the idle ones to it had been closed by the peer or kept for too long"
+        return slot
 
     def _lease(self, slot: _Slot, what: object, now: float) -> _Slot:
         slot.state = _LEASED
@@ -453,6 +485,7 @@ class ConnectionPool:
         except BaseException:  # a host name that URLs allow and connections do not, as in http://a{b}/
             self._drop_host_if_empty(host)
             raise
+        slot.why = f"all {host.count} to it were in use" if host.count else "there was none to it"
         self._hosts[host.route] = host  # its last connection may just have been found dead, and the host dropped
         host.count += 1
         self._open += 1
@@ -507,6 +540,7 @@ class ConnectionPool:
             # Looked at now, not when it was handed over: others have had their turn since.
             self._reused_total -= 1
             self._renew(slot)
+            slot.why = "the peer had closed the one that became free"
         return slot
 
     # --- the end of a waiter's time ---
@@ -565,6 +599,8 @@ class ConnectionPool:
         del self._leased[slot]
         slot.what = None
         connection = slot.connection
+        if connection.on_interim is not None:
+            connection.on_interim = None
         if not connection.free_slots() or self._closed:
             self._remove(slot)
             self._serve()

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import (
@@ -16,13 +17,15 @@ from .errors import (
     ReadTimeout,
     ResponseNotReady,
     StreamClosed,
+    TooSlow,
 )
 from .headers import EMPTY_HEADERS, Headers
+from .pace import Pace
 from .wire.framing import BodyDecoder, Framing
 
 if TYPE_CHECKING:
     from .config import Deadline
-    from .messages import ResponseHead
+    from .messages import Opening, ResponseHead
     from .net.stream import Stream, StreamReader, StreamWriter
     from .url import URL
 
@@ -56,11 +59,18 @@ class HTTPResponse:
     # What only a response has that was not whole when it was made has a default of the class.
     upload: asyncio.Task[bool] | None = None
     """The rest of the request's body, still being sent while the response is read."""
+    opening: Opening | None = None
+    """How the connection was opened, if it was for this exchange."""
+    queued = 0.0
+    """Seconds that were spent waiting for a connection to become free."""
+    sent_at = arrived_at = done_at = 0.0
+    """`time.perf_counter()` when the request was sent, the head had come, and the exchange was over."""
     _guard: _Guard | None = None
     _kind = Framing.LENGTH
     _owner: ResponseOwner
     _stream: Stream
     _deadline: Deadline
+    _pace: Pace | None
 
     def __init__(self, head: ResponseHead, method: str, target: str | URL, keep_alive: bool, body: bytes) -> None:
         """A response that is whole: its exchange is over."""
@@ -89,6 +99,7 @@ class HTTPResponse:
         self._owner = owner
         self._stream = stream
         self._deadline = deadline
+        self._pace = None if deadline.min_speed is None else Pace(*deadline.min_speed)
         self._kind = kind
         self._decoder = decoder
         self.ended = False
@@ -226,11 +237,23 @@ class HTTPResponse:
         deadline = self._deadline
         now = self._stream.loop.time()
         by = now + deadline.read
+        if deadline.at < by:
+            by = deadline.at
+        pace = self._pace
+        if pace is not None:
+            by = min(by, now + pace.left)
         try:
-            arrived = await reader.waiter(by if by < deadline.at else deadline.at)
+            arrived = await reader.waiter(by)
         except BaseException:
             self._fail(None)
             raise
+        if pace is not None:
+            later = self._stream.loop.time()
+            if pace.too_slow(later - now, reader.buffered):
+                self._fail(TooSlow(pace.describe(), doing=self._doing()))
+                return
+            if not arrived and later + 0.002 < min(now + deadline.read, deadline.at):
+                return  # only this window's time was over
         if not arrived:
             self._fail(deadline.expiry(ReadTimeout, self._stream.loop.time(), self._doing()))
 
@@ -312,6 +335,7 @@ class HTTPResponse:
 
     def _over(self) -> None:
         self.ended = True
+        self.done_at = perf_counter()
         if self._guard is not None:
             self._guard.release()
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from .config import UNSET, Deadline, Unset
 
 if TYPE_CHECKING:
-    from .messages import Proxy, Request
+    from collections.abc import Awaitable
+
+    from .messages import Opening, Proxy, Request, ResponseHead
     from .response import HTTPResponse
 
 
@@ -16,13 +18,30 @@ class RequestContext:
 
     - `deadline`: the limits of the exchange.
     - `proxy`: the proxy to go through, None for none, `UNSET` for the transport's own.
+    - `observer`: who is told what happens on the way, None for nobody.
     """
 
-    __slots__ = ("deadline", "proxy")
+    __slots__ = ("deadline", "observer", "proxy")
 
-    def __init__(self, deadline: Deadline, proxy: Proxy | Unset | None = UNSET) -> None:
+    def __init__(
+        self, deadline: Deadline, proxy: Proxy | Unset | None = UNSET, observer: Observer | None = None
+    ) -> None:
         self.deadline = deadline
         self.proxy = proxy
+        self.observer = observer
+
+
+class Observer(Protocol):
+    """Who is told what a transport does with a request. What these raise, the request fails with."""
+
+    async def connected(self, request: Request, opening: Opening) -> None:
+        """A connection was opened for the request."""
+
+    async def reused(self, request: Request) -> None:
+        """The request goes out on a connection that has served before."""
+
+    def interim(self, request: Request, head: ResponseHead) -> Awaitable[None] | None:
+        """A 1xx response came. What is to be awaited of it is awaited before the response is returned."""
 
 
 @runtime_checkable

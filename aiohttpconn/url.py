@@ -77,6 +77,7 @@ class URL:
     - `href`: the whole URL as the parser serialises it, userinfo and fragment included; also `str(url)`.
     - `origin`: scheme, host and port.
     - `target`: path and query as they go into the request line (origin-form, RFC 9112 section 3.2.1); visible ASCII.
+    - `has_userinfo`: whether it carries a user name or a password.
     - `request_tail`: the head of a request from the target to the end of Host, ready to be sent after the method and a
       space: ``b"/x?y HTTP/1.1\\r\\nHost: example.org\\r\\n"``. Made once, since URLs repeat and this does not change.
 
@@ -90,11 +91,12 @@ class URL:
     ('/c?q=%C3%A4', 'top')
     """
 
-    __slots__ = ("href", "origin", "request_tail", "target")
+    __slots__ = ("has_userinfo", "href", "origin", "request_tail", "target")
 
     href: str
     origin: Origin
     target: str
+    has_userinfo: bool
     request_tail: bytes
 
     def __new__(cls, url: str | URL) -> URL:
@@ -129,11 +131,6 @@ class URL:
     def fragment(self) -> str:
         """What follows ``#``, percent-encoded, which is never sent; ``""`` when there is none."""
         return self.href.partition("#")[2]
-
-    @property
-    def has_userinfo(self) -> bool:
-        """Whether the URL carries a user name or a password."""
-        return "@" in self._site
 
     @property
     def credentials(self) -> tuple[str, str] | None:
@@ -375,6 +372,7 @@ _PLAIN_TARGET = re.compile(r"[A-Za-z0-9\-._~!$&()*+,;=:@/?]*")
 _set_href = URL.__dict__["href"].__set__
 _set_origin = URL.__dict__["origin"].__set__
 _set_target = URL.__dict__["target"].__set__
+_set_has_userinfo = URL.__dict__["has_userinfo"].__set__
 _set_request_tail = URL.__dict__["request_tail"].__set__
 
 
@@ -386,7 +384,7 @@ def _parse_text(text: str) -> URL:
         site = _sites.young.get(text[:start])
         if site is not None and start > 0 and _PLAIN_TARGET.fullmatch(text, start) and "/." not in text:
             # A site that the parser has serialised, and a path and query that it would leave as they are: 1 µs less.
-            known = _make(text, site, text[start:])
+            known = _make(text, site, text[start:], False)
         else:
             _check_text(text)
             try:
@@ -419,14 +417,16 @@ def _from_href(href: str) -> URL:
     if _VISIBLE_ASCII.fullmatch(href) is None:
         raise InvalidURL(f"a URL must come down to visible ASCII: {_shown(href)}")
     fragment = href.find("#", start)
-    return _make(href, site, href[start:] if fragment < 0 else href[start:fragment])
+    target = href[start:] if fragment < 0 else href[start:fragment]
+    return _make(href, site, target, "@" in site_text)
 
 
-def _make(href: str, site: _Site, target: str) -> URL:
+def _make(href: str, site: _Site, target: str, has_userinfo: bool) -> URL:
     url = object.__new__(URL)
     _set_href(url, href)
     _set_origin(url, site.origin)
     _set_target(url, target)
+    _set_has_userinfo(url, has_userinfo)
     _set_request_tail(url, (target + site.after_target).encode())
     return url
 

@@ -9,6 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttpconn import UNSET, ConnectionPool, Request, RequestContext, Timeout
 from aiohttpconn.config import Deadline
+from aiohttpconn.messages import Opening
 from aiohttpconn.url import parse
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class StubConnection:
         self.busy = False
         self.stale = False
         self.exchanges = 0
+        self.opening = Opening()
+        self.on_interim: Any = None
         self.on_change: Callable[[], None] | None = None
 
     def free_slots(self) -> int:

@@ -17,7 +17,7 @@ NAMES = ("total", "connect", "read", "write", "pool")
 
 
 def test_timeout_defaults() -> None:
-    assert repr(Timeout()) == "Timeout(total=None, connect=10, read=30, write=30, pool=30)"
+    assert repr(Timeout()) == "Timeout(total=None, connect=10, read=30, write=30, pool=30, min_speed=None)"
     assert Timeout() == DEFAULT_TIMEOUT
 
 

@@ -27,7 +27,7 @@ FLOORS = (
     ("config", "headers", "url", "messages"),
     ("wire",),
     ("net",),
-    ("connection", "http1", "request_head", "upload", "response", "exchange"),
+    ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
     ("pool", "transport"),
     ("client",),
     ("cli", "testing", "distributed", "__init__", "__main__"),

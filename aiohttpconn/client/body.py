@@ -6,7 +6,7 @@ import inspect
 import io
 import os
 import stat
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from ..upload import is_bytes_like
@@ -14,13 +14,23 @@ from ..upload import is_bytes_like
 Content: TypeAlias = bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes] | Any
 """What `content=` takes: bytes-like, str or text file (UTF-8), binary file, iterable or async iterable of bytes."""
 
+FormData: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]]
+Files: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]]
+
 Fields: TypeAlias = list[tuple[str, str]]
 
 # RFC 9110 section 8.6: methods that define a meaning for a body say that there is none by Content-Length: 0.
 _BODY_EXPECTED = frozenset({"POST", "PUT", "PATCH"})
 
 
-def encode_body(method: str, content: Content | None, json_value: Any) -> tuple[Any, Fields]:
+def encode_body(
+    method: str,
+    content: Content | None,
+    data: FormData | None,
+    json_value: Any,
+    files: Files | None,
+    encode_json: Callable[[Any], str | bytes] | None = None,
+) -> tuple[Any, Fields]:
     """The body to send and its Content-Length, Transfer-Encoding and Content-Type.
 
     Bytes-like and str become bytes, which can be sent again; files and iterables stay what they are. Files are measured

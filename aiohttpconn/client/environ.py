@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 
 from ..messages import Proxy
 from ..url import Origin
@@ -46,3 +47,8 @@ def bypasses_proxy(origin: Origin) -> bool:
         if name and (host == name or host.endswith("." + name)) and port.removeprefix(":") in ("", str(origin.port)):
             return True
     return False
+
+
+def environment_context() -> ssl.SSLContext | None:
+    """The TLS settings that the environment names, None if it names none."""
+    return None

@@ -57,11 +57,19 @@ def redirect_location(head: ResponseHead) -> str | None:
     return location if location is not None and location.strip() else None
 
 
-def redirected(request: Request, status: int, location: str, *, allow_downgrade: bool = False) -> Request:
+def redirected(
+    request: Request,
+    status: int,
+    location: str,
+    *,
+    allow_downgrade: bool = False,
+    keep: frozenset[str] = frozenset(),
+) -> Request:
     """The request that follows a redirect.
 
     301 and 302 turn POST into GET, 303 all but GET and HEAD, 307 and 308 nothing. Across origins only harmless fields
-    are kept. A fragment is inherited (RFC 9110 section 10.2.2), userinfo is not. Raises `RedirectBlocked` for https to
+    are kept, and those whose names (in lower case) are in `keep`. A fragment is inherited (RFC 9110 section 10.2.2),
+    userinfo is not. Raises `RedirectBlocked` for https to
     http and for other schemes, `InvalidURL` for no URL at all, `BodyNotReplayable` when the body was read once already.
     """
     url = _target(request.url, location)
@@ -79,8 +87,10 @@ def redirected(request: Request, status: int, location: str, *, allow_downgrade:
             f"{status} asks for the body to be sent again to {url.without_userinfo()}, and it can be read only once; "
             "give it as bytes"
         )
-    if url.origin != request.url.origin and any(name.lower() not in _ACROSS_ORIGINS for name in headers):
-        headers, field_lines = _only(headers, _ACROSS_ORIGINS), None
+    if url.origin != request.url.origin:
+        kept = _ACROSS_ORIGINS | keep if keep else _ACROSS_ORIGINS
+        if any(name.lower() not in kept for name in headers):
+            headers, field_lines = _only(headers, kept), None
     return Request(method, url, headers, body, field_lines=field_lines, idempotent=request.idempotent)
 
 

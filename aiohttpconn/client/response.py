@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ..messages import Request
     from ..response import HTTPResponse
+    from .flow import Attempt
+    from .hooks import Hooks
 
 _CONTENT_ENCODING = istr("Content-Encoding")
 
@@ -42,15 +44,21 @@ class Response:
     _encoding: str | None = None
 
     history: tuple[Response, ...] = ()
-    """The redirects that led here, oldest first."""
+    """The responses that led here, oldest first: redirects, and those that asked for a signature."""
+    attempts: tuple[Attempt, ...] = ()
+    """The attempts before the one that brought this response, oldest first."""
+    dropped: tuple[str, ...] = ()
+    """The names of the request's fields that were not sent to this origin, to which a redirect led."""
+    max_body: int | None = None
+    hooks: Hooks | None = None
 
-    def __init__(self, raw: HTTPResponse, request: Request, seconds: float) -> None:
+    def __init__(self, raw: HTTPResponse, request: Request, began: float) -> None:
         self._raw = raw
         self.head = raw.head
         """Status line and fields."""
         self.request = request
         """The `Request` that this answers: the last one, after redirects."""
-        self._seconds = seconds
+        self._began = began  # by time.perf_counter()
 
     # --- head ---
 
@@ -94,7 +102,7 @@ class Response:
         """From sending the request (the last one, after redirects) to the head of its response."""
         from datetime import timedelta  # noqa: PLC0415 - 2 ms of import for what few ask
 
-        return timedelta(seconds=self._seconds)
+        return timedelta(seconds=self._raw.arrived_at - self._began)
 
     @property
     def is_success(self) -> bool:
@@ -276,7 +284,7 @@ class Response:
             (head.version, head.status, head.reason, tuple(head.headers.items())),
             self.request,
             self.history,
-            self._seconds,
+            self._raw.arrived_at - self._began,
             self._content,
         )
 
@@ -491,7 +499,8 @@ class BodyIterator(AsyncIterator[T]):
 class _Snapshot:
     """What is left of an exchange when its response is pickled."""
 
-    def __init__(self, head: Any) -> None:
+    def __init__(self, head: Any, arrived_at: float) -> None:
+        self.arrived_at = arrived_at
         version, status, reason, pairs = head
         self.head = ResponseHead(version, status, reason, CIMultiDictProxy(CIMultiDict(pairs)))
         self.trailers: Headers = EMPTY_HEADERS
@@ -504,7 +513,7 @@ class _Snapshot:
 def _restore_response(
     head: Any, request: Request, history: tuple[Response, ...], elapsed: float, content: bytes | None
 ) -> Response:
-    response = Response(_Snapshot(head), request, elapsed)  # type: ignore[arg-type]
+    response = Response(_Snapshot(head, elapsed), request, 0.0)  # type: ignore[arg-type]
     response.history = history
     response._content = content
     return response

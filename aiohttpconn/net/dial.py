@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from time import perf_counter
 
 from ..errors import ConnectError, HTTPException, ProxyError
-from ..messages import ResponseHead
+from ..messages import Opening, ResponseHead
 from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
 from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
 from .resolve import Resolver, resolve
@@ -33,21 +34,32 @@ async def open_stream(
     local_address: tuple[str, int] | None = None,
     happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY,
     resolver: Resolver | None = None,
+    opening: Opening | None = None,
 ) -> Stream:
     """A stream in the clear to `host`:`port`, or over the connected socket `sock`, or the Unix socket at path `uds`.
 
-    Raises `ResolveError`, `ConnectError`.
+    How long it took is noted in `opening`. Raises `ResolveError`, `ConnectError`.
     """
     where = uds if uds is not None else f"{host}:{port}"
+    opening = opening or Opening()
+    began = perf_counter()
     try:
         if sock is not None:
             return await stream_over(sock)
         if uds is not None:
-            return await stream_over(await connect_unix(uds))
-        addresses = await resolve(host, port, resolver)
-        if len(addresses) == 1 and not any(addresses[0][1][2:]):
-            return await _stream_to(addresses[0], local_address)
-        return await stream_over(await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay))
+            stream = await stream_over(await connect_unix(uds))
+        else:
+            addresses = await resolve(host, port, resolver)
+            looked_up = perf_counter()
+            opening.lookup, began = looked_up - began, looked_up
+            if len(addresses) == 1 and not any(addresses[0][1][2:]):
+                stream = await _stream_to(addresses[0], local_address)
+            else:
+                stream = await stream_over(
+                    await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay)
+                )
+        opening.connect = perf_counter() - began
+        return stream
     except HTTPException as error:
         if type(error) is ConnectError:
             error.args = (f"cannot connect to {where}: {error.args[0]}",)

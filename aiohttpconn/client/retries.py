@@ -1,0 +1,7 @@
+"""When a request is sent again."""
+
+from __future__ import annotations
+
+
+class RetryRecord:
+    """What is remembered of each origin."""
