@@ -30,7 +30,7 @@ FLOORS = (
     ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
     ("pool", "transport"),
     ("client",),
-    ("cli", "testing", "distributed", "__init__", "__main__"),
+    ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),
 )
 """From the ground up. A name stands for the module, or for the package and all that is in it."""
 
