@@ -24,7 +24,7 @@ from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, Files, FormData, encode_body
 from .cookies import CookieJar, checked_cookies
-from .environ import bypasses_proxy, environment_context, environment_proxies
+from .environ import bypasses_proxy, environment_proxies, names_tls_settings
 from .flow import Call, Flow
 from .redirects import REDIRECTS
 from .response import Response
@@ -132,11 +132,11 @@ class Client:
         else:
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
                 self._env_proxies = environment_proxies()
-            context = None
-            if isinstance(verify, Unset):
-                context = environment_context() if trust_env else None
-            elif verify is not True:
-                context = ssl_context(verify)
+            context = None  # the pool's default is made when https is first spoken
+            if not isinstance(verify, Unset) and verify is not True:
+                context = ssl_context(verify, trust_env)
+            elif not trust_env and names_tls_settings():
+                context = ssl_context(True, trust_env=False)
             self._transport = self._pool = ConnectionPool(
                 _or_none(limits),
                 self.timeout,

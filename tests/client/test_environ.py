@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 import aiohttpconn
-from aiohttpconn import Client, InvalidURL, UnsupportedScheme
+from aiohttpconn import Client, InvalidURL, TLSError, UnsupportedScheme
 from aiohttpconn.client.environ import bypasses_proxy, environment_proxies
 from aiohttpconn.messages import Proxy
+from aiohttpconn.net.tls import TLS_VARIABLES, ssl_context
 from aiohttpconn.url import parse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.servers.origin import OriginServer
     from tests.servers.proxy import ConnectProxy
 
@@ -25,7 +29,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.delenv("REQUEST_METHOD", raising=False)
+    for name in ("REQUEST_METHOD", *TLS_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
 
@@ -122,6 +127,22 @@ def test_a_proxy_that_cannot_be_used_says_so(
         ("[::1]:8080", "http://[::1]:8080/", True),
         ("[::1]:8080", "http://[::1]/", False),
         ("xn--bcher-kva.example", "http://bücher.example/", True),
+        ("10.0.0.0/8", "http://10.200.3.4/", True),
+        ("10.0.0.0/8", "http://11.0.0.1/", False),
+        ("10.1.2.3/8", "http://10.200.3.4/", True),  # host bits set
+        ("10.0.0.0/8:8080", "http://10.1.1.1:8080/", True),
+        ("10.0.0.0/8:8080", "http://10.1.1.1/", False),
+        ("10.0.0.0/8", "http://10.example/", False),
+        ("10.0.0.0/33", "http://10.0.0.1/", False),
+        ("fd00::/8", "http://[fd12::1]/", True),
+        ("fd00::/8", "http://[fe80::1]/", False),
+        ("[fd00::/8]:81", "http://[fd12::1]:81/", True),
+        ("127.0.0.0/8", "http://[::ffff:127.0.0.1]/", True),
+        ("0:0:0:0:0:0:0:1", "http://[::1]/", True),
+        ("3com.example", "http://www.3com.example/", True),
+        ("a b example.org", "http://example.org/", True),
+        ("example.org:http", "http://example.org/", False),
+        ("example.org:", "http://example.org:81/", True),
     ],
 )
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
@@ -188,3 +209,58 @@ async def test_one_shots_trust_it_too(
     assert len(connect_proxy.forwarded) == 1
     assert (await aiohttpconn.get(http_server.url, trust_env=False)).text == "hello"
     assert len(connect_proxy.forwarded) == 1
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+async def test_ssl_cert_file_is_trusted(
+    https_server: OriginServer, environment: pytest.MonkeyPatch, ca_file: Path
+) -> None:
+    environment.setenv("SSL_CERT_FILE", str(ca_file))
+    async with Client() as client:
+        assert (await client.get(https_server.url)).status == 200
+    async with Client(trust_env=False) as client:
+        with pytest.raises(TLSError, match="issuer"):
+            await client.get(https_server.url)
+
+
+async def test_ssl_cert_dir_is_trusted(
+    https_server: OriginServer, environment: pytest.MonkeyPatch, ca_file: Path, tmp_path: Path
+) -> None:
+    found = subprocess.run(
+        ["openssl", "x509", "-hash", "-noout", "-in", str(ca_file)], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        pytest.skip("the openssl program is missing")
+    (tmp_path / f"{found.stdout.strip()}.0").write_bytes(ca_file.read_bytes())
+    environment.setenv("SSL_CERT_DIR", str(tmp_path))
+    async with Client() as client:
+        assert (await client.get(https_server.url)).status == 200
+
+
+async def test_ssl_cert_file_that_is_none_says_so(https_server: OriginServer, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SSL_CERT_FILE", "/no/such/file")
+    async with Client() as client:
+        with pytest.raises(TLSError, match=r"SSL_CERT_FILE names no file: '/no/such/file'"):
+            await client.get(https_server.url)
+
+
+async def test_a_ca_that_is_given_goes_before_the_environments(
+    https_server: OriginServer, environment: pytest.MonkeyPatch, ca_file: Path
+) -> None:
+    environment.setenv("SSL_CERT_FILE", "/no/such/file")
+    async with Client(verify=str(ca_file)) as client:
+        assert (await client.get(https_server.url)).status == 200
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_session_keys_are_logged_where_the_environment_says(
+    https_server: OriginServer, environment: pytest.MonkeyPatch, ca_file: Path, tmp_path: Path, trusted: bool
+) -> None:
+    keys = tmp_path / "keys.log"
+    environment.setenv("SSLKEYLOGFILE", str(keys))
+    async with Client(verify=str(ca_file), trust_env=trusted) as client:
+        await client.get(https_server.url)
+    ssl_context.__globals__["_context"].cache_clear()  # it keeps the file open
+    assert (keys.exists() and "CLIENT_TRAFFIC_SECRET_0" in keys.read_text()) is trusted
