@@ -1,4 +1,4 @@
-"""What the environment says: of proxies (http_proxy, https_proxy, all_proxy, no_proxy, in small letters or capitals)."""
+"""What the environment says of proxies: http_proxy, https_proxy, all_proxy, no_proxy, in small letters or capitals."""
 
 from __future__ import annotations
 
