@@ -1,14 +1,18 @@
 """aiohttpconn: an asyncio-native HTTP client with connection pooling.
 
 Three levels, each built on the one below: `AsyncHTTPConnection` (`http.client`, awaited), `ConnectionPool` (keep-alive
-connections under limits), `Client` (URLs, redirects, decoded bodies).
+connections under limits), `Client` (URLs, redirects, cookies, auth, retries, decoded bodies).
 """
+
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .client.client import Client
+from .client.cookies import CookieJar
+from .client.flow import Attempt
 from .client.oneshot import delete, get, head, options, patch, post, put, request
 from .client.response import Response
-from .config import DEFAULT, UNSET, Limits, Timeout
+from .config import DEFAULT, UNSET, Hedge, Limits, Retry, Timeout
 from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import (
     AddressBlocked,
@@ -57,12 +61,45 @@ from .errors import (
     WriteError,
     WriteTimeout,
 )
-from .messages import Request
+from .messages import Opening, Request
 from .net.resolve import Resolver
 from .pool import ConnectionPool, HostStats, PoolStats
 from .response import HTTPResponse
-from .transport import RequestContext, Transport
+from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
+
+if TYPE_CHECKING:
+    from .client.auth import Auth, BasicAuth, BearerAuth, NetrcAuth
+    from .client.digest import DigestAuth
+    from .client.hooks import Hooks
+    from .client.oauth2 import OAuth2ClientCredentials
+
+_LATER = {
+    "Auth": "auth",
+    "BasicAuth": "auth",
+    "BearerAuth": "auth",
+    "DigestAuth": "digest",
+    "Hooks": "hooks",
+    "NetrcAuth": "auth",
+    "OAuth2ClientCredentials": "oauth2",
+}
+"""What not every program needs is imported when it is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    value = getattr(import_module(f".client.{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "DEFAULT",
@@ -71,8 +108,12 @@ __all__ = [
     "AddressBlocked",
     "AsyncHTTPConnection",
     "AsyncHTTPSConnection",
+    "Attempt",
+    "Auth",
     "BadHeader",
     "BadStatusLine",
+    "BasicAuth",
+    "BearerAuth",
     "BodyLengthMismatch",
     "BodyNotReplayable",
     "BodyTooLarge",
@@ -83,10 +124,14 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "ConnectionPool",
+    "CookieJar",
     "DecodingError",
+    "DigestAuth",
     "HTTPException",
     "HTTPResponse",
     "HTTPStatusError",
+    "Hedge",
+    "Hooks",
     "HostStats",
     "ImproperConnectionState",
     "IncompleteRead",
@@ -95,8 +140,12 @@ __all__ = [
     "InvalidURL",
     "Limits",
     "LineTooLong",
+    "NetrcAuth",
     "NetworkError",
     "NotConnected",
+    "OAuth2ClientCredentials",
+    "Observer",
+    "Opening",
     "Origin",
     "PoolClosed",
     "PoolStats",
@@ -114,6 +163,7 @@ __all__ = [
     "Resolver",
     "Response",
     "ResponseNotReady",
+    "Retry",
     "RobotsDenied",
     "StreamClosed",
     "StreamConsumed",
