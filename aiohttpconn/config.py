@@ -34,6 +34,15 @@ def _check_seconds(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must not be negative: {value!r}")
 
 
+def _check_share(name: str, value: float | None) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a share of the requests or None, not {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a share of the requests, 0 or more: {value!r}")
+
+
 class _Frozen:
     """A value: its slots in order are its arguments. What `dataclasses` would make of it, without importing them: they
     cost 4 ms, a tenth of `import asyncio, ssl`."""
@@ -179,7 +188,7 @@ class Retry(_Frozen):
     - `jitter`: the share of each pause that is left to chance, from 0 to 1.
     - `max_delay`: seconds that no pause is over; a server that asks for more in Retry-After is not tried again.
     - `budget`: retries to an origin, as a share of the requests to it, so that an outage is not amplified: 0.2 is one
-      retry for five requests. None is no such limit.
+      retry for five requests (and ten more to begin with, which come back within a minute). None is no such limit.
 
     >>> Retry(attempts=5, backoff=1)
     Retry(attempts=5, statuses=frozenset({...}), backoff=1, jitter=0.5, max_delay=30, budget=0.2)
@@ -203,35 +212,47 @@ class Retry(_Frozen):
         budget: float | None = 0.2,
     ) -> None:
         self._set(attempts, frozenset(statuses), backoff, jitter, max_delay, budget)
+        if any(isinstance(status, bool) or not isinstance(status, int) for status in self.statuses):
+            raise TypeError(f"statuses must be whole numbers, not {statuses!r}")
         if isinstance(attempts, bool) or not isinstance(attempts, int):
             raise TypeError(f"attempts must be a whole number, not {attempts!r}")
         if attempts < 1:
             raise ValueError(f"attempts must be at least 1: {attempts!r}")
-        for name in ("backoff", "jitter", "max_delay", "budget"):
+        for name in ("backoff", "jitter", "max_delay"):
+            if getattr(self, name) is None:
+                raise TypeError(f"{name} must be a number, not None")
             _check_seconds(name, getattr(self, name))
+        _check_share("budget", budget)
         if jitter > 1:
             raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
 
 
 class Hedge(_Frozen):
-    """Send an idempotent request a second time when the first has no answer yet; the first answer wins, and the other
-    attempt is cancelled.
+    """Send an idempotent request a second time when the first has no answer yet; the first good answer wins, and the
+    other attempt is cancelled. (429 and 5xx are no good answer while the other attempt may bring one.)
 
     - `after`: seconds to wait before, or "p95": as long as 95 of 100 of the latest requests to that origin took (then
       the first 20 requests to an origin are not hedged).
+    - `budget`: second attempts to an origin, as a share of the requests to it, as in `Retry`; with both, they have one
+      account together.
+
+    >>> Hedge(0.2)
+    Hedge(after=0.2, budget=0.2)
     """
 
-    __slots__ = ("after",)
+    __slots__ = ("after", "budget")
     after: float | str
+    budget: float | None
 
-    def __init__(self, after: float | str = "p95") -> None:
-        self._set(after)
+    def __init__(self, after: float | str = "p95", budget: float | None = 0.2) -> None:
+        self._set(after, budget)
+        if after is None:
+            raise TypeError('after must be seconds or "p95", not None')
         if after != "p95":
             if isinstance(after, str):
                 raise ValueError(f'after must be seconds or "p95", not {after!r}')
             _check_seconds("after", after)
-            if after is None:
-                raise TypeError('after must be seconds or "p95", not None')
+        _check_share("budget", budget)
 
 
 def _unlimited(seconds: float | None) -> float:

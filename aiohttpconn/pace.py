@@ -4,35 +4,40 @@ from __future__ import annotations
 
 
 class Pace:
-    """Bytes per second over windows of time in which somebody waited for them: what the caller takes for itself is not
-    the peer's.
+    """Bytes per second, over windows of time in which somebody waited for them.
 
-    - `least`: bytes per second. `over`: seconds that a window lasts.
+    Time that the caller takes for itself is not counted, but what comes meanwhile is: only a peer that would have been
+    too slow for anybody is found too slow.
+
+    - `least`: bytes per second. `over`: seconds of waiting that a window lasts.
     """
 
-    __slots__ = ("_received", "_waited", "least", "over")
+    __slots__ = ("_waited", "least", "over", "received")
 
     def __init__(self, least: float, over: float) -> None:
         self.least = least
         self.over = over
+        self.received = 0
+        """Bytes that came in this window. Whoever takes them in adds to it."""
         self._waited = 0.0
-        self._received = 0
 
     @property
     def left(self) -> float:
         """Seconds of waiting until the window is over."""
         return self.over - self._waited
 
-    def too_slow(self, waited: float, received: int) -> bool:
-        """Count in one wait and what came at its end; whether a window has ended with too little in it."""
-        self._waited += waited
-        self._received += received
+    def waited(self, seconds: float) -> None:
+        """Count in one wait."""
+        self._waited += seconds
+
+    def too_slow(self) -> bool:
+        """Whether a window has ended with too little in it; asked once all that came is counted in."""
         # Loops count whole milliseconds, and may be early by one.
         if self._waited + 0.002 < self.over:
             return False
-        slow = self._received < self.least * self._waited
+        slow = self.received < self.least * self._waited
+        self.received = 0
         self._waited = 0.0
-        self._received = 0
         return slow
 
     def describe(self) -> str:

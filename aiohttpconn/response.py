@@ -239,23 +239,27 @@ class HTTPResponse:
         by = now + deadline.read
         if deadline.at < by:
             by = deadline.at
-        pace = self._pace
-        if pace is not None:
-            by = min(by, now + pace.left)
         try:
-            arrived = await reader.waiter(by)
-        except BaseException:
-            self._fail(None)
+            if self._pace is None:
+                arrived = await reader.waiter(by)
+            else:
+                arrived = await self._wait_paced(reader, self._pace, by)
+        except BaseException as error:
+            self._fail(error if isinstance(error, TooSlow) else None)
             raise
-        if pace is not None:
-            later = self._stream.loop.time()
-            if pace.too_slow(later - now, reader.buffered):
-                self._fail(TooSlow(pace.describe(), doing=self._doing()))
-                return
-            if not arrived and later + 0.002 < min(now + deadline.read, deadline.at):
-                return  # only this window's time was over
         if not arrived:
             self._fail(deadline.expiry(ReadTimeout, self._stream.loop.time(), self._doing()))
+
+    async def _wait_paced(self, reader: StreamReader, pace: Pace, by: float) -> bool:
+        """`reader.waiter(by)`, a window at a time. Raises `TooSlow` when one ends with too little in it."""
+        now = self._stream.loop.time()
+        while not pace.too_slow():
+            arrived = await reader.waiter(min(by, now + pace.left))
+            before, now = now, self._stream.loop.time()
+            pace.waited(now - before)
+            if arrived or now + 0.002 >= by:
+                return arrived
+        raise TooSlow(pace.describe())
 
     def feed(self, data: bytes) -> None:
         """Take in bytes that came after the head."""
@@ -263,9 +267,13 @@ class HTTPResponse:
         assert decoder is not None
         pieces = decoder.feed(data)
         if pieces:
-            self._queue().extend(pieces)
+            size = 0
             for piece in pieces:
-                self._size += len(piece)
+                size += len(piece)
+            self._queue().extend(pieces)
+            self._size += size
+            if self._pace is not None:
+                self._pace.received += size
         if decoder.done:
             self._finish()
         elif decoder.error is not None:

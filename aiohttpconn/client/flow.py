@@ -7,12 +7,13 @@ origin never sees those to another. Cookies go onto each request as it is sent, 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from ..errors import HTTPException, TooManyRedirects
+from ..errors import HTTPException, ReadTimeout, TooManyRedirects
 from ..transport import RequestContext
 from ..upload import body_pieces
 from .redirects import redirect_location, redirected
@@ -39,6 +40,12 @@ class Attempt(NamedTuple):
 
     outcome: int | HTTPException
     delay: float
+
+    @property
+    def said(self) -> str:
+        """The outcome in words."""
+        outcome = self.outcome
+        return f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, HTTPException) else f"status {outcome}"
 
 
 class Call:
@@ -187,77 +194,95 @@ class Flow:
     # --- one request, perhaps several times ---
 
     async def _attempts(self, request: Request, call: Call, cookies: Mapping[str, str] | None) -> Response:
-        retry = call.retry
-        if retry is None or self.record is None:
+        retry, hedge, record = call.retry, call.hedge, self.record
+        if record is None or (retry is None and hedge is None):
+            return await self._send(request, call, cookies)
+        record.began(request, retry, hedge)
+        if retry is None:
             return await self._send_or_hedge(request, call, cookies)
+        loop = asyncio.get_running_loop()
         attempts: list[Attempt] = []
-        self.record.began(request)
         while True:
-            outcome: Response | HTTPException
+            response: Response | None = None
+            failure: HTTPException | None = None
             try:
-                outcome = await self._send_or_hedge(request, call, cookies)
+                response = await self._send_or_hedge(request, call, cookies)
             except HTTPException as error:
-                outcome = error
-            now = asyncio.get_running_loop().time()
-            delay = self.record.delay(
-                retry,
-                request,
-                len(attempts) + 1,
-                outcome if isinstance(outcome, HTTPException) else outcome.head,
-                call.deadline.at - now,
-            )
-            if delay is None:
-                if isinstance(outcome, HTTPException):
-                    raise outcome
-                outcome.attempts = tuple(attempts)
-                return outcome
-            if isinstance(outcome, HTTPException):
-                attempts.append(Attempt(outcome, delay))
-            else:
-                attempts.append(Attempt(outcome.status, delay))
-                await outcome.drain(DRAINED)
-            if self.hooks is not None:
-                await self.hooks.retry(request, attempts[-1])
-            await asyncio.sleep(delay)
+                failure = error
+            outcome = response.head if response is not None else failure
+            assert outcome is not None
+            try:
+                now = loop.time()
+                delay = record.delay(retry, request, len(attempts) + 1, outcome, call.deadline.at - now)
+                if delay is not None:
+                    attempts.append(_attempt(response, failure, delay))
+                    if self.hooks is not None:
+                        await self.hooks.retry(request, attempts[-1])
+                    await _pause(now + delay, response)
+                    if call.deadline.at <= loop.time():  # a hook took its time
+                        late = call.deadline.expiry(ReadTimeout, loop.time(), f"about to send {request!r} again")
+                        late.request = request
+                        raise late
+                elif response is not None:
+                    response.attempts = tuple(attempts)
+                    return response
+                else:
+                    assert failure is not None
+                    for number, attempt in enumerate(attempts, 1):
+                        failure.add_note(f"attempt {number} came to: {attempt.said}")
+                    raise failure
+            except BaseException:
+                if response is not None:
+                    await response.close()
+                raise
+            finally:
+                del failure, outcome  # an error that its own traceback refers to is a circle
 
     async def _send_or_hedge(self, request: Request, call: Call, cookies: Mapping[str, str] | None) -> Response:
-        if call.hedge is None or self.record is None or not (request.is_idempotent and _unread(request)):
+        hedge, record = call.hedge, self.record
+        if hedge is None or record is None or not (request.is_idempotent and _unread(request)):
             return await self._send(request, call, cookies)
-        after = self.record.hedge_after(call.hedge, request)
+        after = record.hedge_after(hedge, request)
         began = perf_counter()
         if after is None:
             response = await self._send(request, call, cookies)
         else:
-            response = await self._race(request, call, cookies, after)
-        self.record.took(request, perf_counter() - began)
+            response = await self._race(request, call, cookies, after, partial(record.may_hedge, hedge, request))
+        record.took(request, perf_counter() - began)
         return response
 
-    async def _race(self, request: Request, call: Call, cookies: Mapping[str, str] | None, after: float) -> Response:
-        """Two attempts, the second begun `after` seconds later: the first answer wins, the other is cancelled."""
-        running = {asyncio.create_task(self._send(request, call, cookies))}
+    async def _race(
+        self,
+        request: Request,
+        call: Call,
+        cookies: Mapping[str, str] | None,
+        after: float,
+        may_hedge: Callable[[], bool],
+    ) -> Response:
+        """Two attempts, the second begun `after` seconds later if it then may be: the first good answer wins, the other
+        attempt is cancelled. Without a good one it is any answer, then the error of the first attempt."""
+        running = [asyncio.create_task(self._send(request, call, cookies))]
         winner: asyncio.Task[Response] | None = None
         try:
             done, _ = await asyncio.wait(running, timeout=after)
-            if not done:
-                running.add(asyncio.create_task(self._send(request, call, cookies)))
-            while winner is None:
-                done, waiting = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                answered = [task for task in done if task.exception() is None]
-                if answered or not waiting:
-                    winner = answered[0] if answered else done.pop()
-                    running.discard(winner)
-                else:
-                    running = waiting  # the one that failed is not the answer while the other may be
+            if not done and may_hedge():
+                running.append(asyncio.create_task(self._send(request, call, cookies)))
+            while not all(task.done() for task in running):
+                await asyncio.wait([task for task in running if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+                if any(task.done() and _is_good(task) for task in running):
+                    break
+            answered = [task for task in running if task.done() and task.exception() is None]
+            winner = min(answered, key=lambda task: not _is_good(task), default=running[0])
+            await _call_off([task for task in running if task is not winner])
         except BaseException:
             await _call_off(running)
             raise
+        if not answered and len(running) == 2:
+            _note(running[0], f"the second attempt, {after:.3g} s later, came to", running[1])
         try:
-            await _call_off(running)
-        except BaseException:
-            if winner.exception() is None:
-                await winner.result().close()
-            raise
-        return winner.result()
+            return winner.result()
+        finally:
+            del running, winner  # an error that its own traceback refers to is a circle
 
     # --- one request, once ---
 
@@ -331,8 +356,43 @@ async def _with_body_read(request: Request) -> Request:
     return read.replace(body=data)
 
 
-async def _call_off(tasks: set[asyncio.Task[Response]]) -> None:
-    """End attempts that are not wanted any more, and close what they may have brought meanwhile."""
+def _attempt(response: Response | None, failure: HTTPException | None, delay: float) -> Attempt:
+    """What is kept of an attempt that is followed by another."""
+    if response is not None:
+        return Attempt(response.status, delay)
+    assert failure is not None
+    failure.__traceback__ = None  # it would keep all that was under way
+    return Attempt(failure, delay)
+
+
+async def _pause(until: float, response: Response | None) -> None:
+    """Wait until the loop's time `until`. Meanwhile what is left of the last response is read, so that its connection
+    can be used again; a body that takes longer is let go."""
+    if response is not None:
+        try:
+            async with asyncio.timeout_at(until):
+                await response.drain(DRAINED)
+        except TimeoutError:
+            pass
+    await asyncio.sleep(until - asyncio.get_running_loop().time())
+
+
+def _note(failed: asyncio.Task[Response], what: str, other: asyncio.Task[Response]) -> None:
+    """Say in the error of one attempt what that of the other was."""
+    error, second = failed.exception(), other.exception()
+    assert error is not None
+    error.add_note(f"{what}: {type(second).__name__}: {second}")
+
+
+def _is_good(task: asyncio.Task[Response]) -> bool:
+    """Whether an attempt that is over has brought what is worth to end the other for. One that is refused because there
+    are too many (429), or that met a broken server (5xx), is not."""
+    return task.exception() is None and not ((status := task.result().status) >= 500 or status == 429)
+
+
+async def _call_off(tasks: list[asyncio.Task[Response]]) -> None:
+    """End attempts that are not wanted any more, and close what they may have brought meanwhile. Cancelled while it
+    waits for them, it does so all the same."""
     for task in tasks:
         task.cancel()
     cancelled: asyncio.CancelledError | None = None
