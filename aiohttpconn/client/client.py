@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from ..net.resolve import Resolver
     from .auth import Auth, AuthInput
     from .hooks import Hooks
+
+_is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
+"""Asked for each request (75 ns), so that the level may be changed at any time."""
 
 
 class Client:
@@ -148,12 +152,12 @@ class Client:
                 max_head=max_head,
                 max_fields=max_fields,
             )
+        self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
         # Without a total limit this says nothing about now, and serves every request.
         self._context = RequestContext(Deadline(self.timeout, 0.0))
         self._flow = Flow(
             self._transport,
-            hooks=hooks,
             max_redirects=max_redirects,
             allow_downgrade=allow_downgrade,
             cross_origin_headers=frozenset([name.lower() for name in cross_origin_headers]),
@@ -257,7 +261,13 @@ class Client:
             error.request = request
             raise error
         jar = self._jar
-        if own is None and self._plain and not request.url.has_userinfo and (jar is None or not jar.size):
+        if (
+            own is None
+            and self._plain
+            and not request.url.has_userinfo
+            and (jar is None or not jar.size)
+            and not _is_logged(logging.DEBUG)
+        ):
             # Flow.run without what is not there to be done: it spares 5 of 20 µs.
             began = perf_counter()
             raw = await self._transport.send(request, self._context)
@@ -294,6 +304,11 @@ class Client:
             from .retries import RetryRecord  # noqa: PLC0415 - most clients send everything once
 
             self._flow.record = RetryRecord()
+        hooks = self._hooks
+        if _is_logged(logging.DEBUG):
+            from .logs import with_logs  # noqa: PLC0415 - few watch the log
+
+            hooks = with_logs(hooks)
         return Call(
             deadline=deadline,
             follow=self.follow_redirects if isinstance(own.follow_redirects, Unset) else own.follow_redirects,
@@ -305,6 +320,7 @@ class Client:
             hedge=hedge,
             proxy=UNSET if isinstance(own.proxy, Unset) else Proxy.of(own.proxy),
             choose_proxy=self._choose_proxy if own.proxy is UNSET else None,
+            hooks=hooks,
         )
 
     def _proxy_of(self, request: Request) -> Proxy | None:

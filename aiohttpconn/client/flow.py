@@ -59,9 +59,11 @@ class Call:
         "follow",
         "hedge",
         "history",
+        "hooks",
         "jar",
         "max_body",
         "proxy",
+        "resends",
         "retry",
         "sent",
     )
@@ -79,6 +81,7 @@ class Call:
         hedge: Hedge | None,
         proxy: Proxy | Unset | None,
         choose_proxy: Callable[[Request], Proxy | None] | None,
+        hooks: Hooks | None,
     ) -> None:
         self.deadline = deadline
         self.follow = follow
@@ -90,6 +93,8 @@ class Call:
         self.hedge = hedge
         self.proxy = proxy
         self.choose_proxy = choose_proxy
+        self.hooks = hooks
+        self.resends = 0
         self.history: list[Response] = []
         self.sent = False  # a body that was sent once has to be rewound before it is sent again
 
@@ -101,13 +106,11 @@ class Flow:
         self,
         transport: Transport,
         *,
-        hooks: Hooks | None,
         max_redirects: int,
         allow_downgrade: bool,
         cross_origin_headers: frozenset[str],
     ) -> None:
         self.transport = transport
-        self.hooks = hooks
         self.record: RetryRecord | None = None  # made when somebody first asks for retries
         self.max_redirects = max_redirects
         self.allow_downgrade = allow_downgrade
@@ -147,8 +150,8 @@ class Flow:
             redirects += 1
             await response.drain(DRAINED)
             call.history.append(response)
-            if self.hooks is not None:
-                await self.hooks.redirect(response, following)
+            if call.hooks is not None:
+                await call.hooks.redirect(response, following)
             dropped = tuple([name for name in request.headers if name not in following.headers])
             request = following
             # What was given for one host, or signs for one origin, stays there.
@@ -216,8 +219,8 @@ class Flow:
                 delay = record.delay(retry, request, len(attempts) + 1, outcome, call.deadline.at - now)
                 if delay is not None:
                     attempts.append(_attempt(response, failure, delay))
-                    if self.hooks is not None:
-                        await self.hooks.retry(request, attempts[-1])
+                    if call.hooks is not None:
+                        await call.hooks.retry(request, attempts[-1])
                     await _pause(now + delay, response)
                     if call.deadline.at <= loop.time():  # a hook took its time
                         late = call.deadline.expiry(ReadTimeout, loop.time(), f"about to send {request!r} again")
@@ -287,10 +290,7 @@ class Flow:
     # --- one request, once ---
 
     async def _send(self, request: Request, call: Call, cookies: Mapping[str, str] | None) -> Response:
-        hooks = self.hooks
-        proxy = call.proxy if call.choose_proxy is None else call.choose_proxy(request)
-        context = RequestContext(call.deadline, proxy, hooks)
-        jar = call.jar
+        hooks, jar = call.hooks, call.jar
         request = with_cookies(request, jar, cookies)
         if call.sent:
             request.rewind()
@@ -299,10 +299,14 @@ class Flow:
         began = perf_counter()
         try:
             if hooks is not None:
-                await hooks.request(request)
+                request = await hooks.request(request, call.resends)
+                call.resends += 1
+            proxy = call.proxy if call.choose_proxy is None else call.choose_proxy(request)
+            context = RequestContext(call.deadline, proxy, None if hooks is None else hooks.observer)
             raw = await self.transport.send(request, context)
-        except HTTPException as error:
-            error.request = error.request or request
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, HTTPException):
+                error.request = error.request or request
             if hooks is not None:
                 await hooks.error(request, error)
             raise
