@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from inspect import isawaitable, iscoroutinefunction
@@ -65,7 +66,8 @@ class Hooks:
       raised, or `asyncio.CancelledError` when its caller gave up. (A body that breaks off is told to its reader only.)
 
     They are called one after the other, in the task of the caller, who waits for those that are coroutines, under none
-    of the timeouts. What one raises, the caller gets; nothing stays behind. ``a | b`` are the hooks of both, `a` first.
+    of the timeouts. What one raises, the caller gets once the others have been told (not after `on_request`, which ends
+    there); nothing stays behind. ``a | b`` are the hooks of both, `a` first.
 
     >>> hooks = Hooks(on_request=lambda request: request.with_fields({"X-Request-Id": "1"}))
     >>> hooks |= Hooks(on_response=[print, print])
@@ -206,10 +208,20 @@ class _Later:
 
 
 async def _tell(hooks: Iterable[Callable[..., Any]] | None, *told: object) -> None:
+    """Tell all of them, also when one raises: whoever was told of a beginning waits for the end. Raises the first."""
+    first: BaseException | None = None
     for hook in hooks or ():
-        said = hook(*told)
-        if isawaitable(said):
-            await said
+        try:
+            said = hook(*told)
+            if isawaitable(said):
+                await said
+        except (Exception, CancelledError) as error:
+            first = first or error
+    if first is not None:
+        try:
+            raise first
+        finally:
+            del first  # an error that its own traceback refers to is a circle
 
 
 def _hooks(name: str, given: H | Iterable[H] | None) -> tuple[H, ...] | None:
