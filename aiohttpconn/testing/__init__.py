@@ -1,0 +1,24 @@
+"""For tests of code that uses the client: transports in place of a network, and a server that misbehaves on demand.
+
+- `MockTransport`: a function answers.
+- `ASGITransport`: an application answers.
+- `RecordReplay`: a file answers.
+- `FaultTransport` with `faults`: what may go wrong does.
+- `ScriptedServer` with `script`: a real server on loopback that plays any bytes.
+
+The first four are given to a client: ``Client(transport=…)``. As a plugin of pytest the package brings the fixtures
+`aiohttpconn_mock` and `scripted_server` (`aiohttpconn.testing.pytest_plugin`).
+"""
+
+from .asgi import ASGITransport, ClientDisconnected
+from .memory import UnexpectedRequest
+from .mock import MockRequest, MockResponse, MockTransport
+
+__all__ = [
+    "ASGITransport",
+    "ClientDisconnected",
+    "MockRequest",
+    "MockResponse",
+    "MockTransport",
+    "UnexpectedRequest",
+]
