@@ -1,12 +1,203 @@
-"""Signing requests."""
+"""Signing requests: the protocol that every kind of signature follows, and those that need no challenge.
+
+An `Auth` signs the requests of one hop of one call. The secrets it holds never show in its repr; the user's name does
+not either, since it often is an API key. Auth objects pickle, secrets included, so that they can be given to worker
+processes; what they have learned of servers (challenges, tokens) stays behind.
+"""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from multidict import CIMultiDict, CIMultiDictProxy, istr
+
+from ..errors import InvalidHeader
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Generator
+
+    from ..messages import Request
+    from .netrc_file import Netrc
+    from .response import Response
+
+AUTHORIZATION = istr("Authorization")
 
 
 class Auth:
-    """Signs requests."""
+    """Signs requests; the base of one's own flows.
+
+    Override `flow`, a generator: it is given the request, yields the one to send, is sent its response, and may yield
+    another; the response to the last one is what the caller gets. Each hop of a redirect has a flow of its own. Where
+    something has to be awaited, override `async_flow` instead.
+
+    >>> class TokenAuth(Auth):
+    ...     def __init__(self, token):
+    ...         self.token = token
+    ...
+    ...     def flow(self, request):
+    ...         response = yield request.with_fields({"X-Token": self.token})
+    ...         if response.status == 401:
+    ...             self.token = response.headers["X-New-Token"]
+    ...             yield request.with_fields({"X-Token": self.token})
+    """
+
+    needs_request_body: bool = False
+    """Whether the body is read into memory first, so that `flow` finds bytes or None in `request.body`."""
+    needs_response_body: bool = False
+    """Whether responses are read before `flow` gets them, so that it finds their `content`."""
+
+    def flow(self, request: Request) -> Generator[Request, Response, None]:
+        """Yield the requests to send; each is answered by its response. At least one."""
+        raise NotImplementedError(f"{type(self).__name__} must override flow() or async_flow()")
+
+    async def async_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
+        """`flow`, awaited; this one drives it."""
+        flow = self.flow(request)
+        try:
+            signed = next(flow, None)
+            if signed is None:
+                raise RuntimeError(f"{type(self).__name__}.flow() yielded no request")
+            while signed is not None:
+                response = yield signed
+                try:
+                    signed = flow.send(response)
+                except StopIteration:
+                    return
+        finally:
+            flow.close()
+
+    def elsewhere(self) -> Auth | None:
+        """What signs the requests to another origin than the one that the caller named, to which a redirect leads: by
+        default nothing, since what this one knows was not given for it."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
 
 AuthInput: TypeAlias = tuple[str, str] | Auth
+"""What `auth=` takes: a user and password for basic, or an `Auth`."""
+
+
+def auth_of(value: AuthInput) -> Auth:
+    """The `Auth` that a caller means. Raises TypeError for what is none; its text does not show it."""
+    if isinstance(value, Auth):
+        return value
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        return BasicAuth(*value)
+    raise TypeError(f"auth must be (user, password), an Auth or None, not {type(value).__name__}")
+
+
+def with_authorization(request: Request, value: str) -> Request:
+    """The request with this Authorization field, in place of any other; the value has been checked."""
+    lines = request.field_lines
+    if lines is None or AUTHORIZATION in request.headers:
+        return request.with_fields({"Authorization": value})
+    # The client's own fields stay in the wire form that was made of them once.
+    headers = CIMultiDict(request.headers)
+    headers.add(AUTHORIZATION, value)
+    signed = request.replace(headers=CIMultiDictProxy(headers))
+    signed.field_lines = lines
+    signed.more_lines = request.more_lines + f"Authorization: {value}\r\n".encode("latin-1")
+    return signed
+
+
+def octets(value: str | bytes, what: str, encoding: str = "utf-8") -> bytes:
+    """A user's name or password as bytes. Raises TypeError and ValueError, whose texts do not show it."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"the {what} must be str or bytes, not {type(value).__name__}")
+    try:
+        return value.encode(encoding)
+    except UnicodeEncodeError:
+        raise ValueError(f"the {what} has characters that do not fit into {encoding}") from None
+
+
+class BasicAuth(Auth):
+    """Basic authentication (RFC 7617), sent with the first request, without waiting to be asked.
+
+    - `user`, `password`: text is sent in UTF-8, bytes as they are. A user name with a colon cannot be sent:
+      `InvalidHeader`.
+    """
+
+    def __init__(self, user: str | bytes, password: str | bytes = "") -> None:
+        self._credentials = (user, password)
+        name = octets(user, "user name")
+        if b":" in name:
+            raise InvalidHeader("a user name with a colon cannot be sent by basic authentication (RFC 7617 section 2)")
+        self._value = "Basic " + b64encode(name + b":" + octets(password, "password")).decode()
+
+    def flow(self, request: Request) -> Generator[Request, Response, None]:
+        yield with_authorization(request, self._value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._credentials
+
+
+class BearerAuth(Auth):
+    """A bearer token (RFC 6750), sent with the first request.
+
+    - `token`: visible ASCII without spaces; anything else is `InvalidHeader`.
+    """
+
+    def __init__(self, token: str) -> None:
+        if not isinstance(token, str):
+            raise TypeError(f"the token must be a str, not {type(token).__name__}")
+        if not token or not all("!" <= character <= "~" for character in token):
+            raise InvalidHeader("a bearer token is visible ASCII without spaces, and at least one character")
+        self._token = token
+        self.value = f"Bearer {token}"
+        """The Authorization value."""
+
+    def flow(self, request: Request) -> Generator[Request, Response, None]:
+        yield with_authorization(request, self.value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._token,)
+
+
+class NetrcAuth(Auth):
+    """Basic authentication with what a netrc file says of the host, wherever a request goes; else nothing.
+
+    What the caller says goes before: an Authorization field of his own stays, and so do user and password of a URL. A
+    URL with a user alone gets the password that the file has for this user. The file is read when this is made.
+
+    - `path`: of the file; left out, the one that NETRC names, else ~/.netrc, and then it need not be there. Raises
+      OSError for a file that cannot be read, ValueError for one that is no netrc file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        from .netrc_file import Netrc  # noqa: PLC0415 - not everybody has one
+
+        self._path = path
+        self._netrc: Netrc = Netrc.read(path)
+
+    def flow(self, request: Request) -> Generator[Request, Response, None]:
+        if AUTHORIZATION in request.headers:
+            yield request
+            return
+        url = request.url
+        user, password = url.credentials or (None, "")
+        if user is None or not password:
+            entry = self._netrc.entry(url.host, user or None)
+            if entry is not None:
+                user, password = entry.login, entry.password
+        if user is None:
+            yield request
+        else:
+            yield from BasicAuth(_as_read(user), _as_read(password)).flow(request)
+
+    def elsewhere(self) -> Auth | None:
+        """Itself: it asks the file about each host."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._path,)
+
+
+def _as_read(text: str) -> bytes:
+    """The bytes of the file, of which not all need be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
