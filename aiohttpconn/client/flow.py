@@ -7,20 +7,21 @@ origin never sees those to another. Cookies go onto each request as it is sent, 
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from ..errors import HTTPException, ReadTimeout, TooManyRedirects
+from ..errors import HTTPException, ReadTimeout, TooManyRedirects, TotalTimeout
 from ..transport import RequestContext
 from ..upload import body_pieces
 from .redirects import redirect_location, redirected
 from .response import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ..config import Deadline, Hedge, Retry, Unset
     from ..messages import Proxy, Request
@@ -118,6 +119,8 @@ class Flow:
 
     async def run(self, request: Request, call: Call) -> Response:
         """Send a request, and follow where its response leads; the last response, its body unread."""
+        if call.auth is None and request.url.has_userinfo:
+            call.auth = _userinfo_auth(request)  # the caller's own: it signs wherever he named the origin
         return await self.follow(request, await self._hop(request, call, call.auth, call.cookies), call)
 
     async def follow(self, request: Request, response: Response, call: Call) -> Response:
@@ -167,23 +170,21 @@ class Flow:
         self, request: Request, call: Call, auth: Auth | None, cookies: Mapping[str, str] | None
     ) -> Response:
         """Send the requests of an auth flow, and return the response to the last of them."""
-        if request.url.has_userinfo and auth is None:
-            from .auth import BasicAuth  # noqa: PLC0415 - not every client signs its requests
-
-            auth = BasicAuth(*(request.url.credentials or ("", "")))
+        if auth is None and request.url.has_userinfo:
+            auth = _userinfo_auth(request)  # a Location's: for this hop only
         if auth is None:
             return await self._attempts(request, call, cookies)
         if auth.needs_request_body:
             request = await _with_body_read(request)
         flow = auth.async_flow(request)
         try:
-            signed = await anext(flow)
+            signed = await _in_time(anext(flow), request, call)
             while True:
                 response = await self._attempts(signed, call, cookies)
                 try:
                     if auth.needs_response_body:
                         await response.read_or_close()
-                    signed = await flow.asend(response)
+                    signed = await _in_time(flow.asend(response), request, call)
                 except StopAsyncIteration:
                     return response
                 except BaseException:
@@ -348,6 +349,37 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: Mapping[str, 
 def _unread(request: Request) -> bool:
     """Whether sending leaves the body as it is."""
     return request.body is None or isinstance(request.body, bytes)
+
+
+def _userinfo_auth(request: Request) -> Auth:
+    """Basic authentication with what a URL carries. Raises `InvalidHeader` for a user name with a colon."""
+    from .auth import BasicAuth  # noqa: PLC0415 - not every client signs its requests
+
+    try:
+        return BasicAuth(*(request.url.credentials or ("", "")))
+    except HTTPException as error:
+        error.request = request
+        raise
+
+
+async def _in_time(step: Awaitable[Request], request: Request, call: Call) -> Request:
+    """A step of an auth flow, which may wait for anything (a token), within the call's time."""
+    deadline = call.deadline
+    try:
+        if deadline.at == math.inf:
+            return await step
+        async with asyncio.timeout_at(deadline.at) as limit:
+            return await step
+    except HTTPException as error:
+        error.request = error.request or request
+        raise
+    except TimeoutError as error:
+        if deadline.at == math.inf or not limit.expired():
+            raise
+        doing = f"signing {request.method} {request.url.without_userinfo()}"
+        late = deadline.expiry(TotalTimeout, deadline.at, doing)
+        late.request = request
+        raise late from error
 
 
 async def _with_body_read(request: Request) -> Request:
