@@ -94,7 +94,8 @@ class OpenTelemetryHooks(Hooks):
         self._sending.set(_Sending(span, kept, self._sending.get()))
         fields: dict[str, str] = {}
         propagator = self._propagator or propagate.get_global_textmap()
-        propagator.inject(fields, context=trace.set_span_in_context(span))
+        # (The type of the default setter is a fault of the API.)
+        propagator.inject(fields, context=trace.set_span_in_context(span))  # pyright: ignore[reportArgumentType]
         return request.with_fields(fields) if fields else request
 
     def _answered(self, response: Response) -> None:
