@@ -21,6 +21,7 @@ Body: TypeAlias = BytesLike | str | IO[bytes] | IO[str] | Iterable[bytes] | Asyn
 """What may be sent as a body: bytes-like, str (latin-1), a file object, an iterable or async iterable of bytes."""
 
 _SET_COOKIE = istr("Set-Cookie")
+_IN_MEMORY = (bytes, str, bytearray, memoryview)
 
 # RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
@@ -185,11 +186,11 @@ class Request:
     def replayable(self) -> bool:
         """Whether the body can be sent a second time exactly as the first: there is none, it is bytes, or it can be put
         back to where it began (a seekable file)."""
-        return self.body is None or isinstance(self.body, bytes) or hasattr(self.body, "rewind")
+        return self.body is None or isinstance(self.body, _IN_MEMORY) or hasattr(self.body, "rewind")
 
     def rewind(self) -> None:
         """Put the body back to where it began, so that it can be sent again. Raises `BodyNotReplayable`."""
-        if self.body is None or isinstance(self.body, bytes):
+        if self.body is None or isinstance(self.body, _IN_MEMORY):
             return
         rewind = getattr(self.body, "rewind", None)
         if rewind is None:
@@ -202,14 +203,18 @@ class Request:
     def as_curl(self) -> str:
         """The request as a command line of curl, for a POSIX shell. Credentials are in it: mind where it goes.
 
-        A body that is a stream is left to standard input (``--data-binary @-``, ``-T -`` without a length).
+        A body that is a stream is left to standard input (``--data-binary @-``).
         """
         from shlex import quote  # noqa: PLC0415 - for what few ask
 
         body = self.body
+        if isinstance(body, str):
+            body = body.encode("latin-1")
+        elif isinstance(body, (bytearray, memoryview)):
+            body = bytes(body)
         words = ["curl"]
         if self.method != ("GET" if body is None else "POST"):
-            words += ["--head"] if self.method == "HEAD" else ["-X", quote(self.method)]
+            words += ["--head"] if self.method == "HEAD" and body is None else ["-X", quote(self.method)]
         for name, value in self.headers.items():
             if name.lower() == "content-length" and body is not None:
                 continue
@@ -225,7 +230,10 @@ class Request:
             words += ["--data-binary", "@-"]
         if body is not None and "Content-Type" not in self.headers:
             words += ["-H", "'Content-Type:'"]  # else it would say that it is a form
-        words.append(quote(str(self.url)))
+        url = str(self.url)
+        if any(character in url for character in "[]{}"):
+            words.append("--globoff")  # else curl would make several URLs of it
+        words.append(quote(url))
         return " ".join(words)
 
     @property

@@ -23,7 +23,7 @@ from ..transport import RequestContext, Transport
 from ..url import URL, Params, join, merge_params, parse
 from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
-from .body import Content, Files, FormData, encode_body
+from .body import Content, encode_body, merged_fields
 from .cookies import CookieJar, checked_cookies
 from .environ import bypasses_proxy, environment_proxies, names_tls_settings
 from .flow import Call, Flow
@@ -33,6 +33,7 @@ from .response import Response
 if TYPE_CHECKING:
     from ..net.resolve import Resolver
     from .auth import Auth, AuthInput
+    from .form import Files, FormData
     from .hooks import Hooks
 
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
@@ -216,12 +217,9 @@ class Client:
             # The fields of most requests are the client's own, in wire form since the client was made.
             return Request(method, url, self._headers, None, field_lines=self._field_lines, idempotent=idempotent)
         check_method(method)
-        body, fields = encode_body(method, content, data, json, files, self._encode_json)
         own = header_pairs(headers)
-        given = {name.lower() for name, _ in own}
-        if "content-length" in given or "transfer-encoding" in given:
-            fields = [pair for pair in fields if pair[0] not in ("Content-Length", "Transfer-Encoding")]
-        pairs = [pair for pair in (*self._pairs, *fields) if pair[0].lower() not in given] + own
+        body, fields = encode_body(method, content, data, json, files, self._encode_json, own)
+        pairs = merged_fields(self._headers, fields, own)
         return Request(method, url, CIMultiDictProxy(CIMultiDict(pairs)), body, idempotent=idempotent)
 
     def _absolute(self, url: str | URL) -> URL:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_methods_that_expect_a_body_say_that_there_is_none(method: str) -> None:
-    assert encode_body(method, None, None) == (None, [("Content-Length", "0")])
+    assert encode_body(method, None, None, None, None) == (None, [("Content-Length", "0")])
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "PURGE"])
 def test_the_others_say_nothing(method: str) -> None:
-    assert encode_body(method, None, None) == (None, [])
+    assert encode_body(method, None, None, None, None) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_others_say_nothing(method: str) -> None:
     ],
 )
 def test_what_is_in_memory_becomes_bytes_with_a_length(content: Any, body: bytes) -> None:
-    made, fields = encode_body("GET", content, None)
+    made, fields = encode_body("GET", content, None, None, None)
     assert made == body
     assert type(made) is bytes
     assert fields == [("Content-Length", str(len(body)))]
@@ -54,7 +54,7 @@ def test_what_is_in_memory_becomes_bytes_with_a_length(content: Any, body: bytes
 
 def test_a_bytearray_may_be_changed_afterwards() -> None:
     content = bytearray(b"before")
-    made, _ = encode_body("POST", content, None)
+    made, _ = encode_body("POST", content, None, None, None)
     content[:] = b"after!"
     assert made == b"before"
 
@@ -71,7 +71,7 @@ def test_a_bytearray_may_be_changed_afterwards() -> None:
     ],
 )
 def test_json_is_compact_utf_8(value: Any, text: str) -> None:
-    body, fields = encode_body("POST", None, value)
+    body, fields = encode_body("POST", None, None, value, None)
     assert body == text.encode()
     assert fields == [("Content-Length", str(len(body))), ("Content-Type", "application/json")]
 
@@ -79,12 +79,12 @@ def test_json_is_compact_utf_8(value: Any, text: str) -> None:
 @pytest.mark.parametrize("value", [float("nan"), {"a": float("inf")}])
 def test_what_json_has_no_word_for_is_a_value_error(value: Any) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        encode_body("POST", None, value)
+        encode_body("POST", None, None, value, None)
 
 
 def test_content_and_json_exclude_each_other() -> None:
     with pytest.raises(TypeError, match="exclude"):
-        encode_body("POST", b"x", {"a": 1})
+        encode_body("POST", b"x", None, {"a": 1}, None)
 
 
 @pytest.mark.parametrize("content", [{"a": "b"}, 5, 2.5, object()])
