@@ -264,6 +264,7 @@ class ConnectionPool:
                 self._renew(slot)
                 slot.why = "the peer had closed the connection that was to be used again"
                 reused = False
+                request.rewind()  # some of the body may have been read
                 await self._open_slot(slot, request, deadline)
                 if observer is not None:
                     await self._observe(observer, slot, request, reused)
