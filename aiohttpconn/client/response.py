@@ -183,6 +183,8 @@ class Response:
 
     def keep_arrived(self) -> bool:
         """`read()` without waiting, if all of the body is there, as it is for most; whether it was."""
+        if self._content is not None:
+            return True  # an auth flow or a hook has read it
         body = self._raw.take_whole()
         if body is None:
             return False
