@@ -1,0 +1,121 @@
+"""What is masked, and what must not be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aiohttpconn.client.secrets import (
+    is_secret,
+    masked_body,
+    masked_field,
+    masked_fields,
+    masked_form,
+    masked_text,
+    masked_url,
+)
+from aiohttpconn.url import parse
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("token", "access_token", "X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential", "sig", "Signature"),
+        *("key", "api_key", "apikey", "apiKey", "api-key", "AWSAccessKeyId", "X-Goog-Signature", "password", "passwd"),
+        *("client_secret", "csrfToken", "auth", "jwt", "sessionid", "subscription-key", "client_assertion"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["page", "keyword", "monkey", "author", "design", "tokens_left", "X-Amz-Date", "X-Amz-Expires", "q", "", "keys"],
+)
+def test_names_of_what_may_be_seen(name: str) -> None:
+    assert not is_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h/", "http://h/"),
+        ("http://joe:pw@h/", "http://h/"),
+        ("http://joe@h/?a=b@c", "http://h/?a=b@c"),
+        ("//joe:pw@h/x", "//h/x"),
+        ("/x@y?a@b", "/x@y?a@b"),
+        ("http://h/a%20b?a=1&&b=%41&token=x+y&c", "http://h/a%20b?a=1&&b=%41&token=[hidden]&c"),
+        ("http://h/?access%5Ftoken=x", "http://h/?access%5Ftoken=[hidden]"),
+        ("http://h/?a=1&token=x;b=2", "http://h/?a=1&token=[hidden]"),
+        ("http://h/?token=a=b", "http://h/?token=[hidden]"),
+        ("http://h/?token=", "http://h/?token=[hidden]"),
+        ("http://h/?a=1#access_token=x&state=y", "http://h/?a=1#access_token=[hidden]&state=y"),
+        ("http://h/#access_token=x", "http://h/#access_token=[hidden]"),
+        ("http://h/token=x", "http://h/token=x"),
+    ],
+)
+def test_urls(url: str, shown: str) -> None:
+    assert masked_url(url) == shown
+
+
+def test_a_parsed_url_and_another_mask() -> None:
+    url = parse("http://joe:pw@h/?sig=1")
+    assert masked_url(url, "X", "X:X@") == "http://X:X@h/?sig=X"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("authorization", "Basic am9lOnB3", "Basic [hidden]"),
+        ("Authorization", "am9lOnB3", "[hidden]"),
+        ("Proxy-Authorization", 'Digest username="joe", response="1"', "Digest [hidden]"),
+        ("Cookie", "a=1; b=2;c", "a=[hidden]; b=[hidden]; [hidden]"),
+        ("Set-Cookie", "a=1=2; Path=/; Secure", "a=[hidden]; Path=/; Secure"),
+        ("X-Api-Key", "abc", "[hidden]"),
+        ("X-Auth-Token", "abc", "[hidden]"),
+        ("X-Amz-Security-Token", "abc", "[hidden]"),
+        ("Location", "https://h/?code=1&token=2", "https://h/?code=1&token=[hidden]"),
+        ("Referer", "https://joe:pw@h/", "https://h/"),
+        ("Idempotency-Key", "abc", "abc"),
+        ("Sec-WebSocket-Key", "abc", "abc"),
+        ("WWW-Authenticate", 'Basic realm="x"', 'Basic realm="x"'),
+        ("Accept", "*/*", "*/*"),
+    ],
+)
+def test_fields(name: str, value: str, shown: str) -> None:
+    assert masked_field(name, value) == shown
+
+
+def test_fields_keep_order_and_repeats() -> None:
+    pairs = [("Set-Cookie", "a=1"), ("X", "1"), ("set-cookie", "b=2")]
+    assert masked_fields(pairs) == [("Set-Cookie", "a=[hidden]"), ("X", "1"), ("set-cookie", "b=[hidden]")]
+
+
+def test_texts_with_urls() -> None:
+    text = "no answer [GET https://joe:pw@h/a?key=1&b=2] (see 'http://i/?sig=3')"
+    assert masked_text(text) == "no answer [GET https://h/a?key=[hidden]&b=2] (see 'http://i/?sig=[hidden]')"
+
+
+def test_forms_and_json() -> None:
+    assert masked_form("user=joe&password=p+w") == "user=joe&password=[hidden]"
+    form = "application/x-www-form-urlencoded; charset=utf-8"
+    assert masked_body(form, "user=joe&password=p+w") == "user=joe&password=[hidden]"
+    document = {"user": "joe", "nested": [{"access_token": "abc", "token": None, "ok": True}], "key": {"a": 1}}
+    shown = {"user": "joe", "nested": [{"access_token": "[hidden]", "token": None, "ok": True}], "key": {"a": 1}}
+    assert json.loads(masked_body("application/problem+json", json.dumps(document))) == shown
+
+
+@pytest.mark.parametrize(
+    ("media_type", "text"),
+    [
+        ("application/json", '{"a" :1.0}'),
+        ("application/json", '{"token": "cut off'),
+        ("application/json", "[" * 100_000),
+        ("text/plain", "token=abc"),
+        ("", '{"token": "x"}'),
+    ],
+)
+def test_other_bodies_stay_as_they_are(media_type: str, text: str) -> None:
+    assert masked_body(media_type, text) == text
