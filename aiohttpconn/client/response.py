@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
-import re
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
@@ -13,23 +11,25 @@ from ..errors import HTTPException, HTTPStatusError, StreamClosed, StreamConsume
 from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
 from ..url import URL
-from ..wire.codings import MAX_CHUNK, Decoder, decode_all, decoder_for
-from .redirects import redirect_location
+from ..wire.codings import WholeBody, decode_all, decoder_for
+from .pieces import TURN, BodyIterator, DecodedPieces, KeptPieces, RawPieces, ValueIterator, WatchedPieces
+from .redirects import redirect_location, redirected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from ..messages import Request
     from ..response import HTTPResponse
+    from .charset import DefaultEncoding, TextDecoder
     from .flow import Attempt
     from .hooks import Hooks
+    from .links import Links
+    from .timings import Timings
 
 _CONTENT_ENCODING = istr("Content-Encoding")
-
-T = TypeVar("T", bytes, str)
-
-# RFC 9110 section 8.3.2: charset=token, or quoted.
-_CHARSET = re.compile(r";[ \t]*charset[ \t]*=[ \t]*\"?([^\s\";]+)", re.IGNORECASE)
+MAX_DRAINED = 1 << 20
+"""Bytes that a body which nobody asked for may decode to, to be kept."""
 
 
 class Response:
@@ -42,6 +42,10 @@ class Response:
     _content: bytes | None = None
     _streamed = False
     _encoding: str | None = None
+    _text: TextDecoder | None = None  # of text that is being streamed: it may find the charset out
+    _pieces: RawPieces | None = None  # of the body that is being read, or was
+    _whole: WholeBody | None = None  # a body that is all there, and still being decoded
+    _downloaded = 0  # bytes of a body that came as a whole, its content codings on
 
     history: tuple[Response, ...] = ()
     """The responses that led here, oldest first: redirects, and those that asked for a signature."""
@@ -49,8 +53,10 @@ class Response:
     """The attempts before the one that brought this response, oldest first."""
     dropped: tuple[str, ...] = ()
     """The names of the request's fields that were not sent to this origin, to which a redirect led."""
-    max_body: int | None = None
-    hooks: Hooks | None = None
+    asked: Request | None = None
+    """The request before it was signed and given cookies, where that makes a difference."""
+    default_encoding: DefaultEncoding = None
+    """The charset of text that declares none and has no byte order mark: a name, or who guesses it from the body."""
 
     def __init__(self, raw: HTTPResponse, request: Request, began: float) -> None:
         self._raw = raw
@@ -59,6 +65,11 @@ class Response:
         self.request = request
         """The `Request` that this answers: the last one, after redirects."""
         self._began = began  # by time.perf_counter()
+        # Defaults of the class would be found more slowly, and every response is asked for these.
+        self.max_body: int | None = None
+        """Bytes that the decoded body may have; None for no limit."""
+        self.hooks: Hooks | None = None
+        """Who is told of the pieces of the body."""
 
     # --- head ---
 
@@ -102,7 +113,64 @@ class Response:
         """From sending the request (the last one, after redirects) to the head of its response."""
         from datetime import timedelta  # noqa: PLC0415 - 2 ms of import for what few ask
 
-        return timedelta(seconds=self._raw.arrived_at - self._began)
+        return timedelta(seconds=self.timings.first_byte or 0.0)
+
+    @property
+    def timings(self) -> Timings:
+        """How the time of this exchange was spent, see `Timings`."""
+        from .timings import timings_of  # noqa: PLC0415 - for who asks
+
+        return timings_of(self._raw, self._began)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that this very response set, names to values; not those that it took back by an expiry in the
+        past. (What the client keeps is in `Client.cookies`.)"""
+        lines = self.head.set_cookie
+        if lines is None:
+            return {}
+        import time  # noqa: PLC0415 - the same
+
+        from .set_cookie import parse_set_cookie  # noqa: PLC0415 - the same
+
+        found: dict[str, str] = {}
+        for cookie in map(parse_set_cookie, lines):
+            if cookie is None:
+                continue
+            expired = cookie.max_age == 0
+            if cookie.max_age is None and cookie.expires is not None:
+                expired = cookie.expires <= time.time()
+            if expired:
+                found.pop(cookie.name, None)
+            else:
+                found[cookie.name] = cookie.value
+        return found
+
+    @property
+    def links(self) -> Links:
+        """The links in the Link fields (RFC 8288): ``response.links["next"].url`` is absolute."""
+        from .links import parse_links  # noqa: PLC0415 - the same
+
+        return parse_links(self.head.headers.getall("Link", ()), self.request.url)
+
+    @property
+    def next_request(self) -> Request | None:
+        """The request that would follow this redirect; None if it is none. For who does not have them followed.
+
+        Give it to `Client.send`, which puts the cookies on. Across origins it has lost the fields that may be secrets.
+        Raises `RedirectBlocked` (from https to http, too), `InvalidURL`, `BodyNotReplayable`.
+        """
+        location = redirect_location(self.head)
+        if location is None:
+            return None
+        return redirected(self.asked or self.request, self.head.status, location)
+
+    def explain(self) -> str:
+        """What happened, on a page to read: each hop with its route, connection, time, failed attempts, and the fields
+        that were not sent on. Secrets are left out: credentials, cookies, and parameters of the query that look it."""
+        from .explain import explain  # noqa: PLC0415 - the same
+
+        return explain(self)
 
     @property
     def is_success(self) -> bool:
@@ -115,11 +183,21 @@ class Response:
         return redirect_location(self.head) is not None
 
     @property
+    def is_client_error(self) -> bool:
+        """4xx."""
+        return 400 <= self.head.status < 500
+
+    @property
+    def is_server_error(self) -> bool:
+        """5xx, and whatever is above."""
+        return self.head.status >= 500
+
+    @property
     def is_error(self) -> bool:
         """4xx or 5xx."""
         return self.head.status >= 400
 
-    def raise_for_status(self) -> Response:
+    def raise_for_status(self) -> Self:
         """Raise `HTTPStatusError` for a 4xx or 5xx; returns the response itself otherwise."""
         if self.head.status >= 400:
             raise HTTPStatusError(
@@ -143,57 +221,127 @@ class Response:
         return self._content
 
     @property
+    def charset_encoding(self) -> str | None:
+        """The charset that Content-Type declares, if Python knows it; else None."""
+        from .charset import declared_charset  # noqa: PLC0415 - not everybody reads text
+
+        return declared_charset(self.head.headers.get("Content-Type", ""))
+
+    @property
     def encoding(self) -> str:
-        """The charset of `text`: what Content-Type declares if Python knows it, else utf-8. May be set."""
+        """The charset of `text`; may be set.
+
+        It is what Content-Type declares if Python knows it, else what a byte order mark says, else what the client's
+        `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
+        """
         if self._encoding is None:
-            self._encoding = _declared_charset(self.headers.get("Content-Type", "")) or "utf-8"
+            if (declared := self.charset_encoding) is not None:
+                self._encoding = declared
+            elif self._text is not None and self._text.charset is not None:
+                self._encoding = self._text.charset
+            elif self._content is not None:
+                from .charset import charset_of  # noqa: PLC0415 - the same
+
+                self._encoding = charset_of(self._content, self.default_encoding)
+            else:
+                default = self.default_encoding
+                return default if isinstance(default, str) else "utf-8"
         return self._encoding
 
     @encoding.setter
     def encoding(self, value: str) -> None:
+        import codecs  # noqa: PLC0415 - for the few who know better
+
         codecs.lookup(value)
         self._encoding = value
 
     @property
     def text(self) -> str:
         """The decoded body as text; what does not decode is replaced by U+FFFD."""
-        return self.content.decode(self.encoding, "replace")
+        content = self.content
+        return content.decode(self.encoding, "replace")
 
-    def json(self) -> Any:
-        """The body as JSON (RFC 8259). Raises ValueError (`json.JSONDecodeError`) if it is none."""
+    def json(self, **options: Any) -> Any:
+        """The body as JSON (RFC 8259); `options` are those of `json.loads`.
+
+        Raises ValueError (`json.JSONDecodeError`) if it is none.
+        """
         import json  # noqa: PLC0415 - 2 ms of import; not every client speaks JSON
 
-        return json.loads(self.content)
+        return json.loads(self.content, **options)
 
     async def read(self) -> bytes:
         """Read the rest of the body, decode it and keep it as `content`.
 
-        Raises `IncompleteRead`, `ReadError`, `ReadTimeout`, `TotalTimeout`, `DecodingError`.
+        Raises `IncompleteRead`, `ReadError`, `ReadTimeout`, `TotalTimeout`, `DecodingError`, `BodyTooLarge`.
         """
         if self._content is None:
-            self._claim()
-            raw = self._raw
             try:
-                self.keep(await raw.read())
+                if self._whole is None and (self.max_body is not None or self._told is not None):
+                    pieces = self._decoded()
+                    parts = []
+                    while piece := await pieces.next():
+                        parts.append(piece)
+                    self._content = parts[0] if len(parts) == 1 else b"".join(parts)
+                else:
+                    self._content = await self._read_whole()
             except HTTPException as error:
                 self.name(error)
                 raise
-        assert self._content is not None
         return self._content
 
+    async def _read_whole(self) -> bytes:
+        whole = self._whole
+        if whole is None:
+            self._claim()
+            body = await self._raw.read()
+            codings = self.head.headers.getall(_CONTENT_ENCODING, None)
+            self._downloaded = len(body)
+            if codings is None:
+                return body
+            self._whole = whole = WholeBody(codings, body)
+        try:
+            while not whole.advance(TURN):  # noqa: ASYNC110 - nothing is waited for: others have their turn
+                await asyncio.sleep(0)
+        finally:
+            self._whole = None
+        return whole.content()
+
+    @property
+    def _told(self) -> Hooks | None:
+        """The hooks, if they are to be told of pieces."""
+        hooks = self.hooks
+        return None if hooks is None or hooks.on_chunk is None else hooks
+
     def keep_arrived(self) -> bool:
-        """`read()` without waiting, if all of the body is there, as it is for most; whether it was."""
-        if self._content is not None:
-            return True  # an auth flow or a hook has read it
+        """`read()` without waiting, if all of the body is there, as it is for most; whether it was.
+
+        One that is there and decodes to more than 4 MiB is left for `read()` to go on with.
+        """
+        if self.hooks is not None and self._told is not None:
+            return False
         body = self._raw.take_whole()
         if body is None:
             return False
         self._streamed = True
+        codings = self.head.headers.getall(_CONTENT_ENCODING, None)
+        if codings is None and self.max_body is None:
+            self._content = body
+            return True
         try:
-            self.keep(body)
+            return self._keep_within(codings or (), body)
         except HTTPException as error:
             self.name(error)
+            self._raw.close_now()
             raise
+
+    def _keep_within(self, codings: Sequence[str], body: bytes) -> bool:
+        self._downloaded = len(body)
+        whole = WholeBody(codings, body, self.max_body)
+        if not whole.advance(TURN):
+            self._whole = whole
+            return False
+        self._content = whole.content()
         return True
 
     async def read_or_close(self) -> None:
@@ -208,6 +356,7 @@ class Response:
         """Read a body that nobody asked for, if it is framed and at most `limit` bytes long, so that its connection can
         be used again; else close it."""
         raw = self._raw
+        told = self._told
         length = raw.length
         framed = raw.chunked or length is not None
         try:
@@ -215,60 +364,117 @@ class Response:
                 kept = b""
                 while len(kept) <= limit and (piece := await raw.read1()):
                     kept += piece
+                    if told is not None:
+                        await told.chunk(self, piece)
                 if raw.isclosed():
                     self._streamed = True
-                    self.keep(kept)
+                    self._downloaded = len(kept)
+                    codings = self.head.headers.getall(_CONTENT_ENCODING, ())
+                    self._content = decode_all(codings, kept, MAX_DRAINED) if codings else kept
         except HTTPException:
             pass  # what it had to say was in its head
         finally:
             raw.close_now()
-
-    def keep(self, body: bytes) -> None:
-        """Decode the whole body as it came, and keep it as `content`."""
-        codings = self.head.headers.getall(_CONTENT_ENCODING, None)
-        self._content = body if codings is None else decode_all(codings, body)
 
     def name(self, error: HTTPException) -> None:
         """Say in an error whose response it is about, if nobody has said so yet."""
         error.request = error.request or self.request
         error.doing = error.doing or f"reading the response to {self.request.method} {self.url.without_userinfo()}"
 
-    def _claim(self) -> None:
+    def _claim(self, pieces: RawPieces | None = None) -> None:
         """The body is about to be read: once."""
         if self._streamed:
             raise StreamConsumed("the body was read already, and not kept")
         if self._raw.closed:
             raise StreamClosed("the response was closed before its body was read")
         self._streamed = True
+        self._pieces = pieces
+
+    @property
+    def num_bytes_downloaded(self) -> int:
+        """Bytes of the body that have come so far, before content codings were undone."""
+        if self._pieces is not None:
+            return self._pieces.count
+        if self._downloaded or self._content is None:
+            return self._downloaded
+        return len(self._content)
+
+    @property
+    def is_stream_consumed(self) -> bool:
+        """Whether the body has been read, or begun to be."""
+        return self._streamed or self._content is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is no longer this response's: the body has come, or failed, or nobody wants it."""
+        return self._raw.closed or self._raw.ended
 
     # --- the body, in pieces ---
 
     def iter_raw(self, size: int | None = None) -> BodyIterator[bytes]:
-        """The body as it comes, content codings left on; in pieces of `size` bytes if given (the last one shorter)."""
-        return BodyIterator(self, _RawPieces(self), _BytesChunker(size) if size is not None else None)
+        """The body as it comes, content codings left on; in pieces of `size` bytes if given (the last one shorter).
+
+        Here `max_body` counts what comes.
+        """
+        return self._in_pieces(self._raw_pieces(self.max_body), size)
 
     def iter_bytes(self, size: int | None = None) -> BodyIterator[bytes]:
         """The decoded body as it comes, at most 256 KiB at a time; in pieces of `size` bytes if given."""
-        return BodyIterator(self, self._decoded(), _BytesChunker(size) if size is not None else None)
+        return self._in_pieces(self._decoded(), size)
 
     def iter_text(self) -> BodyIterator[str]:
-        """The body as text by `encoding`, as it comes."""
-        return BodyIterator(self, self._decoded(), _TextChunker(self.encoding))
+        """The body as text by `encoding`, as it comes, characters whole."""
+        from .chunkers import TextChunker  # noqa: PLC0415 - not everybody reads text
+
+        return BodyIterator(self, self._decoded(), TextChunker(self._text_decoder()))
 
     def iter_lines(self) -> BodyIterator[str]:
         """The body line by line, split as `str.splitlines` does, without line ends."""
-        return BodyIterator(self, self._decoded(), _LineChunker(self.encoding))
+        from .chunkers import LineChunker  # noqa: PLC0415 - the same
 
-    def _decoded(self) -> _RawPieces:
+        return BodyIterator(self, self._decoded(), LineChunker(self._text_decoder()))
+
+    def iter_ndjson(self) -> ValueIterator:
+        """The values of a body of newline-delimited JSON, one a line, as they come; blank lines are passed over.
+
+        A line that is no JSON is a `json.JSONDecodeError` (a ValueError) that names it, and has it as `lineno`; the
+        lines after it can still be read.
+        """
+        from .chunkers import ByteLineChunker  # noqa: PLC0415 - the same
+
+        return ValueIterator(self, BodyIterator(self, self._decoded(), ByteLineChunker()))
+
+    def _in_pieces(self, pieces: RawPieces, size: int | None) -> BodyIterator[bytes]:
+        if size is None:
+            return BodyIterator(self, pieces, None)
+        from .chunkers import BytesChunker  # noqa: PLC0415 - the same
+
+        return BodyIterator(self, pieces, BytesChunker(size))
+
+    def _text_decoder(self) -> TextDecoder:
+        from .charset import TextDecoder  # noqa: PLC0415 - the same
+
+        charset = self._encoding or self.charset_encoding
+        if charset is None and self._content is not None:
+            charset = self.encoding
+        self._text = TextDecoder(charset, self.default_encoding)
+        return self._text
+
+    def _raw_pieces(self, limit: int | None) -> RawPieces:
+        return RawPieces(self) if limit is None and self._told is None else WatchedPieces(self, limit)
+
+    def _decoded(self) -> RawPieces:
         if self._content is not None:
-            return _KeptPieces(self)
-        codings = self.headers.getall(_CONTENT_ENCODING, None)
+            return KeptPieces(self)
+        codings = self.head.headers.getall(_CONTENT_ENCODING, None)
         try:
             decoder = None if codings is None else decoder_for(codings)
         except HTTPException as error:
             self.name(error)
             raise
-        return _RawPieces(self) if decoder is None else _DecodedPieces(self, decoder)
+        if decoder is None:
+            return self._raw_pieces(self.max_body)
+        return DecodedPieces(self, self._raw_pieces(None), decoder, self.max_body)
 
     # --- the end ---
 
@@ -285,237 +491,53 @@ class Response:
         return _restore_response, (
             (head.version, head.status, head.reason, tuple(head.headers.items())),
             self.request,
-            self.history,
-            self._raw.arrived_at - self._began,
-            self._content,
+            self._began,
+            _Snapshot.of(self._raw),
+            {
+                "_content": self._content,
+                "_streamed": self._streamed,
+                "_encoding": self._encoding,
+                "_downloaded": self.num_bytes_downloaded,
+                "history": self.history,
+                "attempts": self.attempts,
+                "dropped": self.dropped,
+                "asked": self.asked,
+            },
         )
-
-
-def _declared_charset(content_type: str) -> str | None:
-    match = _CHARSET.search(content_type)
-    if match is None:
-        return None
-    try:
-        # Python's codecs are not all charsets: "hex" and "zip" make bytes of bytes, and "idna" and "punycode" know no
-        # replacing of what does not decode.
-        "".encode(match[1])
-        b"\xff".decode(match[1], "replace")
-    except (LookupError, ValueError, TypeError):
-        return None
-    return match[1]
-
-
-class _RawPieces:
-    """The pieces of the body as they come off the connection."""
-
-    def __init__(self, response: Response) -> None:
-        self._response = response
-        self._raw = response._raw
-        self._begun = False
-
-    def ready(self) -> bytes:
-        """The next piece if it is there already, else b"": spares two coroutines a piece."""
-        return self._raw.take_piece() if self._begun else b""
-
-    async def next(self) -> bytes:
-        """The next piece, b"" at the end."""
-        if not self._begun:
-            self._response._claim()
-            self._begun = True
-        try:
-            return await self._raw.__anext__()
-        except StopAsyncIteration:
-            return b""
-        except HTTPException as error:
-            self._response.name(error)
-            raise
-
-
-class _KeptPieces(_RawPieces):
-    """The body that was read before, 256 KiB at a time."""
-
-    _at = 0
-
-    def ready(self) -> bytes:
-        return b""
-
-    async def next(self) -> bytes:
-        content = self._response.content
-        piece = content[self._at : self._at + MAX_CHUNK]
-        self._at += len(piece)
-        return piece
-
-
-class _DecodedPieces(_RawPieces):
-    """The pieces of the decoded body: never more inflated than one of them."""
-
-    def __init__(self, response: Response, decoder: Decoder) -> None:
-        super().__init__(response)
-        self._decoder = decoder
-        self._pending: Iterator[bytes] = iter(())
-        self._ended = False
-
-    def ready(self) -> bytes:
-        return b""
-
-    async def next(self) -> bytes:
-        try:
-            while True:
-                piece = next(self._pending, b"")
-                if piece or self._ended:
-                    return piece
-                data = await super().next()
-                if data:
-                    self._pending = self._decoder.decode(data)
-                else:
-                    self._ended = True
-                    return self._decoder.flush()
-        except HTTPException as error:
-            self._response.name(error)
-            self._raw.close_now()
-            raise
-
-
-class _Chunker(Generic[T]):
-    """Cuts a stream of bytes anew."""
-
-    def feed(self, data: bytes) -> list[T]:
-        raise NotImplementedError
-
-    def flush(self) -> list[T]:
-        raise NotImplementedError
-
-
-class _BytesChunker(_Chunker[bytes]):
-    """Pieces of one size."""
-
-    def __init__(self, size: int) -> None:
-        if size < 1:
-            raise ValueError(f"the size of a piece must be at least 1, not {size}")
-        self._size = size
-        self._parts: list[bytes] = []
-        self._held = 0
-
-    def feed(self, data: bytes) -> list[bytes]:
-        self._parts.append(data)
-        self._held += len(data)
-        size = self._size
-        if self._held < size:
-            return []
-        data = b"".join(self._parts)
-        whole = len(data) - len(data) % size
-        self._parts = [data[whole:]] if whole < len(data) else []
-        self._held = len(data) - whole
-        return [data[at : at + size] for at in range(0, whole, size)]
-
-    def flush(self) -> list[bytes]:
-        return [b"".join(self._parts)] if self._held else []
-
-
-class _TextChunker(_Chunker[str]):
-    """Text, characters whole."""
-
-    def __init__(self, encoding: str) -> None:
-        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
-
-    def feed(self, data: bytes) -> list[str]:
-        text = self._decoder.decode(data)
-        return [text] if text else []
-
-    def flush(self) -> list[str]:
-        text = self._decoder.decode(b"", True)
-        return [text] if text else []
-
-
-class _LineChunker(_Chunker[str]):
-    """Lines as `str.splitlines` cuts them, wherever the pieces were cut."""
-
-    def __init__(self, encoding: str) -> None:
-        self._text = _TextChunker(encoding)
-        self._parts: list[str] = []
-
-    def feed(self, data: bytes) -> list[str]:
-        for text in self._text.feed(data):
-            return self._split(text)
-        return []
-
-    def _split(self, text: str) -> list[str]:
-        if self._parts and self._parts[-1].endswith("\r"):
-            # A CR at the end of the last piece: perhaps the first half of CRLF.
-            text = self._parts.pop() + text
-        lines = text.splitlines(keepends=True)
-        whole: list[str] = []
-        for left, line in enumerate(lines, 1 - len(lines)):
-            self._parts.append(line)
-            if line.splitlines()[0] != line and (left or not line.endswith("\r")):
-                whole.append("".join(self._parts).splitlines()[0])
-                self._parts = []
-        return whole
-
-    def flush(self) -> list[str]:
-        whole = self._split(text[0]) if (text := self._text.flush()) else []
-        rest = "".join(self._parts).splitlines()
-        self._parts = []
-        return whole + rest
-
-
-class BodyIterator(AsyncIterator[T]):
-    """A body in pieces. `aclose()` closes the response; leaving the loop early needs nothing inside `client.stream`."""
-
-    __slots__ = ("_chunker", "_ended", "_pieces", "_ready", "_response")
-
-    def __init__(self, response: Response, pieces: _RawPieces, chunker: _Chunker[T] | None) -> None:
-        self._response = response
-        self._pieces = pieces
-        self._chunker: _Chunker[T] | None = chunker
-        self._ready: Iterator[T] = iter(())
-        self._ended = False
-
-    def __aiter__(self) -> BodyIterator[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        chunker = self._chunker
-        if chunker is None:
-            piece = self._pieces.ready() or await self._pieces.next()
-            if not piece:
-                raise StopAsyncIteration
-            return piece  # type: ignore[return-value]
-        while True:
-            for ready in self._ready:
-                return ready
-            if self._ended:
-                raise StopAsyncIteration
-            data = await self._pieces.next()
-            if data:
-                self._ready = iter(chunker.feed(data))
-            else:
-                self._ended = True
-                self._ready = iter(chunker.flush())
-
-    async def aclose(self) -> None:
-        """Close the response."""
-        await self._response.close()
 
 
 class _Snapshot:
     """What is left of an exchange when its response is pickled."""
 
-    def __init__(self, head: Any, arrived_at: float) -> None:
-        self.arrived_at = arrived_at
-        version, status, reason, pairs = head
-        self.head = ResponseHead(version, status, reason, CIMultiDictProxy(CIMultiDict(pairs)))
-        self.trailers: Headers = EMPTY_HEADERS
-        self.closed = True
+    closed = True
+    ended = True
+    trailers: Headers
+    head: ResponseHead
+    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy")
+
+    @classmethod
+    def of(cls, raw: Any) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+        """What to pickle of a response that came over a connection, or of a snapshot."""
+        return tuple(raw.trailers.items()), {name: getattr(raw, name, None) for name in cls._KEPT}
+
+    def __init__(self, head: ResponseHead, trailers: tuple[tuple[str, str], ...], kept: dict[str, Any]) -> None:
+        self.head = head
+        self.trailers = CIMultiDictProxy(CIMultiDict(trailers)) if trailers else EMPTY_HEADERS
+        self.__dict__.update(kept)
 
     def close_now(self) -> None:
         """Nothing is open."""
 
 
 def _restore_response(
-    head: Any, request: Request, history: tuple[Response, ...], elapsed: float, content: bytes | None
+    head: tuple[int, int, str, tuple[tuple[str, str], ...]],
+    request: Request,
+    began: float,
+    raw: tuple[tuple[tuple[str, str], ...], dict[str, Any]],
+    kept: dict[str, Any],
 ) -> Response:
-    response = Response(_Snapshot(head, elapsed), request, 0.0)  # type: ignore[arg-type]
-    response.history = history
-    response._content = content
+    version, status, reason, pairs = head
+    snapshot = _Snapshot(ResponseHead(version, status, reason, CIMultiDictProxy(CIMultiDict(pairs))), *raw)
+    response = Response(snapshot, request, began)  # type: ignore[arg-type]
+    response.__dict__.update(kept)
     return response

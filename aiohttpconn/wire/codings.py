@@ -15,7 +15,11 @@ What the contract leaves open:
   dictionary is refused. A raw stream that passes for zlib's, or gzip labelled deflate, is an error, not a guess.
 - zstd frames follow one another; skippable ones hold nothing. The window of a single-segment frame is its content
   (RFC 9659 counts so too), and refused over 8 MiB as any other.
-- A gzip header over 128 KiB is refused: FEXTRA takes half of that at most, and a file's name is never as long.
+- A gzip header whose file name and comment take over 64 KiB is refused.
+- What one coding hands to the next in a stack, in all, may be 1 MiB and 64 times what comes out at the end. More is no
+  compression but a way to keep the reader busy (DecodingError): some hundred bytes can hold terabytes of empty gzip
+  members, empty blocks, skippable frames or garbage, and each of these decodes to nothing that `max_size` could stop.
+  What the network brings is not counted: decoding it takes at most some 5 µs for each 9 bytes (empty zstd frames).
 - What decodes before a truncation, or before a checksum that does not match, has been handed out. Where the compressed
   data itself is corrupt, what the library decoded in the failing step (up to 256 KiB) is lost.
 
@@ -28,10 +32,12 @@ tables that come in pieces. A checksum catches that, but raw deflate has none: z
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from aiohttpconn.errors import BodyTooLarge, DecodingError
@@ -46,7 +52,12 @@ MAX_CODINGS: Final = 5
 """The most codings that are undone, as in curl and urllib3."""
 
 _MAX_INPUT: Final = 65_536  # given to a library at once: what it has not used is copied after every step
-_MAX_GZIP_HEADER: Final = 131_072
+_FIRST_INPUT: Final = 512
+"""Given first to every gzip member and zstd frame but the first of a body; then twice as much each time. A library
+copies what it has not used when one ends: with whole steps, 64 KiB of empty members cost 110 MB of copying."""
+_MAX_GZIP_NAMES: Final = 65_536
+_MAX_BETWEEN: Final = 1 << 20
+_MAX_BETWEEN_RATIO: Final = 64
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the largest that RFC 9659 lets a sender use
 # brotli adds blocks of 32, 64, 128 … KiB to its output until there is this much: 229,328 bytes then
@@ -65,13 +76,58 @@ def _more(coding: str) -> Generator[bytes, bytes, bytes]:
     return data
 
 
+class _Input:
+    """What has come of a coded body and is not decoded yet. (Slicing it anew for each of many members is quadratic.)"""
+
+    __slots__ = ("_at", "_data", "step")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+        self.step = _MAX_INPUT
+
+    def __len__(self) -> int:
+        return len(self._data) - self._at
+
+    def add(self, data: bytes) -> None:
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+
+    def peek(self, size: int) -> bytes:
+        return self._data[self._at : self._at + size]
+
+    def skip(self, size: int) -> None:
+        self._at += size
+
+    def take(self, size: int) -> bytes:
+        data = self._data[self._at : self._at + size]
+        self._at += len(data)
+        return data
+
+    def take_through_nul(self) -> bytes:
+        """Up to the first NUL, it included; everything where there is none."""
+        end = self._data.find(b"\0", self._at) + 1
+        return self.take(end - self._at if end else len(self))
+
+    def next_step(self) -> bytes:
+        """What to give to the library next."""
+        data = self.take(self.step)
+        self.step = min(2 * self.step, _MAX_INPUT)
+        return data
+
+    def give_back(self, size: int) -> None:
+        """The last `size` bytes were not used."""
+        self._at -= size
+
+
 def _inflate(
-    coding: str, library: ModuleType, data: bytes, checksum: Callable[[bytes, int], int] | None
-) -> Generator[bytes, bytes, tuple[bytes, int, int]]:
-    """Undo bare DEFLATE (RFC 1951); returns what follows it, and the checksum and size of what it held."""
+    coding: str, library: ModuleType, source: _Input, checksum: Callable[[bytes, int], int] | None
+) -> Generator[bytes, bytes, tuple[int, int]]:
+    """Undo bare DEFLATE (RFC 1951); returns the checksum and size of what it held."""
     inflater = library.decompressobj(-zlib.MAX_WBITS)
     value = 1 if checksum is library.adler32 else 0
     size = 0
+    data = source.next_step()
     while True:
         try:
             piece: bytes = inflater.decompress(data, MAX_CHUNK)
@@ -83,63 +139,85 @@ def _inflate(
             size += len(piece)
             yield piece
         if inflater.eof:
-            return inflater.unused_data, value, size
+            source.give_back(len(inflater.unused_data))
+            return value, size
         data = inflater.unconsumed_tail
         if not data and len(piece) < MAX_CHUNK:  # a full piece: there may be more without any input
-            data = yield from _more(coding)
+            data = source.next_step()
+            if not data:
+                source.add((yield from _more(coding)))
+                data = source.next_step()
 
 
-def _gzip_header_size(data: bytes) -> int | None:
-    """Length of the member header that `data` begins with; None while it is incomplete (RFC 1952 section 2.3)."""
-    if data[:2] != _GZIP_MAGIC[: len(data)]:
-        raise DecodingError(f"gzip body: begins with {data[:2].hex(' ')}, not with 1f 8b")
-    if len(data) > 2 and data[2] != 8:
-        raise DecodingError(f"gzip body: unknown compression method {data[2]}")
-    if len(data) > 3 and data[3] & 0xE0:
-        raise DecodingError(f"gzip body: reserved header flags are set ({data[3]:#04x})")
-    if len(data) < 10:
-        return None
-    flags, end = data[3], 10
+def _gzip_header(source: _Input) -> _Steps:
+    """Take in the header of a member (RFC 1952 section 2.3), however small the pieces that it comes in."""
+    while len(source) < 2:
+        source.add((yield from _more("gzip")))
+    if (magic := source.peek(2)) != _GZIP_MAGIC:
+        raise DecodingError(f"gzip body: begins with {magic.hex(' ')}, not with 1f 8b")
+    while len(source) < 10:
+        source.add((yield from _more("gzip")))
+    fixed = source.take(10)
+    flags = fixed[3]
+    if fixed[2] != 8:
+        raise DecodingError(f"gzip body: unknown compression method {fixed[2]}")
+    if flags & 0xE0:
+        raise DecodingError(f"gzip body: reserved header flags are set ({flags:#04x})")
+    if flags & 0x1E == 0:
+        return
+    crc = zlib.crc32(fixed)
     if flags & 0x04:  # FEXTRA
-        end = 12 + int.from_bytes(data[10:12], "little")
+        while len(source) < 2:
+            source.add((yield from _more("gzip")))
+        crc = zlib.crc32(source.peek(2), crc)
+        left = int.from_bytes(source.take(2), "little")
+        while left:
+            if not (data := source.take(left)):
+                source.add((yield from _more("gzip")))
+            crc = zlib.crc32(data, crc)
+            left -= len(data)
+    size = 0
     for name in (0x08, 0x10):  # FNAME, FCOMMENT: ended by NUL
-        if flags & name:
-            end = data.find(0, end) + 1 or len(data) + 1
+        data = b"" if flags & name else b"\0"
+        while not data.endswith(b"\0"):
+            if not (data := source.take_through_nul()):
+                source.add((yield from _more("gzip")))
+            crc = zlib.crc32(data, crc)
+            size += len(data)
+            if size > _MAX_GZIP_NAMES:
+                raise DecodingError(f"gzip body: the names in its header are over {_MAX_GZIP_NAMES} bytes")
     if flags & 0x02:  # FHCRC
-        end += 2
-    if len(data) < end:
-        if len(data) > _MAX_GZIP_HEADER:
-            raise DecodingError(f"gzip body: the header is over {_MAX_GZIP_HEADER} bytes")
-        return None
-    if flags & 0x02 and zlib.crc32(data[: end - 2]) & 0xFFFF != int.from_bytes(data[end - 2 : end], "little"):
-        raise DecodingError("gzip body: the header's CRC does not match")
-    return end
+        while len(source) < 2:
+            source.add((yield from _more("gzip")))
+        if crc & 0xFFFF != int.from_bytes(source.take(2), "little"):
+            raise DecodingError("gzip body: the header's CRC does not match")
 
 
 def _gzip(library: ModuleType) -> _Steps:
     data = yield b""
     if not data:
         return
+    source = _Input(data)
     while True:
-        while not (header := _gzip_header_size(data)):
-            data += yield from _more("gzip")
-        data, crc, size = yield from _inflate("gzip", library, data[header:], library.crc32)
-        while len(data) < 8:
-            data += yield from _more("gzip")
-        if crc != int.from_bytes(data[:4], "little"):
+        yield from _gzip_header(source)
+        crc, size = yield from _inflate("gzip", library, source, library.crc32)
+        while len(source) < 8:
+            source.add((yield from _more("gzip")))
+        if crc != int.from_bytes(source.take(4), "little"):
             raise DecodingError("gzip body: the CRC does not match, the data is corrupt")
-        if size & 0xFFFFFFFF != int.from_bytes(data[4:8], "little"):
+        if size & 0xFFFFFFFF != int.from_bytes(source.take(4), "little"):
             raise DecodingError(f"gzip body: decodes to {size} bytes, which is not what its trailer says")
-        data = data[8:]
-        while len(data) < 2 and _GZIP_MAGIC.startswith(data):
-            if not data:
+        while _GZIP_MAGIC.startswith(magic := source.peek(2)) and len(magic) < 2:
+            if magic:
+                source.add((yield from _more("gzip")))
+            else:
                 data = yield b""
                 if not data:
                     return
-            else:
-                data += yield from _more("gzip")
-        if not data.startswith(_GZIP_MAGIC):
+                source.add(data)
+        if magic != _GZIP_MAGIC:
             break
+        source.step = _FIRST_INPUT
     while (yield b""):
         pass
 
@@ -148,18 +226,20 @@ def _deflate(library: ModuleType) -> _Steps:
     data = yield b""
     if not data:
         return
-    while len(data) < 2:
-        data += yield from _more("deflate")
-    method, flags = data[0], data[1]
+    source = _Input(data)
+    while len(source) < 2:
+        source.add((yield from _more("deflate")))
+    method, flags = source.peek(2)
     if method & 0x0F != 8 or method > 0x78 or (method << 8 | flags) % 31:
-        yield from _inflate("deflate", zlib, data, None)
+        yield from _inflate("deflate", zlib, source, None)
     else:
         if flags & 0x20:
             raise DecodingError("deflate body: needs a preset dictionary, and none was agreed on")
-        data, adler, _ = yield from _inflate("deflate", library, data[2:], library.adler32)
-        while len(data) < 4:
-            data += yield from _more("deflate")
-        if adler != int.from_bytes(data[:4], "big"):
+        source.skip(2)
+        adler, _ = yield from _inflate("deflate", library, source, library.adler32)
+        while len(source) < 4:
+            source.add((yield from _more("deflate")))
+        if adler != int.from_bytes(source.take(4), "big"):
             raise DecodingError("deflate body: the Adler-32 checksum does not match, the data is corrupt")
     while (yield b""):
         pass
@@ -188,10 +268,16 @@ def _brotli(library: ModuleType) -> _Steps:
 
 def _zstd(library: ModuleType) -> _Steps:
     options = {library.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-    data = yield b""
-    while data:
+    source = _Input(b"")
+    while True:
+        if not source:
+            data = yield b""
+            if not data:
+                return
+            source.add(data)
         frame = library.ZstdDecompressor(options=options)
-        while not frame.eof:
+        data = source.next_step()
+        while True:
             try:
                 piece: bytes = frame.decompress(data, MAX_CHUNK)
             except library.ZstdError as error:
@@ -199,9 +285,15 @@ def _zstd(library: ModuleType) -> _Steps:
             data = b""
             if piece:
                 yield piece
-            if frame.needs_input and not frame.eof:
-                data = yield from _more("zstd")
-        data = frame.unused_data or (yield b"")
+            if frame.eof:
+                break
+            if frame.needs_input:
+                data = source.next_step()
+                if not data:
+                    source.add((yield from _more("zstd")))
+                    data = source.next_step()
+        source.give_back(len(frame.unused_data))
+        source.step = _FIRST_INPUT
 
 
 # --- what there is ----------------------------------------------------------------------------------------------------
@@ -279,12 +371,13 @@ class Decoder:
     ([b'a'], b'')
     """
 
-    __slots__ = ("_error", "_stages", "_undrained")
+    __slots__ = ("_between", "_error", "_stages", "_undrained")
 
     def __init__(self, stages: Sequence[_Steps]) -> None:
         self._stages = stages
         self._error: DecodingError | None = None
         self._undrained = False
+        self._between = _MAX_BETWEEN  # bytes that may still pass between the codings
         for steps in stages:
             next(steps)  # up to where it wants input
 
@@ -309,14 +402,27 @@ class Decoder:
         """
         self._check()
         self._undrained = True
-        pieces: Iterable[bytes] = (data,)
-        for steps in self._stages:
-            pieces = _through(steps, pieces)
+        pieces = _through(self._stages[0], (data,))
+        for steps in self._stages[1:]:
+            pieces = _through(steps, self._counted(pieces))
         return self._drain(pieces)
+
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """What passes from one coding to the next."""
+        for piece in pieces:
+            self._between -= len(piece)
+            if self._between < 0:
+                raise DecodingError("stacked codings that decode to next to nothing: the body was made to keep us busy")
+            yield piece
 
     def _drain(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         try:
-            yield from pieces
+            if len(self._stages) == 1:
+                yield from pieces
+            else:
+                for piece in pieces:
+                    self._between += _MAX_BETWEEN_RATIO * len(piece)
+                    yield piece
         except DecodingError as error:
             self._error = error
             raise
@@ -391,14 +497,51 @@ def decode_all(content_encoding: Sequence[str], body: bytes, max_size: int | Non
     >>> decode_all(["deflate"], b"\\x4b\\x04\\x00")
     b'a'
     """
-    decoder = decoder_for(content_encoding)
-    pieces: list[bytes] = []
-    size = 0
-    for piece in (body,) if decoder is None else decoder.decode(body):
-        size += len(piece)
-        if max_size is not None and size > max_size:
-            raise BodyTooLarge(f"the decoded body is over {max_size} bytes")
-        pieces.append(piece)
-    if decoder is not None:
-        decoder.flush()
-    return b"".join(pieces)  # one piece: that very object, uncopied
+    whole = WholeBody(content_encoding, body, max_size)
+    whole.advance()
+    return whole.content()
+
+
+class WholeBody:
+    """A body that is there as a whole, and decoded some pieces at a time, so that others have their turn in between.
+
+    Args and errors are those of `decode_all`; the errors come from the constructor and from `advance`.
+    """
+
+    __slots__ = ("_coming", "_decoder", "_max_size", "_parts", "_size")
+
+    def __init__(self, content_encoding: Sequence[str], body: bytes, max_size: int | None = None) -> None:
+        self._decoder = decoder = decoder_for(content_encoding)
+        self._coming = iter((body,)) if decoder is None else _steps_through(decoder, body)
+        self._max_size = math.inf if max_size is None else max_size
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def advance(self, pieces: int | None = None) -> bool:
+        """Decode so many pieces more (None for all); whether that was all. 64 KiB of input count as a piece, too."""
+        taken = 0
+        for piece in islice(self._coming, pieces):
+            taken += 1
+            self._size += len(piece)
+            if self._size > self._max_size:
+                self._parts.clear()
+                raise BodyTooLarge(f"the decoded body is over {self._max_size} bytes")
+            if piece:
+                self._parts.append(piece)
+        if taken == pieces:
+            return False
+        if self._decoder is not None:
+            self._decoder.flush()
+        return True
+
+    def content(self) -> bytes:
+        """What was decoded. One piece is that very object, uncopied."""
+        parts = self._parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _steps_through(decoder: Decoder, body: bytes) -> Iterator[bytes]:
+    """The decoded pieces of a body, and b"" after each part of it that was used up."""
+    for start in range(0, len(body), _MAX_INPUT):
+        yield from decoder.decode(body[start : start + _MAX_INPUT])
+        yield b""
