@@ -141,6 +141,10 @@ class _Record:
         if self.size > limit:
             exchange.comment = f"a body of {self.size} bytes, over the {limit} that are recorded"
             return exchange
+        if not self.size and _has_body(exchange):
+            exchange.encoded_size = -1
+            exchange.comment = "nobody read the body"
+            return exchange
         raw = b"".join(self.chunks)
         codings = [value for name, value in exchange.headers if name.lower() == "content-encoding"]
         try:
@@ -150,6 +154,14 @@ class _Record:
         if exchange.body is None:
             exchange.comment = f"a body of over {limit} bytes once decoded, which are not recorded"
         return exchange
+
+
+def _has_body(exchange: Exchange) -> bool:
+    """Whether the fields of the response announce a body that is not empty (RFC 9112 section 6.3)."""
+    if exchange.method == "HEAD" or exchange.status in (204, 304):
+        return False
+    fields = {name.lower(): value.strip() for name, value in exchange.headers}
+    return "transfer-encoding" in fields or fields.get("content-length", "0") != "0"
 
 
 def _decoded(codings: list[str], raw: bytes, limit: int) -> bytes | None:
