@@ -318,8 +318,8 @@ class Response:
 
         One that is there and decodes to more than 4 MiB is left for `read()` to go on with.
         """
-        if self.hooks is not None and self._told is not None:
-            return False
+        if self._content is not None or (self.hooks is not None and self._told is not None):
+            return False  # an auth flow or a hook has read it, or is to be told of its pieces
         body = self._raw.take_whole()
         if body is None:
             return False
