@@ -10,15 +10,24 @@ The first four are given to a client: ``Client(transport=…)``. As a plugin of 
 `aiohttpconn_mock` and `scripted_server` (`aiohttpconn.testing.pytest_plugin`).
 """
 
+from . import faults, script
 from .asgi import ASGITransport, ClientDisconnected
-from .memory import UnexpectedRequest
+from .faults import FaultTransport
+from .memory import Truncated, UnexpectedRequest
 from .mock import MockRequest, MockResponse, MockTransport
+from .scripted import ScriptedServer, SlowResolver
 
 __all__ = [
     "ASGITransport",
     "ClientDisconnected",
+    "FaultTransport",
     "MockRequest",
     "MockResponse",
     "MockTransport",
+    "ScriptedServer",
+    "SlowResolver",
+    "Truncated",
     "UnexpectedRequest",
+    "faults",
+    "script",
 ]

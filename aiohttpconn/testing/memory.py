@@ -32,6 +32,10 @@ class UnexpectedRequest(HTTPException, LookupError):
     """A double was sent a request that it has no response for. Nothing was sent over a network."""
 
 
+class Truncated(Exception):
+    """Raised by what makes a body: it breaks off here, as if the peer had closed."""
+
+
 class _Ending:
     """How the sender of a body ends it. It may do so before the reader is there."""
 
@@ -59,17 +63,18 @@ class _Length(LengthDecoder):
 class _Unframed(CloseDecoder):
     """A body that ends where its sender says so, as one in chunks does."""
 
-    __slots__ = ("_ending", "trailers")
+    __slots__ = ("_ending", "_framed", "trailers")
 
-    def __init__(self, ending: _Ending) -> None:
+    def __init__(self, ending: _Ending, *, framed: bool) -> None:
         super().__init__()
         self._ending = ending
+        self._framed = framed  # else its end is a close like any other
         self.trailers: Headers = EMPTY_HEADERS
 
     def eof(self) -> None:
         if self._ending.failure is not None:
             self.error = self._ending.failure  # type: ignore[assignment]  # as above
-        elif self._ending.cut:
+        elif self._ending.cut and self._framed:
             self.error = IncompleteRead(b"", None)
         else:
             self.trailers = self._ending.trailers
@@ -212,7 +217,11 @@ class MemoryExchange:
             raise NotImplementedError("a double for tests cannot switch protocols: there are no streams to hand over")
         if length == 0:
             return self._whole(head, keep_alive, b"")
-        decoder: BodyDecoder = _Unframed(self._ending) if length is None else _Length(length, self._ending)
+        decoder: BodyDecoder
+        if length is None:
+            decoder = _Unframed(self._ending, framed=kind is Framing.CHUNKED)
+        else:
+            decoder = _Length(length, self._ending)
         response = HTTPResponse(head, self.request.method, self.request.url, keep_alive, b"")
         response.sent_at, response.arrived_at = self._sent_at, perf_counter()
         response.expect_body(self, self.stream, self.context.deadline, kind, decoder)
@@ -257,6 +266,8 @@ class MemoryExchange:
                 if not await self.feed(piece):
                     return
             self.end(trailers() if callable(trailers) else trailers)
+        except Truncated:
+            self.end(cut=True)
         except Exception as error:
             self.fail(error)
         finally:
