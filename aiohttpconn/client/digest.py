@@ -259,7 +259,7 @@ class DigestAuth(Auth):
             return
         error = BodyNotReplayable(
             "the server asks for digest authentication, so the body has to be sent again, and it can be read only "
-            "once; give it as bytes or as a seekable file, or send a request without a body first",
+            "once; give it as bytes or as a seekable file, or send the request anew: it will be signed at once",
             doing=f"{request.method} {request.url.without_userinfo()}",
         )
         error.request = request
