@@ -24,7 +24,7 @@ import warnings
 import weakref
 from asyncio import get_running_loop
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -302,12 +302,16 @@ class ConnectionPool:
         connection.opening.why = slot.why
         slot.used = True
 
-    def _start_by_proxy(self, slot: _Slot, request: Request, deadline: Deadline) -> Coroutine[Any, Any, HTTPResponse]:
+    async def _start_by_proxy(self, slot: _Slot, request: Request, deadline: Deadline) -> HTTPResponse:
         """Send, if need be in absolute form and with the proxy's own fields."""
         proxy = slot.host.proxy
-        if proxy is None or request.url.origin.scheme == "https":
-            return slot.connection.start(request, deadline)
-        return slot.connection.start(request, deadline, encode_fields(proxy.fields))
+        if proxy is None:
+            return await slot.connection.start(request, deadline)
+        forwarded = request.url.origin.scheme == "http"
+        fields = encode_fields(proxy.fields) if forwarded else None
+        response = await slot.connection.start(request, deadline, fields)
+        response.proxy = proxy.origin
+        return response
 
     # --- exclusive use ---
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .config import Deadline
     from .messages import Opening, ResponseHead
     from .net.stream import Stream, StreamReader, StreamWriter
-    from .url import URL
+    from .url import URL, Origin
 
 
 class ResponseOwner(Protocol):
@@ -61,6 +61,8 @@ class HTTPResponse:
     """The rest of the request's body, still being sent while the response is read."""
     opening: Opening | None = None
     """How the connection was opened, if it was for this exchange."""
+    proxy: Origin | None = None
+    """The proxy that the exchange went through, None for none."""
     queued = 0.0
     """Seconds that were spent waiting for a connection to become free."""
     sent_at = arrived_at = done_at = 0.0

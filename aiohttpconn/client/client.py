@@ -33,6 +33,7 @@ from .response import Response
 if TYPE_CHECKING:
     from ..net.resolve import Resolver
     from .auth import Auth, AuthInput
+    from .charset import DefaultEncoding
     from .form import Files, FormData
     from .hooks import Hooks
 
@@ -59,6 +60,8 @@ class Client:
       `cross_origin_headers`: names of more fields that may go to another origin.
     - `hooks`: who is told what happens, see `Hooks`.
     - `json_encoder`: makes the str or bytes of what `json=` is given; left out: orjson if it is installed, else json.
+    - `default_encoding`: the charset of text that declares none and has no byte order mark: a name, or a function that
+      guesses it from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
     - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
@@ -94,6 +97,7 @@ class Client:
         cross_origin_headers: Iterable[str] = (),
         hooks: Hooks | None = None,
         json_encoder: Callable[[Any], str | bytes] | None = None,
+        default_encoding: DefaultEncoding = None,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
         transport: Transport | None = None,
@@ -115,6 +119,7 @@ class Client:
         self._headers: Headers = CIMultiDictProxy(CIMultiDict(pairs))
         self._field_lines = encode_fields(pairs)
         self._encode_json = json_encoder
+        self._default_encoding = default_encoding
         self._jar, self._cookies = _jar_and_cookies(cookies)
         self._auth = (_environment_auth() if trust_env else None) if isinstance(auth, Unset) else _auth(auth)
         self._retry = _retry(retries)
@@ -277,6 +282,8 @@ class Client:
                 response = await self._flow.follow(request, response, self._call(_NOTHING))
         else:
             response = await self._flow.run(request, self._call(own or _NOTHING))
+        if self._default_encoding is not None:
+            response.default_encoding = self._default_encoding
         if not stream and not response.keep_arrived():
             await response.read_or_close()
         return response

@@ -292,6 +292,7 @@ class Flow:
 
     async def _send(self, request: Request, call: Call, cookies: Mapping[str, str] | None) -> Response:
         hooks, jar = call.hooks, call.jar
+        asked = request
         request = with_cookies(request, jar, cookies)
         if call.sent:
             request.rewind()
@@ -314,6 +315,8 @@ class Flow:
         response = Response(raw, request, began)
         response.max_body = call.max_body
         response.history = tuple(call.history)
+        if request is not asked:
+            response.asked = asked
         if jar is not None and raw.head.set_cookie is not None:
             jar.update(request.url, raw.head.set_cookie)
         if hooks is not None:
