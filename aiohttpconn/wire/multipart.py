@@ -65,7 +65,7 @@ def disposition(name: str, filename: str | None = None) -> bytes:
     value = f'form-data; name="{name.translate(_ESCAPES)}"'
     if filename is not None:
         value += f'; filename="{filename.translate(_ESCAPES)}"'
-    return value.encode()
+    return value.encode(errors="surrogateescape")  # a file's name that is no UTF-8 goes as it is on disk
 
 
 def part_head(boundary: str, fields: Iterable[tuple[str, bytes]]) -> bytes:
