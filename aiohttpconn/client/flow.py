@@ -368,16 +368,17 @@ def _userinfo_auth(request: Request) -> Auth:
 async def _in_time(step: Awaitable[Request], request: Request, call: Call) -> Request:
     """A step of an auth flow, which may wait for anything (a token), within the call's time."""
     deadline = call.deadline
+    limit = None if deadline.at == math.inf else asyncio.timeout_at(deadline.at)
     try:
-        if deadline.at == math.inf:
+        if limit is None:
             return await step
-        async with asyncio.timeout_at(deadline.at) as limit:
+        async with limit:
             return await step
     except HTTPException as error:
         error.request = error.request or request
         raise
     except TimeoutError as error:
-        if deadline.at == math.inf or not limit.expired():
+        if limit is None or not limit.expired():
             raise
         doing = f"signing {request.method} {request.url.without_userinfo()}"
         late = deadline.expiry(TotalTimeout, deadline.at, doing)
