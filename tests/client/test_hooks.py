@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttpconn.client.response import Response
     from aiohttpconn.messages import ResponseHead
 
+ROOT = Path(__file__).resolve().parents[2]
 StartRaw = Any  # Callable[..., Awaitable[RawServer]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NAMES = (
@@ -164,6 +168,18 @@ async def test_what_a_request_hook_returns_must_be_a_request(http_server: Origin
     async with new_client(Hooks(on_request=lambda request: {"X-Id": "1"})) as client:  # type: ignore[arg-type,return-value]
         with pytest.raises(TypeError, match="on_request hook returns a Request or None"):
             await client.get(http_server.url)
+        await quiet(client)
+
+
+async def test_a_request_may_be_sent_elsewhere(http_server: OriginServer) -> None:
+    def elsewhere(request: Request) -> Request:
+        return request.replace(method="PUT", url=parse(f"{http_server.url}/echo"), body=b"new").with_fields(
+            {"Content-Length": "3"}
+        )
+
+    async with new_client(Hooks(on_request=elsewhere)) as client:
+        response = await client.get("http://nowhere.invalid/")
+        assert (response.text, response.url.path, response.request.method) == ("new", "/echo", "PUT")
         await quiet(client)
 
 
@@ -333,6 +349,15 @@ async def test_a_hook_cancelled_while_it_is_awaited(http_server: OriginServer) -
             with pytest.raises(asyncio.CancelledError):
                 await call
             await quiet(client)
+
+
+def test_who_has_no_hooks_does_not_import_them() -> None:
+    program = "import sys, aiohttpconn; client = aiohttpconn.Client(trust_env=False); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = ran.stdout.split()
+    assert "aiohttpconn.client.flow" in modules
+    unused = {"client.hooks", "client.logs", "client.secrets", "har", "otel"}
+    assert unused.isdisjoint({name.removeprefix("aiohttpconn.") for name in modules})
 
 
 # --- the object -------------------------------------------------------------------------------------------------------
