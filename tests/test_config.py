@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import Any
 
 import pytest
 
-from aiohttpconn import DEFAULT, UNSET, Limits, Timeout
+from aiohttpconn import DEFAULT, UNSET, Hedge, Limits, Retry, Timeout
 from aiohttpconn.config import DEFAULT_TIMEOUT, NO_TIMEOUT, Deadline
 from aiohttpconn.errors import ConnectTimeout, PoolTimeout, ReadTimeout, RequestTimeout, TotalTimeout, WriteTimeout
 
@@ -141,6 +142,128 @@ def test_limits_are_frozen_and_pickle() -> None:
     with pytest.raises(AttributeError, match="cannot be changed"):
         limits.max_idle = 1  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(limits)) == limits
+
+
+# --- min_speed --------------------------------------------------------------------------------------------------------
+
+
+def test_min_speed() -> None:
+    assert Timeout(min_speed=(1000, 5)).min_speed == (1000, 5)
+    assert Timeout().min_speed is None
+    assert Deadline(Timeout(min_speed=(1000, 5)), 0.0).min_speed == (1000, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (1000, TypeError),
+        ((1000,), TypeError),
+        ((1000, 5, 1), TypeError),
+        ([1000, 5], TypeError),
+        (("1000", 5), TypeError),
+        ((1000, True), TypeError),
+        ((0, 5), ValueError),
+        ((1000, 0), ValueError),
+        ((-1, 5), ValueError),
+        ((1000, math.inf), ValueError),
+        ((math.nan, 5), ValueError),
+    ],
+)
+def test_min_speed_refused(value: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match="min_speed"):
+        Timeout(min_speed=value)  # type: ignore[arg-type]
+
+
+# --- Retry, Hedge -----------------------------------------------------------------------------------------------------
+
+
+def test_retry_defaults() -> None:
+    retry = Retry()
+    assert (retry.attempts, retry.statuses) == (3, frozenset({429, 502, 503, 504}))
+    assert (retry.backoff, retry.jitter, retry.max_delay, retry.budget) == (0.5, 0.5, 30, 0.2)
+    assert Retry(statuses=[500, 500]).statuses == {500}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attempts": 1},
+        {"statuses": ()},
+        {"backoff": 0},
+        {"jitter": 0},
+        {"jitter": 1},
+        {"max_delay": 0},
+        {"max_delay": math.inf},
+        {"budget": None},
+        {"budget": 0},
+        {"budget": 3.0},
+    ],
+)
+def test_retry_taken(options: dict[str, Any]) -> None:
+    ((name, value),) = options.items()
+    assert getattr(Retry(**options), name) == (frozenset() if name == "statuses" else value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("attempts", 0, ValueError),
+        ("attempts", -1, ValueError),
+        ("attempts", 1.5, TypeError),
+        ("attempts", True, TypeError),
+        ("attempts", None, TypeError),
+        ("statuses", "503", TypeError),
+        ("statuses", [True], TypeError),
+        ("statuses", ["503"], TypeError),
+        ("backoff", -1, ValueError),
+        ("backoff", None, TypeError),
+        ("backoff", "1", TypeError),
+        ("jitter", 1.1, ValueError),
+        ("jitter", -0.1, ValueError),
+        ("jitter", None, TypeError),
+        ("max_delay", None, TypeError),
+        ("max_delay", math.nan, ValueError),
+        ("budget", -0.1, ValueError),
+        ("budget", math.nan, ValueError),
+        ("budget", math.inf, ValueError),
+        ("budget", "1", TypeError),
+        ("budget", True, TypeError),
+    ],
+)
+def test_retry_refused(name: str, value: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=name):
+        Retry(**{name: value})  # type: ignore[arg-type]
+
+
+def test_hedge() -> None:
+    assert repr(Hedge()) == "Hedge(after='p95', budget=0.2)"
+    assert (Hedge(0.2).after, Hedge(0.2, budget=None).budget) == (0.2, None)
+    assert Hedge(0).after == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("p99",), ValueError),
+        ((-1,), ValueError),
+        ((math.nan,), ValueError),
+        ((None,), TypeError),
+        ((True,), TypeError),
+        ((1, -1), ValueError),
+        ((1, "1"), TypeError),
+    ],
+)
+def test_hedge_refused(arguments: tuple[Any, ...], error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"after|budget"):
+        Hedge(*arguments)
+
+
+@pytest.mark.parametrize("value", [Retry(attempts=5), Hedge(0.5)])
+def test_retry_and_hedge_are_frozen_and_pickle(value: Any) -> None:
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        value.budget = 1
+    assert pickle.loads(pickle.dumps(value)) == value
+    assert hash(pickle.loads(pickle.dumps(value))) == hash(value)
 
 
 # --- Deadline ---------------------------------------------------------------------------------------------------------
