@@ -120,7 +120,11 @@ def from_netscape(jar: CookieJar, text: str) -> None:
         fields = line.split("\t", 6)
         if len(fields) == 6:
             fields.append("")  # an empty value at the end of a line is easily lost
-        if len(fields) != 7 or {fields[1], fields[3]} - {"TRUE", "FALSE"} or not fields[4].lstrip("-").isdigit():
+        if (
+            len(fields) != 7
+            or {fields[1], fields[3]} - {"TRUE", "FALSE"}
+            or not fields[4].removeprefix("-").isdecimal()
+        ):
             raise ValueError(f"line {number} of the file is no line of a cookies.txt")
         domain, below, path, secure, expires, name, value = fields
         _set(
