@@ -165,8 +165,8 @@ class NetrcAuth(Auth):
     What the caller says goes before: an Authorization field of his own stays, and so do user and password of a URL. A
     URL with a user alone gets the password that the file has for this user. The file is read when this is made.
 
-    - `path`: of the file; left out, the one that NETRC names, else ~/.netrc, and then it need not be there. Raises
-      OSError for a file that cannot be read, ValueError for one that is no netrc file.
+    - `path`: of the file. Raises OSError for one that cannot be read, ValueError for one that is no netrc file. Left
+      out, the one that NETRC names, else ~/.netrc; it need not be there, and one that cannot be used is as if empty.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:

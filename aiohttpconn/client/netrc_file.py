@@ -34,11 +34,12 @@ class Netrc:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str] | None) -> Netrc:
-        """Read a file; with None the usual one, if there is one. Raises OSError, ValueError."""
+        """Read a file; with None the usual one, if there is one that can be used. Raises OSError, ValueError for a file
+        that was named; the usual one is there for other programs too, and what it has wrong is not the caller's."""
         try:
             with open(path if path is not None else _usual_path(), encoding="utf-8", errors="surrogateescape") as file:
                 return cls(parse_netrc(file.read()))
-        except OSError:
+        except (OSError, ValueError):
             if path is not None:
                 raise
             return cls([])

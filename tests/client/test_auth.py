@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
+import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,14 @@ from aiohttpconn import (
     BodyNotReplayable,
     Client,
     DigestAuth,
+    HTTPStatusError,
     InvalidHeader,
     Limits,
     NetrcAuth,
     OAuth2ClientCredentials,
     Request,
     Response,
+    Timeout,
     TotalTimeout,
 )
 from aiohttpconn.client.auth import auth_of
@@ -29,9 +33,11 @@ from aiohttpconn.url import parse
 from tests.auditing import audit_quiet, settle
 from tests.cancellation import cancel_everywhere
 from tests.servers.origin import OriginServer, Reply
+from tests.servers.program import Program, free_port, listens, require
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+    from pathlib import Path
 
     from tests.servers.raw import Received
 
@@ -325,8 +331,6 @@ async def test_the_total_time_covers_the_flow(http_server: OriginServer) -> None
             await asyncio.get_running_loop().create_future()
             yield request
 
-    from aiohttpconn import Timeout
-
     async with Client(trust_env=False) as client:
         with pytest.raises(TotalTimeout) as caught:
             await client.get(http_server.url, auth=Slow(), timeout=Timeout(total=0.05))
@@ -343,6 +347,51 @@ async def test_a_refusal_is_the_callers_to_see(client: Client, http_server: Orig
     assert (await client.get(url, auth=("u", "right"))).status == 200
     refused = await client.get(url, auth=("u", "wrong"))
     assert (refused.status, refused.text, refused.history) == (401, "out", ())
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {directory}/pid;
+error_log stderr error;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  server {{
+    listen 127.0.0.1:{port};
+    location /private {{
+      auth_basic "members"; auth_basic_user_file {directory}/users; alias {directory}/users;
+    }}
+  }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded_nginx() -> Iterator[str]:
+    """The URL of an nginx that lets in ``ann:pä ss`` below ``/private``."""
+    program, port = require("nginx"), 0
+
+    def configure(directory: Path) -> list[str]:
+        nonlocal port
+        port = free_port()
+        (directory / "users").write_text("ann:{PLAIN}pä ss\n", encoding="utf-8")
+        (directory / "nginx.conf").write_text(NGINX.format(directory=directory, port=port))
+        return [program, "-p", str(directory), "-e", "stderr", "-c", str(directory / "nginx.conf")]
+
+    with Program("nginx-guarded", configure, lambda: listens(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.interop
+async def test_nginx_lets_in_who_has_the_password(guarded_nginx: str, client: Client) -> None:
+    url = f"{guarded_nginx}/private"
+    assert (await client.get(url)).status == 401
+    assert (await client.get(url, auth=("ann", "wrong"))).status == 401
+    response = await client.get(url, auth=("ann", "pä ss"))
+    assert (response.status, response.text) == (200, "ann:{PLAIN}pä ss\n")
+    with_userinfo = url.replace("http://", "http://ann:p%C3%A4%20ss@")
+    assert (await client.get(with_userinfo)).status == 200
 
 
 # --- netrc ------------------------------------------------------------------------------------------------------------
@@ -395,11 +444,49 @@ async def test_netrc_follows_redirects_by_host(netrc: str, client: Client, http_
     ]
 
 
-def test_a_netrc_file_that_was_named_has_to_be_there(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FileNotFoundError):
-        NetrcAuth(tmp_path / "none")
-    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    assert "Authorization" not in signed(NetrcAuth()).headers
+def test_a_netrc_file_that_was_named_has_to_be_good(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken").write_text("machine one.example login")
+    for name, error in (("none", FileNotFoundError), ("broken", ValueError)):
+        with pytest.raises(error):
+            NetrcAuth(tmp_path / name)
+        monkeypatch.setenv("NETRC", str(tmp_path / name))
+        assert "Authorization" not in signed(NetrcAuth()).headers
+
+
+# --- what is said of it all -------------------------------------------------------------------------------------------
+
+
+async def test_no_secret_is_logged_or_explained(
+    client: Client, http_server: OriginServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    http_server.routes["/asks"] = lambda request: (
+        Reply(b"in")
+        if request.get("Authorization")
+        else Reply(status=401, fields=[("WWW-Authenticate", 'Digest realm="r", nonce="n", qop="auth"')])
+    )
+    http_server.routes["/token"] = Reply(b'{"access_token": "s3cret"}')
+    token_url = f"{http_server.url}/token"
+    auths = [
+        BasicAuth("user", "s3cret"),
+        BearerAuth("s3cret"),
+        DigestAuth("user", "s3cret"),
+        OAuth2ClientCredentials(token_url, "id", "s3cret", client=client),
+        OAuth2ClientCredentials(token_url, "id", "s3cret", client=client, credentials_in="body"),
+    ]
+    said = []
+    for auth in auths:
+        response = await client.get(f"{http_server.url}/asks", auth=auth)
+        said += [response.explain(), repr(response), repr(response.request), repr(response.history)]
+    response = await client.get(f"http://user:s3cret@{http_server.authority}/asks")
+    said += [response.explain(), repr(response.request)]
+    with pytest.raises(HTTPStatusError) as caught:
+        (await client.get(f"http://user:s3cret@{http_server.authority}/status/403")).raise_for_status()
+    everything = "\n".join([*said, str(caught.value), caplog.text])
+    assert any(record.name.startswith("aiohttpconn") for record in caplog.records)
+    for secret in ("s3cret", basic("user", "s3cret")[6:], b64encode(b"id:s3cret").decode()):
+        assert secret not in everything
+    assert not re.search(r'response="', everything)
 
 
 # --- cancelled at every await -----------------------------------------------------------------------------------------

@@ -230,6 +230,12 @@ async def test_across_a_close(big: bool, server: DigestServer, auth: DigestAuth,
     assert server.statuses() == [False, True, True]
 
 
+async def test_head_and_options(server: DigestServer, auth: DigestAuth, client: Client) -> None:
+    assert (await client.head(server.url, auth=auth)).status == 200
+    assert (await client.options(f"{server.url}/x", auth=auth)).status == 200
+    assert server.statuses() == [False, True, True]
+
+
 @pytest.mark.parametrize("password", ["wrong", ""])
 async def test_a_second_refusal_is_final(password: str, server: DigestServer, client: Client) -> None:
     auth = DigestAuth("user", password)
