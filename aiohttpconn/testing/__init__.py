@@ -15,6 +15,7 @@ from .asgi import ASGITransport, ClientDisconnected
 from .faults import FaultTransport
 from .memory import Truncated, UnexpectedRequest
 from .mock import MockRequest, MockResponse, MockTransport
+from .replay import RecordReplay
 from .scripted import ScriptedServer, SlowResolver
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "MockRequest",
     "MockResponse",
     "MockTransport",
+    "RecordReplay",
     "ScriptedServer",
     "SlowResolver",
     "Truncated",
