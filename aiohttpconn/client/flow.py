@@ -151,6 +151,7 @@ class Flow:
                 await response.close()
                 raise
             redirects += 1
+            call.sent = True  # also by who sent the first request without this flow
             await response.drain(DRAINED)
             call.history.append(response)
             if call.hooks is not None:
