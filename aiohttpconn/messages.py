@@ -156,7 +156,13 @@ class Request:
         headers: Headers | None = None,
         body: Any = UNSET,
     ) -> Request:
-        """A copy with some of it changed. New `headers` are checked by whoever made them."""
+        """A copy with some of it changed. New `headers` are checked by whoever made them.
+
+        A new body gets Content-Length or Transfer-Encoding of its own in place of the old one's, unless new `headers`
+        say what it has. Content-Type stays.
+        """
+        if body is not UNSET and headers is None:
+            headers = _reframed(self.headers, self.method if method is None else method, body)
         request = Request(
             self.method if method is None else method,
             self.url if url is None else url,
@@ -250,6 +256,18 @@ class Request:
         # A snapshot: a body that is a stream stays behind.
         body = self.body if isinstance(self.body, bytes) else None
         return _restore_request, (self.method, self.url, tuple(self.headers.items()), body, self.idempotent)
+
+
+def _reframed(headers: Headers, method: str, body: Any) -> Headers:
+    """The fields with the framing of a body in place of another's (RFC 9110 section 8.6)."""
+    kept = [pair for pair in headers.items() if pair[0].lower() not in ("content-length", "transfer-encoding")]
+    if isinstance(body, _IN_MEMORY):
+        kept.append(("Content-Length", str(body.nbytes if isinstance(body, memoryview) else len(body))))
+    elif body is not None:
+        kept.append(("Transfer-Encoding", "chunked"))
+    elif method in ("POST", "PUT", "PATCH"):
+        kept.append(("Content-Length", "0"))
+    return CIMultiDictProxy(CIMultiDict(kept))
 
 
 def _is_text(data: bytes) -> bool:

@@ -15,7 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from .._version import __version__
 from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
 from ..errors import PoolClosed
-from ..headers import Headers, HeadersInput, check_method, header_pairs
+from ..headers import CONTENT_LENGTH, TRANSFER_ENCODING, Headers, HeadersInput, check_method, header_pairs
 from ..messages import Proxy, Request
 from ..net.tls import ssl_context
 from ..pool import ConnectionPool, PoolStats
@@ -251,6 +251,12 @@ class Client:
         hedge: Hedge | float | Unset | None = UNSET,
     ) -> Coroutine[Any, Any, Response]:
         """Send a `Request`. With `stream` the body is still to be read, and the response to be closed by the caller."""
+        if (
+            request.body is not None
+            and CONTENT_LENGTH not in request.headers
+            and TRANSFER_ENCODING not in request.headers
+        ):
+            request = request.replace(body=request.body)  # made by hand: its body must have an end
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
