@@ -92,6 +92,7 @@ def parse_links(values: Sequence[str], base: URL) -> Links:
 
     Targets are resolved against `base`, the URL of the response; one that can be no URL makes its link nothing.
     """
+    base = base.without_userinfo().without_fragment()
     links: list[Link] = []
     for value in values:
         text = _text(value)
@@ -152,7 +153,7 @@ def _link(target: str, parameters: list[tuple[str, str]], base: URL) -> Link | N
 
 def _resolved(reference: str, base: URL) -> str:
     try:
-        return join(base.without_userinfo(), reference).href
+        return join(base, reference).href
     except UnsupportedScheme:
         return reference
 

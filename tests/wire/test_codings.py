@@ -245,6 +245,83 @@ def test_an_endless_gzip_header_is_refused() -> None:
     assert (got, str(error)) == (b"", "gzip body: the names in its header are over 65536 bytes")
 
 
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_many_members_that_hold_little(name: str, inflating: str) -> None:
+    for content, times in ((b"", 5000), (b"x", 3000), (TEXT, 500)):
+        body = ENCODERS[name](content) * times
+        for pieces in (whole(body), odd_pieces(body)):
+            assert stream([name], pieces) == (content * times, None)
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_what_ends_with_a_member_is_not_copied_with_each(name: str) -> None:
+    """The library is never given more than 64 KiB, and of many small members not much more than one holds."""
+    given = 0
+    library = codings._inflating() if name == "gzip" else pytest.importorskip(codings._ZSTD)
+
+    class Counted:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def decompress(self, data: bytes, size: int) -> bytes:
+            nonlocal given
+            given += len(data)
+            return bytes(self._inner.decompress(data, size))
+
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(self._inner, attribute)
+
+    class Library:
+        def decompressobj(self, *arguments: Any) -> Counted:
+            return Counted(library.decompressobj(*arguments))
+
+        def ZstdDecompressor(self, **options: Any) -> Counted:
+            return Counted(library.ZstdDecompressor(**options))
+
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(library, attribute)
+
+    body = ENCODERS[name](b"") * 5000
+    begin, _ = codings._CODINGS[name]
+    decoder = codings.Decoder([begin(Library())])  # type: ignore[arg-type]
+    assert list(decoder.decode(body)) == []
+    decoder.flush()
+    assert given < 5000 * 600 + MAX_CHUNK
+
+
+NOTHING = {
+    "members": gzip.compress(b"") * 100_000,
+    "blocks": b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\0\0\0\xff\xff" * 400_000,
+    "garbage": gzip.compress(b"x") + bytes(2 * MIB),
+}
+
+
+@pytest.mark.parametrize("what", NOTHING)
+def test_stacked_codings_that_give_next_to_nothing(what: str, inflating: str) -> None:
+    body = gzip.compress(NOTHING[what])
+    for pieces in (whole(body), odd_pieces(body)):
+        _, error = stream(["gzip", "gzip"], pieces)
+        assert "next to nothing" in str(error)
+    if what != "blocks":
+        _, error = stream(["gzip"], whole(NOTHING[what]))
+        assert error is None, "what the network brings is not counted"
+
+
+def test_a_header_that_comes_byte_by_byte_takes_linear_work() -> None:
+    header = b"\x1f\x8b\x08\x0c" + bytes(6) + b"\xff\xff" + bytes(65_535) + b"n" * 60_000 + b"\0"
+    body = header + gzip.compress(TEXT)[10:]
+    assert stream(["gzip"], byte_by_byte(body)) == (TEXT, None)
+
+
+def test_a_whole_body_some_pieces_at_a_time() -> None:
+    whole_body = codings.WholeBody(["gzip"], gzip.compress(bytes(20 * MAX_CHUNK)))
+    turns = 0
+    while not whole_body.advance(4):
+        turns += 1
+    assert turns == 5
+    assert whole_body.content() == bytes(20 * MAX_CHUNK)
+
+
 # --- streaming --------------------------------------------------------------------------------------------------------
 
 
