@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 import ssl
+from typing import Any
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiohttpconn import InvalidURL, Request, UnsupportedScheme
+from aiohttpconn import BodyNotReplayable, InvalidHeader, InvalidURL, Request, UnsupportedScheme
 from aiohttpconn.headers import EMPTY_HEADERS
 from aiohttpconn.messages import Proxy, ResponseHead, Route
 from aiohttpconn.url import parse
@@ -44,14 +45,107 @@ def test_idempotent_by_the_field_or_by_word() -> None:
     assert not Request("POST", URL, keyed, idempotent=False).is_idempotent
 
 
-@pytest.mark.parametrize("body", [None, b"", b"x"])
-def test_replayable(body: bytes | None) -> None:
-    assert Request("PUT", URL, body=body).replayable
+@pytest.mark.parametrize("body", [None, b"", b"x", "x", bytearray(b"x"), memoryview(b"x")])
+def test_replayable(body: Any) -> None:
+    request = Request("PUT", URL, body=body)
+    assert request.replayable
+    request.rewind()
+    assert request.body is body
 
 
 @pytest.mark.parametrize("body", [iter([b"x"]), object()], ids=["iterator", "anything else"])
 def test_not_replayable(body: object) -> None:
-    assert not Request("PUT", URL, body=body).replayable
+    request = Request("PUT", parse("http://user:secret@example.org/a"), body=body)
+    assert not request.replayable
+    with pytest.raises(BodyNotReplayable, match="only once") as caught:
+        request.rewind()
+    assert "PUT http://example.org/a" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_rewind_asks_the_body() -> None:
+    class Body:
+        rewound = 0
+
+        def rewind(self) -> None:
+            self.rewound += 1
+
+    body = Body()
+    request = Request("PUT", URL, body=body)
+    assert request.replayable
+    request.rewind()
+    assert body.rewound == 1
+
+
+def test_replace_makes_a_copy() -> None:
+    request = Request("POST", URL, FIELDS, b"body", field_lines=b"A: 1\r\na: 2\r\n", idempotent=True)
+    assert request.replace() is not request
+    same = request.replace()
+    for name in Request.__slots__:
+        assert getattr(same, name) == getattr(request, name)
+    elsewhere = request.replace(method="PUT", url=parse("http://example.net/"))
+    assert (elsewhere.method, str(elsewhere.url), elsewhere.body) == ("PUT", "http://example.net/", b"body")
+    assert elsewhere.field_lines == request.field_lines
+    bare = request.replace(headers=EMPTY_HEADERS)
+    assert (bare.headers, bare.field_lines, bare.body, bare.idempotent) == (EMPTY_HEADERS, None, b"body", True)
+    assert (request.method, request.url, request.headers) == ("POST", URL, FIELDS), "the first is as it was"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "framing"),
+    [
+        ("POST", b"long", [("Content-Length", "4")]),
+        ("POST", "text", [("Content-Length", "4")]),
+        ("POST", memoryview(b"four"), [("Content-Length", "4")]),
+        ("PUT", iter([b"x"]), [("Transfer-Encoding", "chunked")]),
+        ("PATCH", None, [("Content-Length", "0")]),
+        ("GET", None, []),
+    ],
+)
+@pytest.mark.parametrize("old", [("content-length", "9"), ("transfer-encoding", "chunked")])
+def test_another_body_has_another_framing(
+    old: tuple[str, str], method: str, body: Any, framing: list[tuple[str, str]]
+) -> None:
+    fields = CIMultiDictProxy(CIMultiDict([old, ("Content-Type", "a/b")]))
+    request = Request("POST", URL, fields, b"123456789", field_lines=b"...").replace(method=method, body=body)
+    assert list(request.headers.items()) == [("Content-Type", "a/b"), *framing]
+    assert request.field_lines is None
+
+
+def test_with_fields_and_without() -> None:
+    request = Request("GET", URL, FIELDS, field_lines=b"A: 1\r\na: 2\r\n")
+    changed = request.with_fields([("a", "3"), ("B", 4), ("b", b"5")])
+    assert list(changed.headers.items()) == [("a", "3"), ("B", "4"), ("b", "5")]
+    assert changed.field_lines is None
+    assert list(changed.without_fields("A", "none").headers.items()) == [("B", "4"), ("b", "5")]
+    assert list(request.headers.items()) == [("A", "1"), ("a", "2")]
+    with pytest.raises(InvalidHeader):
+        request.with_fields({"X": "a\r\nb"})
+
+
+@pytest.mark.parametrize(
+    ("request_", "command"),
+    [
+        (Request("GET", URL), "curl 'http://example.org/a?b'"),
+        (Request("HEAD", URL), "curl --head 'http://example.org/a?b'"),
+        (Request("DELETE", URL, FIELDS), "curl -X DELETE -H 'A: 1' -H 'a: 2' 'http://example.org/a?b'"),
+        (
+            Request("POST", URL, CIMultiDictProxy(CIMultiDict([("Content-Length", "2")])), b"it"),
+            "curl --data-raw it -H 'Content-Type:' 'http://example.org/a?b'",
+        ),
+        (Request("PUT", URL, body="it"), "curl -X PUT --data-raw it -H 'Content-Type:' 'http://example.org/a?b'"),
+        (
+            Request("POST", URL, body=b"\0"),
+            "printf '\\000' | curl --data-binary @- -H 'Content-Type:' 'http://example.org/a?b'",
+        ),
+        (
+            Request("POST", parse("http://h/?[1-2]"), body=iter([b""])),
+            "curl --data-binary @- -H 'Content-Type:' --globoff 'http://h/?[1-2]'",
+        ),
+    ],
+)
+def test_as_curl(request_: Request, command: str) -> None:
+    assert request_.as_curl() == command
 
 
 def test_request_pickles_as_a_snapshot() -> None:

@@ -171,6 +171,27 @@ async def test_a_file_of_aiofiles(at: int, file: Path, client: Client, http_serv
     assert received.get("Transfer-Encoding") == "chunked", "its position would have to be awaited"
 
 
+async def test_a_text_file_of_aiofiles_goes_in_utf_8(tmp_path: Path, client: Client, http_server: OriginServer) -> None:
+    text = "grüße €\n" * 60_000
+    (tmp_path / "text").write_text(text, encoding="utf-16")
+    async with aiofiles.open(tmp_path / "text", encoding="utf-16") as opened:
+        request = client.build_request("POST", f"{http_server.url}/echo", content=opened)
+        for _ in range(2):
+            assert (await client.send(request)).content == text.encode()
+
+
+async def test_what_reads_text_goes_in_utf_8(client: Client, http_server: OriginServer) -> None:
+    class Source:
+        left = "€" * 3
+
+        async def read(self, size: int = -1) -> str:
+            text, self.left = self.left, ""
+            return text
+
+    await client.post(f"{http_server.url}/echo", content=Source())
+    assert http_server.requests[0].body == ("€" * 3).encode()
+
+
 async def test_a_pipe_has_no_size(client: Client, http_server: OriginServer) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"through the pipe")
