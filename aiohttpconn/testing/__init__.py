@@ -16,6 +16,7 @@ from .faults import FaultTransport
 from .memory import Truncated, UnexpectedRequest
 from .mock import MockRequest, MockResponse, MockTransport
 from .replay import RecordReplay
+from .routes import MockRoute, MockRoutes
 from .scripted import ScriptedServer, SlowResolver
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "FaultTransport",
     "MockRequest",
     "MockResponse",
+    "MockRoute",
+    "MockRoutes",
     "MockTransport",
     "RecordReplay",
     "ScriptedServer",

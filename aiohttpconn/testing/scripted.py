@@ -84,6 +84,11 @@ class ScriptedServer:
         return len(self._running)
 
     @property
+    def is_listening(self) -> bool:
+        """Whether it takes connections."""
+        return self._server is not None and self._server.is_serving()
+
+    @property
     def scheme(self) -> str:
         """``"https"`` with TLS, else ``"http"``."""
         return "https" if self.tls else "http"
