@@ -80,10 +80,10 @@ class CookieStore:
         if cookie.secure:
             self._secure_names.setdefault(cookie.name, {})[cookie.domain, *key] = cookie
         self._changed(cookie)
+        # Several at once, or every cookie that comes to a full jar would have all the others looked at.
         if len(bucket) > self.max_per_domain:
-            self._evict(list(bucket.values()), self.max_per_domain, now)
+            self._evict(list(bucket.values()), self.max_per_domain - self.max_per_domain // 6, now)
         if self.size > self.max_cookies:
-            # A tenth at once, or every cookie that comes would have all of them looked at.
             self._evict(self._cookies(), self.max_cookies - self.max_cookies // 10, now)
 
     def _remove(self, cookie: Cookie) -> None:
@@ -115,9 +115,12 @@ class CookieStore:
                 self._remove(cookie)
             else:
                 kept.append(cookie)
-        for site in (*self._sites.values(), *self._secure_sites.values()):
-            site.note_accesses()
-        crowded = {domain for domain, bucket in self._domains.items() if len(bucket) > _PREFERRED}
+        domains = {cookie.domain for cookie in kept}
+        for sites in (self._sites, self._secure_sites):
+            for host, site in sites.items():
+                if len(domains) > 1 or any(domain_matches(host, domain) for domain in domains):
+                    site.note_accesses()
+        crowded = {domain for domain in domains if len(self._domains[domain]) > _PREFERRED}
 
         def rank(cookie: Cookie) -> tuple[int, int]:
             priority = 2 if cookie.domain not in crowded else 1 if cookie.secure else 0

@@ -25,9 +25,9 @@ __all__ = ["Cookie", "CookieJar", "SetCookie", "checked_cookies", "parse_set_coo
 class CookieJar(CookieStore):
     """Cookies that servers set, and which of them go with a request. Clients may share one, on any loops and threads.
 
-    - `max_per_domain`, `max_cookies`: how many are kept of one domain, and in all. Beyond that go, of the one domain or
-      of all, first those of domains with more than 50, not Secure ones before the others, and of these the ones that
-      were not used for longest.
+    - `max_per_domain`, `max_cookies`: how many are kept of one domain, and in all. When there are more, a sixth of that
+      domain's goes, or a tenth of all: first cookies of domains with more than 50, not Secure ones before the others,
+      and of these the ones that were not used for longest.
 
     `size` is the number of cookies stored, expired ones that nobody has looked at yet included; `len(jar)` is without
     them.

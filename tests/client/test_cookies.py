@@ -290,8 +290,8 @@ def test_the_field_follows_every_change() -> None:
 
 def test_a_domain_has_room_for_fifty_and_no_more_than_its_limit() -> None:
     jar = jar_of("http://a.example/", *[f"c{number}=v" for number in range(500)])
-    assert 50 <= len(jar) <= 180
-    assert jar.size == len(list(jar)) == jar.max_per_domain
+    assert 50 <= len(jar) <= jar.max_per_domain
+    assert jar.size == len(list(jar))
     assert "c499" in jar
     assert "c0" not in jar
 
