@@ -23,7 +23,7 @@ from .http1 import HTTP1, State
 from .messages import Opening
 from .net.dial import open_stream, open_tunnel
 from .net.tls import ssl_context
-from .request_head import RequestHead, split_host_port
+from .request_head import RequestHead, host_field, split_host_port
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .messages import Body, ResponseHead
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
+    from .url import Origin
 
 UNOPENED = Opening()
 
@@ -66,6 +67,7 @@ class AsyncHTTPConnection(HTTP1):
     # A pool may keep thousands: slots spare 1.5 KiB each.
     __slots__ = (
         "__dict__",  # what is set on one connection only, or by a subclass
+        "_forwarded",
         "_head",
         "_loop",
         "_opening",
@@ -110,6 +112,7 @@ class AsyncHTTPConnection(HTTP1):
         self.opening = UNOPENED
         """How the connection came to be: how long each step took. (Whoever keeps it puts `UNOPENED` in its place.)"""
         self._head: RequestHead | None = None
+        self._forwarded: tuple[Origin, list[tuple[str, str]]] | None = None
         self._sock = sock
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -167,6 +170,15 @@ class AsyncHTTPConnection(HTTP1):
         fields = encode_fields(pair for pair in pairs if pair[0].lower() != "host")
         self._tunnel = name, number, hosts[0] if hosts else None, fields
         self._tunnel_head = None
+
+    def forward_to(self, origin: Origin | None, fields: list[tuple[str, str]]) -> None:
+        """Have the server, an http proxy, forward requests to `origin`: they go out in absolute-form (RFC 9112 section
+        3.2.2), with the proxy's own `fields`. None: the server answers itself again."""
+        self._forwarded = None if origin is None else (origin, fields)
+
+    def way(self) -> tuple[object, ...]:
+        """Where the connection leads: what must not change while it is lent."""
+        return self.host, self.port, self.uds, self.source_address, self._tunnel
 
     def get_proxy_response_headers(self) -> Headers | None:
         """The fields of the proxy's answer to CONNECT, None before there is one."""
@@ -263,6 +275,7 @@ class AsyncHTTPConnection(HTTP1):
 
     async def close(self) -> None:
         """Close the connection, also in mid-exchange, the rest of which is dropped. Idempotent; waits for nothing."""
+        self._check_loop()
         self.close_now()
 
     def close_now(self) -> None:
@@ -361,14 +374,16 @@ class AsyncHTTPConnection(HTTP1):
     def putheader(self, name: str | bytes, *values: HeaderValue) -> None:
         """Add a field; several values are joined by a space, as continuation lines are read (RFC 9112 section 5.2)."""
         if self._state is not State.HEAD or self._head is None:
-            raise CannotSendHeader("putheader() comes after putrequest() and before endheaders()")
+            raise CannotSendHeader(
+                "putheader() comes after putrequest() and before endheaders()", doing=f"a request to {self.where()}"
+            )
         text = check_field_name(name)
         self._head.put(text, " ".join([check_field_value(text, value) for value in values]))
 
     async def endheaders(self, message_body: Body | None = None, *, encode_chunked: bool = False) -> None:
         """Send the head, and the body where one is given: as it is, or cut into chunks with `encode_chunked`."""
         if self._state is not State.HEAD:
-            raise CannotSendHeader("endheaders() comes after putrequest()")
+            raise CannotSendHeader("endheaders() comes after putrequest()", doing=f"a request to {self.where()}")
         await self._send_head(message_body, encode_chunked)
 
     async def send(self, data: Body) -> None:
@@ -376,6 +391,7 @@ class AsyncHTTPConnection(HTTP1):
 
         Before any request it only connects (as `http.client` does) and sends raw bytes.
         """
+        self._check_loop()
         if self._state is State.RESPONSE or self._state is State.HEAD:
             raise CannotSendRequest(f"send() to {self.where()} in state: {self._state.value}")
         if self._stream is None:
@@ -413,17 +429,24 @@ class AsyncHTTPConnection(HTTP1):
             raise CannotSendRequest(
                 f"the exchange before this one is not over: {self._state.value}", doing=self._doing()
             )
-        if stream is not None:
-            if self._loop is not asyncio.get_running_loop():
-                raise RuntimeError("the connection belongs to another event loop")
-            if stream.is_stale():
-                self._drop()  # the peer closed it meanwhile: `auto_open` opens a new one
+        self._check_loop()
+        if stream is not None and stream.is_stale():
+            self._drop()  # the peer closed it meanwhile: `auto_open` opens a new one
+
+    def _check_loop(self) -> None:
+        if self._stream is not None and self._loop is not asyncio.get_running_loop():
+            raise RuntimeError("the connection belongs to another event loop")
 
     async def _send_head(self, body: Body | None, chunked: bool) -> None:
+        self._check_loop()
         head, self._head = self._head, None
         assert head is not None
         self._state = State.IDLE
-        encoded = head.encode(self._host_field())
+        if self._forwarded is None:
+            encoded = head.encode(self._host_field())
+        else:
+            origin, proxy_fields = self._forwarded
+            encoded = head.to_proxy(str(origin), proxy_fields).encode(origin.host_field)
         deadline = Deadline(self._timeout, asyncio.get_running_loop().time())
         if self._stream is None:
             await self._auto_connect(deadline)
@@ -453,10 +476,9 @@ class AsyncHTTPConnection(HTTP1):
         super().handed_over(stream)
 
     def _host_field(self) -> str:
+        # Looked at each time: `host` and `port` may have been set.
         name, port = (self.host, self.port) if self._tunnel is None else self._tunnel[:2]
-        if ":" in name:
-            name = f"[{name}]"
-        return name if port == self.default_port else f"{name}:{port}"
+        return host_field(name, port, self.default_port)
 
     # --- words ---
 

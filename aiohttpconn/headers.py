@@ -74,7 +74,7 @@ def check_field_value(name: str, value: HeaderValue) -> str:
         except UnicodeEncodeError:
             raise InvalidHeader(
                 f"the value of field {name} has characters outside latin-1; encode it to bytes as the server expects"
-            ) from None
+            ) from None  # it would carry the value
     return text
 
 

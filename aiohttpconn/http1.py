@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .config import NO_TIMEOUT, Deadline
 from .errors import (
+    BadStatusLine,
     BodyLengthMismatch,
     CannotSendRequest,
     HTTPException,
@@ -258,6 +259,9 @@ class HTTP1:
                 self._begin(method, url, deadline, False, False)
                 reader.unread(data)
                 return await self._receive_response(stream, began)
+            if body is None and (options.chunked or options.length):
+                announced = "Transfer-Encoding" if options.chunked else f"Content-Length of {options.length}"
+                raise BodyLengthMismatch(f"the fields announce a body ({announced}), and there is none")
             target, own_fields = url.target, options.without_host + request.more_lines
             if proxy_fields is not None:
                 target, own_fields = url.absolute_form, proxy_fields + own_fields
@@ -391,6 +395,8 @@ class HTTP1:
         `LineTooLong`, `TooManyFields`, `ProtocolError`, `ReadError`, `ReadTimeout`.
         """
         stream = self._stream
+        if stream is not None and stream.loop is not asyncio.get_running_loop():
+            raise RuntimeError("the connection belongs to another event loop")
         if self._state is not _SENT or stream is None:
             raise ResponseNotReady(f"no response is to be had: the connection to {self.where()} is {self._state.value}")
         try:
@@ -526,6 +532,10 @@ class HTTP1:
     def _disconnected(self, stream: Stream) -> HTTPException:
         received = self._parser.bytes_received
         loss = stream.loss
+        if self._parser.is_garbage():
+            garbage = BadStatusLine(self._parser.beginning())
+            garbage.__cause__ = loss
+            return garbage
         if isinstance(loss, OSError) and not isinstance(loss, ConnectionError):
             error: HTTPException = ReadError(f"the connection broke while the response was awaited: {loss}")
         else:

@@ -838,7 +838,7 @@ def _may_replay(request: Request, error: RemoteDisconnected | WriteError) -> boo
 class PooledConnection:
     """Exclusive use of one of a pool's connections for the length of an `async with` block."""
 
-    __slots__ = ("_pool", "_slot", "_url")
+    __slots__ = ("_pool", "_slot", "_url", "_way")
 
     def __init__(self, pool: ConnectionPool, url: URL) -> None:
         self._pool = pool
@@ -864,7 +864,12 @@ class PooledConnection:
                 raise pool._closed_error(what) from error
             raise
         self._slot = slot
-        return slot.connection
+        connection = slot.connection
+        self._way = connection.way()
+        proxy = host.proxy
+        if proxy is not None and self._url.origin.scheme == "http":
+            connection.forward_to(self._url.origin, proxy.fields)
+        return connection
 
     async def __aexit__(self, *exc: object) -> None:
         self._end()
@@ -873,6 +878,9 @@ class PooledConnection:
         slot, self._slot = self._slot, None
         if slot is not None:
             connection = slot.connection
+            if connection.way() != self._way:
+                connection.abort()  # it leads elsewhere now
+            connection.forward_to(None, [])
             connection.timeout = self._pool.timeout
             connection.debuglevel = 0
             connection.on_interim = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from .errors import InvalidHeader, InvalidURL
 from .headers import check_method, list_elements
@@ -53,6 +54,14 @@ def split_host_port(host: str, port: int | None, default: int) -> tuple[str, int
     return name, port
 
 
+@lru_cache(maxsize=256)
+def host_field(host: str, port: int, default: int) -> str:
+    """The value of Host (RFC 9110 section 7.2). Raises `InvalidURL` for what can be no host, and no port."""
+    name, number = split_host_port(f"[{host}]" if ":" in host else host, port, default)
+    shown = f"[{name}]" if ":" in name else name
+    return shown if number == default else f"{shown}:{number}"
+
+
 class RequestOptions:
     """What a block of fields (in wire form) asks of the connection that sends it."""
 
@@ -83,8 +92,8 @@ class RequestOptions:
         # The caller's own Host goes first.
         self.host = hosts[0] if hosts else None
         self.without_host = encode_fields([pair for pair in pairs if pair[0].lower() != "host"]) if hosts else fields
-        # Nothing of the above: the fields go out as they are.
-        self.plain = not (self.upgrade or self.close or self.expect or hosts)
+        # Nothing of the above, and no body: the fields go out as they are.
+        self.plain = not (self.upgrade or self.close or self.expect or hosts or self.chunked or self.length)
 
 
 request_options: LineCache[RequestOptions] = LineCache(RequestOptions, limit=256, longest=1024)
@@ -109,6 +118,16 @@ class RequestHead:
         """Add a field."""
         self.pairs.append((name, value))
         self.names.add(name.lower())
+
+    def to_proxy(self, origin: str, fields: list[tuple[str, str]]) -> RequestHead:
+        """This head with its target in absolute-form, and a proxy's own fields."""
+        if self.target.startswith("/"):
+            self.target = origin + self.target
+        elif self.target == "*":
+            self.target = origin  # RFC 9112 section 3.2.4
+        for name, value in fields:
+            self.put(name, value)
+        return self
 
     def encode(self, host: str) -> bytes:
         """The head in wire form, Host first; afterwards `upgrade`, `close`, `expect` and `length` are known."""

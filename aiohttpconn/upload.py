@@ -39,7 +39,7 @@ def encode_text(body: str) -> bytes:
             error.start,
             error.end,
             "a str body is sent as latin-1; encode it to bytes, e.g. body.encode('utf-8')",
-        ) from None
+        ) from error
 
 
 def body_length(body: object) -> int | None:

@@ -65,7 +65,8 @@ async def open_stream(
             error.args = (f"cannot connect to {where}: {error.args[0]}",)
         raise
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
+        # The numbers of look-ups are others than the system's.
+        why = os.strerror(error.errno) if error.errno and not isinstance(error, socket.gaierror) else str(error)
         raise ConnectError(f"cannot connect to {where}: {why}") from error
 
 
@@ -73,6 +74,9 @@ async def _stream_to(address: Address, local_address: tuple[str, int] | None) ->
     """A stream to the only address there is. The loop connects: uvloop does it at half the cost of `sock_connect`."""
     loop = asyncio.get_running_loop()
     family, where = address
+    if local_address is not None and not local_address[0]:
+        # Any address: a socket takes "" for it, a look-up does not.
+        local_address = ("::" if family == socket.AF_INET6 else "0.0.0.0", local_address[1])
     stream = Stream(loop)
     try:
         await loop.create_connection(lambda: stream, where[0], where[1], family=family, local_addr=local_address)

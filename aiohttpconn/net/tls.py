@@ -207,6 +207,26 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._upper.resume_writing()
 
+    def look(self) -> bool:
+        """Read what has arrived, without waiting; False when the peer has closed.
+
+        What makes a socket readable may be the session's own, and mean nothing above: TLS 1.3 servers send tickets
+        after the handshake (RFC 8446 section 4.6.1), which a busy loop has not read yet.
+        """
+        if isinstance(self._lower, TLSTransport):
+            return self._lower.look()
+        if sys.platform == "win32":
+            return False  # sockets are no files there
+        try:
+            while data := os.read(self._descriptor, _BUFFER):
+                self._incoming.write(data)
+                self._receive()
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     # --- transport of the protocol above ---
 
     def write(self, data: Any) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-# RFC 9112 section 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]. Seen in the wild and accepted: no
-# space before an absent reason; spaces and tabs around the reason (stripped, as http.client does).
-STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([0-9]{3})(?: ([^\x00\r\n]*))?")
+# RFC 9112 section 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]; no status is below 100 (RFC 9110
+# section 15). Seen in the wild and accepted: no space before an absent reason; spaces and tabs around the reason
+# (stripped, as http.client does).
+STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\x00\r\n]*))?")
 
 # RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS. No white space before the colon (section 5.1).
 # A value may hold anything but NUL, CR and LF: servers send other control characters and obs-text. The white space

@@ -175,6 +175,14 @@ class HeadParser:
         """How many bytes of the response have come so far, interim ones included."""
         return self.max_head - self._head_left + len(self._buffer)
 
+    def beginning(self) -> str:
+        """The first line of a head that is not complete, as far as it is there."""
+        return self._buffer.partition(b"\n")[0][:MAX_LINE].decode("latin-1")
+
+    def is_garbage(self) -> bool:
+        """Whether what has come of a head cannot become one: it does not begin as a status line does."""
+        return not b"HTTP/1.".startswith(self._buffer[:7])
+
     def feed(self, data: bytes) -> ResponseHead | None:
         """The next head, if `data` completes it.
 
