@@ -39,7 +39,7 @@ BASE = parse("http://u:p@example.org/items?page=1")
         ("<a> ; rel = next ", [("http://example.org/a", "next")]),
         (",, <a>;rel=next ,, ,<b>;rel=prev,", [("http://example.org/a", "next"), ("http://example.org/b", "prev")]),
         ("junk, <a>; rel=next", [("http://example.org/a", "next")]),
-        ("<a>; rel=next more, <b>; rel=prev", [("http://example.org/a", "next more"), ("http://example.org/b", "prev")]),
+        ("<a>; rel=a b, <b>; rel=prev", [("http://example.org/a", "a b"), ("http://example.org/b", "prev")]),
         ('<a>; rel="next', [("http://example.org/a", "next")]),
         ("<a>", [("http://example.org/a", "")]),
         ("<>; rel=self", [("http://example.org/items?page=1", "self")]),
