@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, Hedge, Limits, RemoteDisconnected, Retry, Timeout
+from aiohttpconn import Client, Hedge, Hooks, Limits, RemoteDisconnected, Retry, Timeout
 from aiohttpconn.client.auth import Auth
 from tests.auditing import Ground, audit_quiet, settle
 from tests.cancellation import cancel_everywhere
@@ -74,6 +74,19 @@ async def test_retries(left: str, timeout: Timeout, client: Client, http_server:
 
     assert await cancel_everywhere(fetch, check) > 0
     await fetch()
+
+
+async def test_retries_while_a_hook_is_told(http_server: OriginServer) -> None:
+    async def told(request: Any, attempt: Any) -> None:
+        await settle(1)
+
+    http_server.routes["/"] = every(2, Reply(b"x" * 10_000_000, status=503), Reply(b"at last"))
+    async with Client(trust_env=False, retries=ENDLESS, hooks=Hooks(on_retry=told)) as client:
+
+        async def fetch() -> None:
+            assert (await client.get(http_server.url)).status == 200
+
+        assert await cancel_everywhere(fetch, checks(client)) > 0
 
 
 async def test_retries_after_errors(client: Client, raw_server: StartRaw) -> None:

@@ -15,6 +15,7 @@ from aiohttpconn import (
     BodyNotReplayable,
     Client,
     ConnectError,
+    Hooks,
     IncompleteRead,
     Limits,
     PoolClosed,
@@ -154,20 +155,11 @@ async def test_a_body_that_can_be_read_only_once(client: Client, http_server: Or
     assert len(http_server.requests) == 1
 
 
-class Rewinding(io.BytesIO):
-    """A body that can be sent again, from where it began."""
-
-    def rewind(self) -> None:
-        self.seek(3)
-
-
 async def test_a_body_is_rewound(client: Client, http_server: OriginServer) -> None:
     http_server.routes["/"] = failing(2)
-    body = Rewinding(b"...all of it")
+    body = io.BytesIO(b"...all of it")
     body.seek(3)
-    request = client.build_request("PUT", http_server.url).replace(body=body)
-    request = request.with_fields({"Content-Length": "9"})
-    assert (await client.send(request, retries=FAST)).content == b"all of it"
+    assert (await client.put(http_server.url, content=body, retries=FAST)).content == b"all of it"
     assert [received.body for received in http_server.requests] == [b"all of it"] * 3
 
 
@@ -179,7 +171,7 @@ async def test_a_body_that_will_not_be_rewound_is_a_clear_error(client: Client, 
     http_server.routes["/"] = failing(2)
     request = client.build_request("PUT", http_server.url).replace(body=Stuck(b"x"))
     with pytest.raises(BodyNotReplayable, match="closed"):
-        await client.send(request.with_fields({"Content-Length": "1"}), retries=FAST)
+        await client.send(request, retries=FAST)
 
 
 # --- what is left of the responses in between -------------------------------------------------------------------------
@@ -189,7 +181,7 @@ async def test_a_body_that_does_not_end_holds_nothing_up(client: Client, raw_ser
     """The pause is all the time that the rest of a failed response gets."""
     head = b"HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nx"
     server = await raw_server([ReadRequest(), Send(head), Hold()], [ReadRequest(), Send(OK), Hold()])
-    response = await client.get(server.url, retries=FAST)
+    response = await client.get(server.url, retries=FAST, timeout=None)
     assert response.text == "ok"
     assert server.connections == 2
 
@@ -404,6 +396,45 @@ async def test_cookies_of_a_failed_attempt_count(client: Client, http_server: Or
     response = await client.get(http_server.url, retries=FAST, cookies={"a": "1"})
     assert response.status == 200
     assert [received.get("Cookie") for received in http_server.requests] == ["a=1", "a=1"]
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+async def test_hooks_are_told(http_server: OriginServer) -> None:
+    http_server.routes["/"] = failing(2)
+    told = []
+    hooks = Hooks(on_retry=lambda request, attempt: told.append((str(request.url), attempt.outcome)))
+    async with Client(trust_env=False, retries=FAST, hooks=hooks) as client:
+        assert (await client.get(f"{http_server.url}/")).status == 200
+    assert told == [(f"{http_server.url}/", 503)] * 2
+
+
+async def test_a_hook_that_fails_ends_it(http_server: OriginServer) -> None:
+    """The response in between is nobody's by then, and its body has not arrived."""
+
+    def fail(request: Any, attempt: Any) -> None:
+        raise LookupError("enough")
+
+    http_server.routes["/"] = failing(2, Reply(b"x" * 10_000_000, status=503))
+    async with Client(trust_env=False, retries=FAST, hooks=Hooks(on_retry=fail)) as client:
+        with pytest.raises(LookupError):
+            await client.get(http_server.url)
+        await settle()
+        audit_quiet(client.pool)  # type: ignore[arg-type]
+    assert len(http_server.requests) == 1
+
+
+async def test_a_hook_that_takes_all_the_time(http_server: OriginServer) -> None:
+    async def dawdle(request: Any, attempt: Any) -> None:
+        await asyncio.sleep(0.2)
+
+    http_server.routes["/"] = failing(2)
+    async with Client(trust_env=False, retries=FAST, hooks=Hooks(on_retry=dawdle)) as client:
+        with pytest.raises(TotalTimeout) as caught:
+            await client.get(f"{http_server.url}/", timeout=Timeout(total=0.1))
+    assert caught.value.request.url == f"{http_server.url}/"
+    assert len(http_server.requests) == 1, "it is not sent when there is no time left for an answer"
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------
