@@ -323,10 +323,16 @@ async def _body_hash(request: Request, challenge: DigestChallenge) -> tuple[Requ
         return request, challenge.digest(body or b"")
     hashed = new_hash(challenge.hash)
     kept = None if request.replayable else bytearray()
-    async for piece in body_pieces(body, _BLOCK):
-        hashed.update(piece)
-        if kept is not None:
-            kept += piece
+    pieces = body_pieces(body, _BLOCK)
+    try:
+        async for piece in pieces:
+            hashed.update(piece)
+            if kept is not None:
+                kept += piece
+    finally:
+        await pieces.aclose()  # type: ignore[attr-defined]
+        if (aclose := getattr(body, "aclose", None)) is not None:
+            await aclose()
     if kept is None:
         request.rewind()
     else:

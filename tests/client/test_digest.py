@@ -380,6 +380,29 @@ async def test_a_file_is_rewound_to_where_it_stood(
         assert {request.get("Content-Length") for request in server.requests} == {str(len(BODY))}
 
 
+class Tape:
+    """A body that goes on where it stands, until it is rewound."""
+
+    def __init__(self) -> None:
+        self.left = [b"one", b"two"]
+
+    def rewind(self) -> None:
+        self.left = [b"one", b"two"]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.left:
+            yield self.left.pop(0)
+
+
+@pytest.mark.parametrize("qop", ["auth", "auth-int"])
+async def test_a_body_is_rewound_before_it_is_hashed_and_sent(qop: str, auth: DigestAuth, client: Client) -> None:
+    async with DigestServer(qop=qop) as server:
+        for _ in range(2):
+            request = client.build_request("POST", server.url, content=b"onetwo").replace(body=Tape())
+            assert (await client.send(request, auth=auth)).content == b"onetwo"
+        assert server.statuses() == [False, True, True]
+
+
 # --- cancelled at every await -----------------------------------------------------------------------------------------
 
 
@@ -405,3 +428,33 @@ async def test_cancelled_at_every_await(closes: bool, qop: str) -> None:
 
         assert await cancel_everywhere(fetch, check) > 0
         await fetch()
+
+
+async def test_cancelled_while_a_body_is_hashed() -> None:
+    running = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal running
+        running += 1
+        try:
+            for _ in range(3):
+                yield b"x" * 1000
+                await settle(1)
+        finally:
+            running -= 1
+
+    async with DigestServer(qop="auth-int") as server, Client(trust_env=False) as client:
+        pool = client.pool
+        assert pool is not None
+        auth = DigestAuth("user", "pass")
+        await client.get(server.url, auth=auth)
+
+        async def post() -> None:
+            assert (await client.post(server.url, content=pieces(), auth=auth)).content == b"x" * 3000
+
+        async def check() -> None:
+            await settle(5)
+            audit_quiet(pool)
+            assert running == 0, "the body's iterator was not ended"
+
+        assert await cancel_everywhere(post, check) > 0
