@@ -11,9 +11,11 @@ The first four are given to a client: ``Client(transport=…)``. As a plugin of 
 """
 
 from . import faults, script
-from .asgi import ASGITransport, ClientDisconnected
+from .application import ClientDisconnected
+from .asgi import ASGITransport
+from .ending import Truncated
 from .faults import FaultTransport
-from .memory import Truncated, UnexpectedRequest
+from .memory import UnexpectedRequest
 from .mock import MockRequest, MockResponse, MockTransport
 from .replay import RecordReplay
 from .routes import MockRoute, MockRoutes

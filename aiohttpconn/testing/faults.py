@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectError, HTTPException, ReadError
-from .memory import MemoryExchange, MemoryTransport, Truncated, name
+from .ending import Truncated
+from .memory import MemoryExchange, MemoryTransport, name
 from .mock import MockResponse
 
 if TYPE_CHECKING:

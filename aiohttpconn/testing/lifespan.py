@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .asgi import Application, Message
+    from .application import Application, Message
 
 
 class Lifespan:

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import BodyLengthMismatch, HTTPException, IncompleteRead, PoolClosed, ReadError, ReadTimeout
+from ..errors import BodyLengthMismatch, HTTPException, PoolClosed, ReadError, ReadTimeout
 from ..headers import EMPTY_HEADERS, Headers
 from ..net.stream import Stream
 from ..response import HTTPResponse
 from ..upload import body_pieces
-from ..wire.framing import BodyDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
+from ..wire.framing import BodyDecoder, Framing, response_framing
+from .ending import Ending, KnownLength, Truncated, Unmeasured
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,55 +31,6 @@ _Transport = TypeVar("_Transport", bound="MemoryTransport")
 
 class UnexpectedRequest(HTTPException, LookupError):
     """A double was sent a request that it has no response for. Nothing was sent over a network."""
-
-
-class Truncated(Exception):
-    """Raised by what makes a body: it breaks off here, as if the peer had closed."""
-
-
-class _Ending:
-    """How the sender of a body ends it. It may do so before the reader is there."""
-
-    def __init__(self) -> None:
-        self.failure: BaseException | None = None
-        self.cut = False
-        self.trailers = EMPTY_HEADERS
-
-
-class _Length(LengthDecoder):
-    """A body of known length, whose sender may give up."""
-
-    __slots__ = ("_ending",)
-
-    def __init__(self, length: int, ending: _Ending) -> None:
-        super().__init__(length)
-        self._ending = ending
-
-    def eof(self) -> None:
-        super().eof()
-        if not self.done and self._ending.failure is not None:
-            self.error = self._ending.failure  # type: ignore[assignment]  # what a handler raises is handed on as it is
-
-
-class _Unframed(CloseDecoder):
-    """A body that ends where its sender says so, as one in chunks does."""
-
-    __slots__ = ("_ending", "_framed", "trailers")
-
-    def __init__(self, ending: _Ending, *, framed: bool) -> None:
-        super().__init__()
-        self._ending = ending
-        self._framed = framed  # else its end is a close like any other
-        self.trailers: Headers = EMPTY_HEADERS
-
-    def eof(self) -> None:
-        if self._ending.failure is not None:
-            self.error = self._ending.failure  # type: ignore[assignment]  # as above
-        elif self._ending.cut and self._framed:
-            self.error = IncompleteRead(b"", None)
-        else:
-            self.trailers = self._ending.trailers
-            self.done = True
 
 
 class _FarEnd(asyncio.Transport):
@@ -126,7 +78,7 @@ class MemoryExchange:
         self.stream = Stream(self.loop)
         self.stream.transport = _FarEnd(self)
         self.stream.reader.set_transport(self.stream.transport)
-        self._ending = _Ending()
+        self._ending = Ending()
         self._aborted = False
         self._limit: asyncio.Timeout | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -219,9 +171,9 @@ class MemoryExchange:
             return self._whole(head, keep_alive, b"")
         decoder: BodyDecoder
         if length is None:
-            decoder = _Unframed(self._ending, framed=kind is Framing.CHUNKED)
+            decoder = Unmeasured(self._ending, framed=kind is Framing.CHUNKED)
         else:
-            decoder = _Length(length, self._ending)
+            decoder = KnownLength(length, self._ending)
         response = HTTPResponse(head, self.request.method, self.request.url, keep_alive, b"")
         response.sent_at, response.arrived_at = self._sent_at, perf_counter()
         response.expect_body(self, self.stream, self.context.deadline, kind, decoder)
