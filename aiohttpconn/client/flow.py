@@ -392,7 +392,13 @@ async def _with_body_read(request: Request) -> Request:
     body = request.body
     if _unread(request):
         return request
-    data = b"".join([bytes(piece) async for piece in body_pieces(body, 65_536)])
+    pieces = body_pieces(body, 65_536)
+    try:
+        data = b"".join([bytes(piece) async for piece in pieces])
+    finally:  # cancelled in the midst, the caller's iterator is ended
+        await pieces.aclose()  # type: ignore[attr-defined]
+        if (aclose := getattr(body, "aclose", None)) is not None:
+            await aclose()
     read = request.without_fields("Transfer-Encoding").with_fields({"Content-Length": str(len(data))})
     return read.replace(body=data)
 

@@ -508,3 +508,33 @@ async def test_cancelled_at_every_await(path: str, http_server: OriginServer) ->
 
         assert await cancel_everywhere(fetch, check) > 0
         await fetch()
+
+
+async def test_cancelled_while_a_body_is_read_for_a_flow(http_server: OriginServer) -> None:
+    asking_server(http_server)
+    running = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal running
+        running += 1
+        try:
+            for _ in range(3):
+                yield b"piece"
+                await settle(1)
+        finally:
+            running -= 1
+
+    async with Client(trust_env=False) as client:
+        pool = client.pool
+        assert pool is not None
+
+        async def post() -> None:
+            response = await client.post(f"{http_server.url}/asks", content=pieces(), auth=Asking())
+            assert response.content == b"piece" * 3
+
+        async def check() -> None:
+            await settle(5)
+            audit_quiet(pool)
+            assert running == 0, "the body's iterator was not ended"
+
+        assert await cancel_everywhere(post, check) > 0
