@@ -75,6 +75,8 @@ def _times(response: Response) -> str:
         ("tls", timings.tls),
     ]
     if timings.sent is not None and timings.first_byte is not None:
+        before = sum([seconds for _, seconds in steps if seconds is not None])
+        steps.append(("sending", max(0.0, timings.sent - before)))
         steps.append(("waiting for the answer", timings.first_byte - timings.sent))
     if timings.done is not None and timings.first_byte is not None:
         steps.append(("reading it", timings.done - timings.first_byte))
