@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-from .cookie_dates import parse_cookie_date
-
 MAX_COOKIE = 4096
 """Octets of name and value together."""
 MAX_ATTRIBUTE = 1024
@@ -61,7 +59,7 @@ class SetCookie:
         self.same_site: str | None = _SAME_SITE.get(attributes.get("samesite", "").lower())
         age = attributes.get("max-age")
         self.max_age: int | None = None if age is None else max(0, min(int(age), MAX_AGE))
-        self.expires: float | None = parse_cookie_date(attributes["expires"]) if "expires" in attributes else None
+        self.expires = _date(attributes["expires"]) if "expires" in attributes else None
 
     def __repr__(self) -> str:
         return f"<SetCookie {self.name}>"  # the value may be a secret
@@ -97,10 +95,16 @@ def _parse(line: str) -> SetCookie | None:
         if key == "max-age":
             if not _DELTA.fullmatch(content):
                 continue  # an attribute that means nothing does not take the place of one before it
-        elif key == "expires" and parse_cookie_date(content) is None:
+        elif key == "expires" and _date(content) is None:
             continue
         attributes[key] = content
     return SetCookie(name, value, attributes)
+
+
+def _date(text: str) -> float | None:
+    from .cookie_dates import parse_cookie_date  # noqa: PLC0415 - 0.5 ms of patterns, for cookies that have a date
+
+    return parse_cookie_date(text)
 
 
 _parsed_before = lru_cache(_CACHED_LINES)(_parse)
