@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -130,18 +131,13 @@ def test_plugin(tmp_path: Path) -> None:
 
     (tmp_path / "test_project.py").write_text(PROJECT)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    plugins = [
-        "-p",
-        "aiohttpconn.testing.pytest_plugin",
-        "-p",
-        "no:asyncio",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:cacheprovider",
-    ]
+    # Named and alone: where the package is installed, its entry point would bring it a second time.
+    plugins = ["-p", "aiohttpconn.testing.pytest_plugin", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", *plugins, "-rfE", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert "6 passed, 3 errors" in done.stdout, done.stdout + done.stderr
     for words in (
         "waits for 1 more",
