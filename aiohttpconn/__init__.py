@@ -7,7 +7,7 @@ connections under limits), `Client` (URLs, redirects, cookies, auth, retries, de
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .client.client import Client
+from .client.client import Client, StreamedResponse
 from .client.cookies import CookieJar
 from .client.flow import Attempt
 from .client.oneshot import delete, get, head, options, patch, post, put, request
@@ -61,8 +61,10 @@ from .errors import (
     WriteError,
     WriteTimeout,
 )
-from .messages import Opening, Request
+from .headers import Headers
+from .messages import Opening, Proxy, Request, ResponseHead
 from .net.resolve import Resolver
+from .net.stream import StreamReader, StreamWriter
 from .pool import ConnectionPool, HostStats, PoolStats
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
@@ -71,8 +73,8 @@ from .url import URL, Origin
 if TYPE_CHECKING:
     from .client.auth import Auth, BasicAuth, BearerAuth, NetrcAuth
     from .client.digest import DigestAuth
-    from .client.hooks import Hooks
-    from .client.oauth2 import OAuth2ClientCredentials
+    from .client.hooks import Hooks, resend_count
+    from .client.oauth2 import OAuth2ClientCredentials, TokenError
 
 _LATER = {
     "Auth": "auth",
@@ -80,8 +82,10 @@ _LATER = {
     "BearerAuth": "auth",
     "DigestAuth": "digest",
     "Hooks": "hooks",
+    "resend_count": "hooks",
     "NetrcAuth": "auth",
     "OAuth2ClientCredentials": "oauth2",
+    "TokenError": "oauth2",
 }
 """What not every program needs is imported when it is first asked for."""
 
@@ -130,6 +134,7 @@ __all__ = [
     "HTTPException",
     "HTTPResponse",
     "HTTPStatusError",
+    "Headers",
     "Hedge",
     "Hooks",
     "HostStats",
@@ -151,6 +156,7 @@ __all__ = [
     "PoolStats",
     "PoolTimeout",
     "ProtocolError",
+    "Proxy",
     "ProxyError",
     "ReadError",
     "ReadTimeout",
@@ -162,13 +168,18 @@ __all__ = [
     "ResolveError",
     "Resolver",
     "Response",
+    "ResponseHead",
     "ResponseNotReady",
     "Retry",
     "RobotsDenied",
     "StreamClosed",
     "StreamConsumed",
+    "StreamReader",
+    "StreamWriter",
+    "StreamedResponse",
     "TLSError",
     "Timeout",
+    "TokenError",
     "TooManyFields",
     "TooManyRedirects",
     "TooSlow",
@@ -187,4 +198,5 @@ __all__ = [
     "post",
     "put",
     "request",
+    "resend_count",
 ]

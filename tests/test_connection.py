@@ -16,12 +16,14 @@ import pytest
 from aiohttpconn import (
     DEFAULT,
     AsyncHTTPConnection,
+    BadStatusLine,
     CannotSendRequest,
     ConnectError,
     ConnectTimeout,
     HTTPException,
     HTTPResponse,
     ImproperConnectionState,
+    InvalidURL,
     NotConnected,
     ReadError,
     ReadTimeout,
@@ -831,3 +833,57 @@ async def test_the_same_mistakes_raise_errors_of_the_same_name(http_server: Orig
     for mine, yours in pairs:
         expected = await asyncio.to_thread(of_theirs, yours)
         assert await of_ours(mine) == expected != "nothing"
+
+
+async def test_host_that_was_set_is_checked_too(raw_server: StartServer) -> None:
+    server = await raw_server([Request(), Send(OK), Hold()])
+    async with AsyncHTTPConnection("127.0.0.1", server.port) as conn:
+        conn.host = "evil\r\nX: y"
+        with pytest.raises(InvalidURL, match="not a host"):
+            await conn.request("GET", "/")
+    assert not server.requests
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1"])
+async def test_source_address_by_itself(host: str, http_server: OriginServer) -> None:
+    async with AsyncHTTPConnection("127.0.0.1", http_server.port, source_address=(host, 0)) as conn:
+        assert await get(conn) == b"hello"
+
+
+@pytest.mark.parametrize("said", [b"<html>hello</html>", b"\x00\xff", b"HTTP/2", b"H", b"SSH-2.0"])
+@pytest.mark.parametrize("step", [1, 100])
+async def test_what_is_not_http_and_has_no_line_end(said: bytes, step: int, raw_server: StartServer) -> None:
+    pieces = [Send(said[at : at + step]) for at in range(0, len(said), step)]
+    server = await raw_server([Request(), *pieces])
+    async with AsyncHTTPConnection("127.0.0.1", server.port) as conn:
+        await conn.request("GET", "/")
+        with pytest.raises(BadStatusLine) as info:
+            await conn.getresponse()
+    if b"HTTP/1.".startswith(said[:7]):
+        assert isinstance(info.value, RemoteDisconnected)
+    else:
+        assert (type(info.value), info.value.line) == (BadStatusLine, said.decode("latin-1"))
+
+
+@pytest.mark.parametrize("status", [b"099", b"000", b"012"])
+async def test_status_below_100(status: bytes, raw_server: StartServer) -> None:
+    server = await raw_server([Request(), Send(b"HTTP/1.1 " + status + b" x\r\n\r\n"), Hold()])
+    async with AsyncHTTPConnection("127.0.0.1", server.port) as conn:
+        await conn.request("GET", "/")
+        with pytest.raises(BadStatusLine):
+            await conn.getresponse()
+
+
+async def test_every_step_belongs_to_the_loop(http_server: OriginServer) -> None:
+    async with AsyncHTTPConnection("127.0.0.1", http_server.port) as conn:
+        await conn.connect()
+        conn.putrequest("GET", "/")
+
+        async def elsewhere() -> None:
+            for step in (conn.endheaders(), conn.send(b""), conn.getresponse(), conn.close()):
+                with pytest.raises(RuntimeError, match="another event loop"):
+                    await step
+
+        await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+        await conn.endheaders()
+        assert await (await conn.getresponse()).read() == b"hello"

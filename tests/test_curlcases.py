@@ -24,14 +24,6 @@ DIRECTORY = Path(os.environ.get("AIOHTTPCONN_CURLCASES") or ROOT.parent / "share
 if not (DIRECTORY / "run.py").is_file():
     pytest.skip("no ../shared/curlcases and no $AIOHTTPCONN_CURLCASES", allow_module_level=True)
 
-NEEDS_LATER = {
-    "basic authentication of the request": {2, 84, 242, 346, 974, 1134, 1168, 1296, 2040, 2208},
-    "digest authentication": {72, 88, 154, 246, 388, 1030, 1286, 1412, 1418, 2062, 2064, 2066, 2076},
-    "cookies": {6, 172, 392, 420, 444, 798, 1024, 1104, 1136, 1216, 1218, 1228, 1408, 1476},
-    "max_body": {292, 1618},
-}
-"""Cases that need what the client does not have yet."""
-
 DECIDED_OTHERWISE = {
     1090: "bare LF in chunk framing is a ProtocolError here",
     1116: "bare LF in chunk framing is a ProtocolError here",
@@ -47,31 +39,6 @@ def cases() -> dict[int, dict[str, Any]]:
         return {case["num"]: case for case in map(json.loads, lines)}
 
 
-def what_it_needs(case: dict[str, Any]) -> str | None:
-    """Which of `NEEDS_LATER` a case asks for; None if the client has it all."""
-    options, steps = case["options"], case["steps"]
-    schemes = {step["auth"]["scheme"] for step in steps if "auth" in step}
-    if "digest" in schemes:
-        return "digest authentication"
-    if schemes or any(re.match(r"https?://[^/?#]*@", _bare(step["url"])) for step in steps):
-        return "basic authentication of the request"
-    if options.get("cookie_engine") or any("cookies" in step for step in steps):
-        return "cookies"
-    if "max_body" in options:
-        return "max_body"
-    return "proxies of the environment" if "env" in case else None  # there is none today
-
-
-def _bare(url: str) -> str:
-    """The URL with the placeholders for addresses and ports (``@HOSTIP@``) filled in, so that its own @ stand out."""
-    return re.sub(r"@[A-Z0-9]+@", "0", url)
-
-
-def test_what_is_left_for_later_is_what_needs_it() -> None:
-    left = {number: why for why, numbers in NEEDS_LATER.items() for number in numbers}
-    assert left == {number: need for number, case in cases().items() if (need := what_it_needs(case))}
-
-
 def test_what_is_decided_otherwise_is_marked_so_in_the_data() -> None:
     assert all("open" in cases()[number] for number in DECIDED_OTHERWISE)
 
@@ -85,8 +52,7 @@ def test_what_is_decided_otherwise_is_marked_so_in_the_data() -> None:
     ],
 )
 def test_every_case_passes(pieces: list[str]) -> None:
-    later = set().union(*NEEDS_LATER.values())
-    numbers = sorted(cases().keys() - later - DECIDED_OTHERWISE.keys())
+    numbers = sorted(cases().keys() - DECIDED_OTHERWISE.keys())
     command = [sys.executable, str(DIRECTORY / "run.py"), "--client", "aiohttpconn", "--python", sys.executable]
     command += ["--strict-errors", "--only", ",".join(map(str, numbers)), *pieces]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}

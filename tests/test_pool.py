@@ -838,3 +838,63 @@ def test_block_needs_a_url(url: str) -> None:
 def test_block_needs_http() -> None:
     with pytest.raises(UnsupportedScheme):
         ConnectionPool().connection("ftp://example.org/")
+
+
+# --- exclusive use, and what must not come of it ----------------------------------------------------------------------
+
+
+async def test_exclusive_use_of_a_plain_origin_through_a_proxy(raw_server: StartRaw) -> None:
+    forward = await raw_server([Request(), Send(OK), Request(), Send(OK), Request(), Send(OK)])
+    async with ConnectionPool(proxy=f"http://user:secret@127.0.0.1:{forward.port}") as pool:
+        async with pool.connection("http://origin.example:81") as conn:
+            for target in ("/x?y", "*", "http://other.example/"):
+                await conn.request("OPTIONS", target)
+                assert await (await conn.getresponse()).read() == b"ok"
+        # The next who has the connection is not forwarded for by it.
+        assert conn._forwarded is None
+    assert [request.target for request in forward.requests] == [
+        "http://origin.example:81/x?y",
+        "http://origin.example:81",
+        "http://other.example/",
+    ]
+    for request in forward.requests:
+        assert request.get("Host") == "origin.example:81"
+        assert request.get("Proxy-Authorization") == "Basic dXNlcjpzZWNyZXQ="
+
+
+async def test_connection_that_was_led_elsewhere_does_not_go_back(
+    http_server: OriginServer, raw_server: StartRaw, pool: ConnectionPool
+) -> None:
+    other = await raw_server([Request(), Send(NEXT), Hold()])
+    async with pool.connection(http_server.url) as conn:
+        await conn.close()
+        conn.port = other.port
+        await conn.request("GET", "/")
+        assert await (await conn.getresponse()).read() == b"next"
+    assert pool.stats().idle == 0
+    assert await fetch(pool, http_server.url) == b"hello"
+
+
+async def test_tickets_of_tls_are_no_stray_bytes(https_server: OriginServer, client_ctx: ssl.SSLContext) -> None:
+    """TLS 1.3 servers send them after the handshake: the loop, being busy, has not read them yet."""
+    async with ConnectionPool(ssl_context=client_ctx) as pool, pool.connection(https_server.url) as conn:
+        time.sleep(0.05)
+        assert conn.reusable
+        writer = conn.writer
+        await conn.request("GET", "/")
+        assert conn.writer is writer
+        assert await (await conn.getresponse()).read() == b"hello"
+    assert https_server.connections == 1
+
+
+async def test_stray_bytes_and_the_end_within_tls_are_noticed(
+    server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext, raw_server: StartRaw
+) -> None:
+    for last in (Send(b"stray"), Reset()):
+        server = await raw_server([Request(), Send(OK), WaitFor(go := asyncio.Event()), last, Hold()], tls=server_ctx)
+        async with ConnectionPool(ssl_context=client_ctx) as pool, pool.connection(server.url) as conn:
+            await conn.request("GET", "/")
+            await (await conn.getresponse()).read()
+            go.set()
+            await asyncio.sleep(0.02)
+            assert not conn.reusable

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .. import (
+    BodyLengthMismatch,
     Client,
     HTTPException,
     HTTPStatusError,
@@ -107,6 +108,8 @@ class _Run:
                 await self._fetch(number)
             except HTTPStatusError as error:
                 self._failed(number, error, Exit.HTTP_ERROR)
+            except (InvalidHeader, BodyLengthMismatch) as error:
+                self._failed(number, error, Exit.USAGE)
             except (HTTPException, OSError) as error:
                 self._failed(number, error, Exit.FAILED)
             finally:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .timings import Timings
 
 _CONTENT_ENCODING = istr("Content-Encoding")
+DRAINING = 1.0
+"""Seconds that a body which nobody asked for gets to arrive; a new connection is sooner there."""
 MAX_DRAINED = 1 << 20
 """Bytes that a body which nobody asked for may decode to, to be kept."""
 
@@ -214,10 +216,10 @@ class Response:
         """The decoded body. Raises `StreamConsumed` or `StreamClosed` when it is not to be had (any more)."""
         if self._content is None:
             if self._streamed:
-                raise StreamConsumed("the body was read piece by piece, and not kept")
+                raise self._named(StreamConsumed("the body was read piece by piece, and not kept"))
             if self._raw.closed:
-                raise StreamClosed("the response was closed before its body was read")
-            raise StreamConsumed("the body has not been read yet: await response.read()")
+                raise self._named(StreamClosed("the response was closed before its body was read"))
+            raise self._named(StreamConsumed("the body has not been read yet: await response.read()"))
         return self._content
 
     @property
@@ -351,42 +353,53 @@ class Response:
         except BaseException:
             self._raw.close_now()
             raise
+        if not self._raw.ended:
+            self._raw.close_now()  # a 101 has no end: whoever wants its streams asks for them with `stream`
 
     async def drain(self, limit: int) -> None:
-        """Read a body that nobody asked for, if it is framed and at most `limit` bytes long, so that its connection can
-        be used again; else close it."""
+        """Read a body that nobody asked for, if it is framed, at most `limit` bytes long, and there within a second, so
+        that its connection can be used again; else close it."""
         raw = self._raw
-        told = self._told
         length = raw.length
         framed = raw.chunked or length is not None
         try:
             if framed and (length is None or length <= limit):
-                kept = b""
-                while len(kept) <= limit and (piece := await raw.read1()):
-                    kept += piece
-                    if told is not None:
-                        await told.chunk(self, piece)
-                if raw.isclosed():
-                    self._streamed = True
-                    self._downloaded = len(kept)
-                    codings = self.head.headers.getall(_CONTENT_ENCODING, ())
-                    self._content = decode_all(codings, kept, MAX_DRAINED) if codings else kept
-        except HTTPException:
+                async with asyncio.timeout(None if raw.ended else DRAINING):
+                    await self._read_away(limit)
+        except (HTTPException, TimeoutError):
             pass  # what it had to say was in its head
         finally:
             raw.close_now()
+
+    async def _read_away(self, limit: int) -> None:
+        raw, told = self._raw, self._told
+        kept = b""
+        while len(kept) <= limit and (piece := await raw.read1()):
+            kept += piece
+            if told is not None:
+                await told.chunk(self, piece)
+        if raw.isclosed():
+            self._streamed = True
+            self._downloaded = len(kept)
+            codings = self.head.headers.getall(_CONTENT_ENCODING, ())
+            self._content = decode_all(codings, kept, MAX_DRAINED) if codings else kept
 
     def name(self, error: HTTPException) -> None:
         """Say in an error whose response it is about, if nobody has said so yet."""
         error.request = error.request or self.request
         error.doing = error.doing or f"reading the response to {self.request.method} {self.url.without_userinfo()}"
 
+    def _named(self, error: HTTPException) -> HTTPException:
+        self.name(error)
+        return error
+
     def _claim(self, pieces: RawPieces | None = None) -> None:
         """The body is about to be read: once."""
         if self._streamed:
-            raise StreamConsumed("the body was read already, and not kept")
+            raise self._named(StreamConsumed("the body was read already, and not kept"))
         if self._raw.closed:
-            raise StreamClosed("the response was closed before its body was read")
+            raise self._named(StreamClosed("the response was closed before its body was read"))
+        self._raw.check_loop()
         self._streamed = True
         self._pieces = pieces
 

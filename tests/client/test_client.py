@@ -15,6 +15,7 @@ import aiohttpconn
 from aiohttpconn import (
     UNSET,
     URL,
+    BodyLengthMismatch,
     Client,
     ConnectError,
     ConnectionPool,
@@ -658,3 +659,38 @@ async def test_a_route_may_answer_late_without_mixing_responses(client: Client, 
     http_server.routes["/late"] = late
     responses = await asyncio.gather(*(client.get(f"{http_server.url}/late?{n}") for n in range(30)))
     assert [response.text for response in responses] == [f"/late?{n}" for n in range(30)]
+
+
+# --- fields that say what is not so -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("fields", [{"Content-Length": "5"}, {"Transfer-Encoding": "chunked"}])
+async def test_a_body_that_is_announced_and_not_there(
+    method: str, fields: dict[str, str], http_server: OriginServer
+) -> None:
+    async with Client(http_server.url, trust_env=False) as client:
+        with pytest.raises(BodyLengthMismatch, match="announce a body"):
+            await client.request(method, "/echo", headers=fields)
+        assert (await client.get("/")).text == "hello"
+    async with Client(http_server.url, headers=fields, trust_env=False) as client:
+        with pytest.raises(BodyLengthMismatch):
+            await client.request(method, "/echo")
+    assert [request.target for request in http_server.requests] == ["/"]
+
+
+async def test_no_body_announced_as_such(http_server: OriginServer) -> None:
+    async with Client(http_server.url, trust_env=False) as client:
+        for _ in range(2):
+            assert (await client.post("/echo", headers={"Content-Length": "0"})).content == b""
+    assert http_server.connections == 1
+
+
+async def test_a_101_that_nobody_takes_over_leaves_nothing_behind(raw_server: Any) -> None:
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    server = await raw_server([ReadRequest(), Send(switching), Hold()], [ReadRequest(), Send(OK), Hold()])
+    async with Client(server.url, limits=Limits(max_connections=1), timeout=5, trust_env=False) as client:
+        response = await client.get("/", headers={"Upgrade": "x", "Connection": "upgrade"})
+        assert (response.status, response.content) == (101, b"")
+        assert client.stats().open == 0
+        assert (await client.get("/")).status == 200
