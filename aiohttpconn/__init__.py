@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .client.client import Client, StreamedResponse
-from .client.cookies import CookieJar
+from .client.cookies import Cookie, CookieJar
 from .client.flow import Attempt
 from .client.oneshot import delete, get, head, options, patch, post, put, request
 from .client.response import Response
@@ -128,6 +128,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "ConnectionPool",
+    "Cookie",
     "CookieJar",
     "DecodingError",
     "DigestAuth",

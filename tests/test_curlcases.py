@@ -25,6 +25,7 @@ if not (DIRECTORY / "run.py").is_file():
     pytest.skip("no ../shared/curlcases and no $AIOHTTPCONN_CURLCASES", allow_module_level=True)
 
 DECIDED_OTHERWISE = {
+    392: "cookies that are Secure are not set over http, by localhost neither",
     1090: "bare LF in chunk framing is a ProtocolError here",
     1116: "bare LF in chunk framing is a ProtocolError here",
     1142: "http:////host is http://host to a WHATWG parser",
