@@ -508,7 +508,17 @@ class HTTP1:
                 raise
 
         response.upload = self._sending = task = asyncio.get_running_loop().create_task(go_on())
-        task.add_done_callback(response.uploaded)
+        # Weakly: the loop holds the task, and a response that is dropped is to be noticed.
+        ref = weakref.ref(response)
+
+        def uploaded(task: asyncio.Task[bool]) -> None:
+            response = ref()
+            if response is not None:
+                response.uploaded(task)
+            elif not task.cancelled():
+                task.exception()  # nobody is left to be told
+
+        task.add_done_callback(uploaded)
 
     def _is_interim(self, head: ResponseHead) -> bool:
         """Whether the head is one of a 1xx to pass over (RFC 9110 section 15.2)."""

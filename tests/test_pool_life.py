@@ -220,6 +220,31 @@ async def test_body_that_goes_on_after_an_early_answer_ends_with_its_exchange(ra
         assert pool.stats().open == 0
 
 
+async def test_response_dropped_unread_while_its_body_is_being_sent(raw_server: Any) -> None:
+    """What sends the body must not keep the response: it is noticed, and everything ends."""
+    closed = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"piece"
+                await asyncio.sleep(0.01)
+        finally:
+            closed.set()
+
+    server = await raw_server([Head(), Send(OK), Hold()])
+    async with ConnectionPool() as pool:
+        held = [await send(pool, server.url, "POST", pieces())]
+        assert pool.stats().in_use == 1
+        with pytest.warns(ResourceWarning, match="POST .* was dropped before its body was read"):
+            held.clear()
+            gc.collect()
+        await asyncio.wait_for(closed.wait(), 5)
+        await settle()
+        audit_quiet(pool)
+        assert pool.stats().open == 0
+
+
 @pytest.mark.parametrize("end", [[Reset()], []])
 async def test_peer_ends_while_the_source_of_a_body_takes_its_time(raw_server: Any, end: list[Any]) -> None:
     async def pieces() -> AsyncIterator[bytes]:
