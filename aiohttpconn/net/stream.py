@@ -22,6 +22,22 @@ _MOST_CHUNKS = 64
 NEVER = math.inf
 
 
+def _joined(chunks: list[bytes]) -> list[bytes]:
+    """The same bytes in fewer chunks: neighbours together, as far as they stay within `HIGH_WATER`."""
+    joined: list[bytes] = []
+    group: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > HIGH_WATER:
+            joined.append(b"".join(group))
+            group.clear()
+            size = len(chunk)
+        group.append(chunk)
+    joined.append(b"".join(group))
+    return joined
+
+
 class StreamReader(asyncio.StreamReader):
     """`asyncio.StreamReader` over a list of chunks.
 
@@ -68,8 +84,13 @@ class StreamReader(asyncio.StreamReader):
         self._source = transport  # type: ignore[assignment]
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]
-        self._chunks.append(data)
-        self.buffered = size = self.buffered + len(data)
+        length = len(data)
+        if length <= HIGH_WATER:
+            self._chunks.append(data)
+        else:
+            # TLS may bring a record more than was read at once, and what was salvaged comes in one.
+            self._chunks.extend(data[at : at + HIGH_WATER] for at in range(0, length, HIGH_WATER))
+        self.buffered = size = self.buffered + length
         waiter = self._wakeup
         if waiter is not None and not waiter.done():
             self._wakeup = None
@@ -79,7 +100,7 @@ class StreamReader(asyncio.StreamReader):
             chunks = self._chunks
             if len(chunks) > _MOST_CHUNKS:
                 # Tiny ones: each is an object of 33 bytes or more, and taking the first of many moves all the others.
-                chunks[:] = (b"".join(chunks),)
+                chunks[:] = _joined(chunks)
         if size > HIGH_WATER and not self._source_paused and self._source is not None:
             self._source.pause_reading()
             self._source_paused = True
@@ -108,7 +129,7 @@ class StreamReader(asyncio.StreamReader):
     # --- without suspending ---
 
     def take(self) -> bytes:
-        """The next chunk as it arrived, b"" when nothing is buffered."""
+        """The next chunk as it arrived, at most `HIGH_WATER` bytes of it; b"" when nothing is buffered."""
         if not self._chunks:
             return b""
         data = self._chunks.pop(0)
@@ -468,7 +489,10 @@ class Stream(asyncio.Protocol):
                 return bool(select.select([self._descriptor], [], [], 0)[0])
             self._poll = poll = select.poll()
             poll.register(self._descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        if not poll.poll(0):
+            return False
+        tls = self.tls
+        return tls is None or not tls.look() or self.lost or reader.ended or bool(reader.buffered)
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         """Put TLS on top: `reader` and `writer` stay the same objects. Also on top of TLS.

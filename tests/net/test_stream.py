@@ -306,6 +306,22 @@ async def test_chunks_are_handed_on_uncopied() -> None:
     assert reader.take() is chunk
 
 
+@pytest.mark.parametrize("size", [1, 4000, 5000, 100_000, 262_144, 262_145, 1_000_000])
+async def test_no_chunk_is_over_256_kib(size: int) -> None:
+    """Not when many are put together, nor when one comes that is larger."""
+    reader = new_reader()
+    chunks = [bytes((number % 256,)) * size for number in range(200 if size < 10_000 else 5)]
+    for chunk in chunks:
+        reader.feed_data(chunk)
+    taken = []
+    while data := reader.take():
+        taken.append(data)
+    assert b"".join(taken) == b"".join(chunks)
+    assert max(map(len, taken)) <= HIGH_WATER
+    assert len(taken) <= 64
+    assert not reader.buffered
+
+
 async def test_what_arrives_while_nobody_waits_is_told() -> None:
     reader = new_reader()
     told: list[int] = []
