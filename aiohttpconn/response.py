@@ -25,9 +25,16 @@ from .wire.framing import BodyDecoder, Framing
 
 if TYPE_CHECKING:
     from .config import Deadline
-    from .messages import Opening, ResponseHead
+    from .messages import Opening, Request, ResponseHead
     from .net.stream import Stream, StreamReader, StreamWriter
     from .url import URL, Origin
+
+
+MAX_PIECE = 262_144
+"""Bytes of the body that are handed out at once by those ways of reading that take what is there."""
+_ARRIVED = 131_072
+"""Bytes of the body that are taken off the stream before they are asked for. It holds up to 512 KiB itself: with this
+and one piece more, a response that nobody reads stays below 1 MiB."""
 
 
 class ResponseOwner(Protocol):
@@ -53,7 +60,8 @@ class HTTPResponse:
     The body is what remains after transfer-coding and before content-coding. It is read by one coroutine at a time: all
     of it by `read()`, in pieces by `read(n)`, `read1()`, `readinto()`, `readline()`, or as an async iterator of bytes
     as they arrive. A body that ends early is `IncompleteRead`, a broken connection `ReadError`, a silent peer
-    `ReadTimeout`. Each of these, and cancelling a read, closes the connection.
+    `ReadTimeout`. Each of these, and cancelling a read, closes the connection. A response belongs to the event loop of
+    its connection: to go on receiving on another one is a RuntimeError.
     """
 
     # What only a response has that was not whole when it was made has a default of the class.
@@ -63,6 +71,8 @@ class HTTPResponse:
     """How the connection was opened, if it was for this exchange."""
     proxy: Origin | None = None
     """The proxy that the exchange went through, None for none."""
+    request: Request | None = None
+    """What it answers, where it came through a pool: errors of reading it say so."""
     queued = 0.0
     """Seconds that were spent waiting for a connection to become free."""
     sent_at = arrived_at = done_at = 0.0
@@ -208,10 +218,12 @@ class HTTPResponse:
             if decoder is None or decoder.done:
                 if self.upload is None or self.ended:
                     return False
+                self.check_loop()
                 await self._await_upload(self.upload)
                 continue
             if self._closed:
-                raise StreamClosed("the response was closed before its body was read", doing=self._doing())
+                raise self._named_error(StreamClosed("the response was closed before its body was read"))
+            self.check_loop()
             at = self._deadline.at
             if at != math.inf and self._stream.loop.time() >= at:
                 # A peer that is always ahead of a slow consumer lets nobody wait, and time passes all the same.
@@ -226,6 +238,11 @@ class HTTPResponse:
             else:
                 await self._wait(reader)
         return True
+
+    def check_loop(self) -> None:
+        """Raise RuntimeError unless this is the connection's event loop, or nothing is received any more."""
+        if not self.ended and self._stream.loop is not asyncio.get_running_loop():
+            raise RuntimeError(f"{self._named()} belongs to another event loop: that of its connection")
 
     async def _await_upload(self, upload: asyncio.Task[bool]) -> None:
         """The response is there, the request is not through: an exchange is over when both are."""
@@ -300,10 +317,24 @@ class HTTPResponse:
             self._fail(decoder.error)
 
     def take_arrived(self) -> None:
-        """Take in, without waiting, what has already arrived of the body."""
+        """Take in, without waiting, what has already arrived of the body; of a long one no more than its beginning."""
         reader = self._stream.reader
-        while not self.complete and self._failure is None and (data := reader.take()):
+        while self._size < _ARRIVED and not self.complete and self._failure is None and (data := reader.take()):
             self.feed(data)
+
+    def _discard_arrived(self) -> None:
+        """Take in what has already arrived of a body that nobody wants: it may be all of it."""
+        while not self.ended:
+            self.take_arrived()
+            if not self._size:
+                break
+            self._discard()
+
+    def _discard(self) -> None:
+        self._body = b""
+        if self._pieces is not None:
+            self._pieces.clear()
+        self._size = 0
 
     def _finish(self) -> None:
         """The body is there to its end."""
@@ -334,9 +365,9 @@ class HTTPResponse:
 
     def _fail(self, error: BaseException | None) -> None:
         """The body will not come to its end: let go of the connection. What had come can still be read."""
-        if isinstance(error, HTTPException) and error.doing is None:
-            error.doing = self._doing()
-        self._failure = error or StreamClosed("reading the body was cancelled", doing=self._doing())
+        if error is None:
+            error = StreamClosed("reading the body was cancelled")
+        self._failure = self._named_error(error) if isinstance(error, HTTPException) else error
         self._abort()
 
     def _abort(self) -> None:
@@ -348,6 +379,13 @@ class HTTPResponse:
         self.done_at = perf_counter()
         if self._guard is not None:
             self._guard.release()
+
+    def _named_error(self, error: HTTPException) -> HTTPException:
+        """The same error, saying in the midst of what it came."""
+        error.doing = error.doing or self._doing()
+        if error.request is None and self.request is not None:
+            error.request = self.request
+        return error
 
     def _doing(self) -> str:
         return f"reading {self._named()}"
@@ -425,13 +463,29 @@ class HTTPResponse:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _partial(self, error: IncompleteRead, parts: list[bytes]) -> IncompleteRead:
-        return IncompleteRead(b"".join(parts) + error.partial, error.expected, error.why, doing=error.doing)
+        partial = IncompleteRead(b"".join(parts) + error.partial, error.expected, error.why, doing=error.doing)
+        partial.request = error.request
+        return partial
 
     async def read1(self, n: int = -1) -> bytes:
-        """What is there, at most `n` bytes of it; waits only if nothing is. b"" after the end."""
+        """What is there, at most `n` bytes and 256 KiB of it; waits only if nothing is. b"" after the end."""
         if n == 0 or not await self._receive():
             return b""
-        return self.take_pieces() if n < 0 else self._take(n)
+        return self._take_some() if n < 0 else self._take(n)
+
+    def _take_some(self) -> bytes:
+        """The pieces that are there, as far as they stay within `MAX_PIECE`."""
+        pieces = self._queue()
+        data = pieces.popleft()
+        size = len(data)
+        if pieces and size + len(pieces[0]) <= MAX_PIECE:
+            parts = [data]
+            while pieces and size + len(pieces[0]) <= MAX_PIECE:
+                parts.append(pieces.popleft())
+                size += len(parts[-1])
+            data = b"".join(parts)
+        self._size -= size
+        return data
 
     async def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill `buffer` from the body, across chunks; the number of bytes, fewer than fit only at the end."""
@@ -516,27 +570,33 @@ class HTTPResponse:
         """`close()` without being awaited."""
         if self._closed:
             return
+        self.check_loop()
         self._closed = True
-        if not self.ended:
-            self.take_arrived()
+        self._discard_arrived()
         if not self.ended:
             self._abort()
-        self.take_pieces()
+        self._discard()
 
     async def detach(self) -> tuple[StreamReader, StreamWriter]:
         """Hand over the streams, unread bytes first: after a 101, or by hand.
 
-        From then on they are the caller's, to be closed by the caller; the connection forgets them.
+        From then on they are the caller's, to be closed by the caller; the connection forgets them. In the midst of a
+        chunked body, what was decoded and not read comes first; from there on all is as the peer sent it, the framing
+        of the chunks included. A response whose body has arrived whole has no streams: `ResponseNotReady`.
         """
+        closed = "the streams are closed and cannot be handed over"
         if self._failure is not None or self._closed:
-            raise StreamClosed("the streams are closed and cannot be handed over", doing=self._doing())
+            raise self._named_error(StreamClosed(closed))
         if self.ended:
-            raise ResponseNotReady(
-                "the response has been read, and its connection may be in use again", doing=self._doing()
+            raise self._named_error(
+                ResponseNotReady("the response has been read, and its connection may be in use again")
             )
+        self.check_loop()
         stream = self._stream
         if stream.transport.is_closing():
-            raise StreamClosed("the streams are closed and cannot be handed over", doing=self._doing())
+            raise self._named_error(StreamClosed(closed))
+        if self._decoder is not None:
+            stream.reader.unread(self._decoder.unparsed + self._decoder.unused)
         stream.reader.unread(self.take_pieces())
         self._decoder = None
         self._closed = True

@@ -7,6 +7,7 @@ import http.client
 import io
 import random
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from aiohttpconn import (
     StreamClosed,
     Timeout,
 )
+from tests.net.streaming import until
 from tests.servers.raw import Close, Hold, Request, Send, WaitFor
 
 if TYPE_CHECKING:
@@ -641,6 +643,33 @@ async def test_detach_by_hand_gives_unread_bytes_first(raw_server: StartServer) 
         await writer.wait_closed()
 
 
+CHUNKS = b"5\r\nhello\r\n10;ext\r\n0123456789abcdef\r\n0\r\n\r\n"
+DETACHED = [
+    *((cut, CHUNKS[8:]) for cut in (8, 9)),
+    *((cut, CHUNKS[10:]) for cut in range(10, 18)),
+    *((cut, CHUNKS[18:]) for cut in range(18, 36)),
+    *((cut, CHUNKS[18:34] + CHUNKS[36:]) for cut in range(36, 39)),
+    *((cut, CHUNKS[18:34] + CHUNKS[39:]) for cut in range(39, 41)),
+]
+
+
+@pytest.mark.parametrize(("cut", "rest"), DETACHED)
+async def test_detach_in_the_midst_of_chunks_loses_nothing(raw_server: StartServer, cut: int, rest: bytes) -> None:
+    """What was decoded and not read, then all as it was sent, from wherever the decoder had come to."""
+    more = asyncio.Event()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server = await raw_server([Request(), Send(head + CHUNKS[:cut]), WaitFor(more), Send(CHUNKS[cut:]), Close()])
+    async with asyncio.timeout(10), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
+        await conn.request("GET", "/")
+        response = await conn.getresponse()
+        assert await response.read(2) == b"he"
+        reader, writer = await response.detach()
+        more.set()
+        assert await reader.read() == b"llo" + rest
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_detach_after_the_body_is_response_not_ready(raw_server: StartServer) -> None:
     server = await raw_server([Request(), Send(with_length(BODY)), Request(), Send(in_chunks(BODY), each=50), Hold()])
     async with AsyncHTTPConnection("127.0.0.1", server.port) as conn:
@@ -688,3 +717,114 @@ async def test_body_that_drips_may_take_longer_than_the_read_timeout_in_all(raw_
     async with AsyncHTTPConnection("127.0.0.1", server.port, timeout=Timeout(read=0.5)) as conn:
         await conn.request("GET", "/")
         assert await (await conn.getresponse()).read() == b"dripping"
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 1000, 16_384, None])
+async def test_slow_consumer_holds_less_than_a_mib_whatever_the_chunks(
+    raw_server: StartServer, size: int | None
+) -> None:
+    """All that is held for the response, the objects that hold it included."""
+    if size is None:
+        head, block = b"Content-Length: 1073741824", b"x" * 65_536
+    else:
+        head, block = b"Transfer-Encoding: chunked", (b"%x\r\n%b\r\n" % (size, b"x" * size)) * (60_000 // (size + 5))
+
+    async def flood(reader: Any, writer: asyncio.StreamWriter, conn: Any) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(block)
+            await writer.drain()
+
+    server = await raw_server(flood)
+    async with AsyncHTTPConnection("127.0.0.1", server.port, timeout=10) as conn:
+        await conn.request("GET", "/")
+        await until(lambda: conn.reader is not None and conn.reader.buffered > 262_144)
+        response = await conn.getresponse()
+
+        def held() -> int:
+            pieces = [*response._queue(), *conn.reader._chunks]
+            return sum(map(sys.getsizeof, pieces)) + sys.getsizeof(response._pieces)
+
+        most = held()
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+            most = max(most, held())
+            assert len(await response.__anext__()) <= 262_144
+            most = max(most, held())
+        assert most < 1 << 20
+
+
+async def test_no_more_than_256_kib_is_handed_out_at_once(raw_server: StartServer) -> None:
+    body = bytes(range(251)) * 4000
+    pieces = [Send(body[at : at + 50_000]) for at in range(0, 300_000, 50_000)]
+    server = await raw_server([Request(), Send(with_length(body)[: -len(body)]), *pieces, Send(body[300_000:]), Hold()])
+    async with AsyncHTTPConnection("127.0.0.1", server.port, timeout=10) as conn:
+        await conn.request("GET", "/")
+        response = await conn.getresponse()
+        await until(lambda: conn.reader is not None and conn.reader.buffered > 262_144)
+        while conn.reader is not None and conn.reader.buffered:
+            response.feed(conn.reader.take())
+        got = []
+        while data := await response.read1():
+            got.append(data)
+        assert b"".join(got) == body
+        assert max(map(len, got)) <= 262_144
+
+
+@pytest.mark.parametrize("arrived", [50_000, 400_000])
+async def test_close_takes_all_that_has_arrived(raw_server: StartServer, arrived: int) -> None:
+    """However much of it: the connection is kept."""
+    server = await raw_server(
+        [Request(), Send(with_length(b"x" * arrived)), Request(), Send(with_length(b"next")), Hold()]
+    )
+    async with AsyncHTTPConnection("127.0.0.1", server.port, timeout=10) as conn:
+        await conn.request("GET", "/")
+        response = await conn.getresponse()
+        for _ in range(200):  # until all of it has come, or no more is taken off the socket
+            await asyncio.sleep(0.001)
+        await response.close()
+        assert conn.reusable
+        await conn.request("GET", "/")
+        assert await (await conn.getresponse()).read() == b"next"
+
+
+# --- loops ------------------------------------------------------------------------------------------------------------
+
+
+async def test_going_on_in_another_loop_is_refused_and_harms_nothing(raw_server: StartServer) -> None:
+    more = asyncio.Event()
+    server = await raw_server(
+        [Request(), Send(in_chunks(BODY)[:100]), WaitFor(more), Send(in_chunks(BODY)[100:]), Hold()]
+    )
+    async with AsyncHTTPConnection("127.0.0.1", server.port, timeout=10) as conn:
+        await conn.request("GET", "/path")
+        response = await conn.getresponse()
+        begun = await response.read1()
+
+        async def elsewhere() -> None:
+            for use in (
+                response.read(),
+                response.read(5),
+                response.read1(),
+                response.readinto(bytearray(5)),
+                response.readline(),
+                response.peek(),
+                response.__anext__(),
+                response.iter_lines().__anext__(),
+                response.close(),
+                response.detach(),
+            ):
+                with pytest.raises(RuntimeError, match=r"GET /path .*belongs to another event loop"):
+                    await use
+
+        await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+        more.set()
+        assert begun + await response.read() == BODY
+        assert conn.reusable
+        # What has arrived whole belongs to nobody.
+        assert await asyncio.to_thread(lambda: asyncio.run(response.read())) == b""
+        await asyncio.to_thread(lambda: asyncio.run(response.close()))

@@ -13,6 +13,9 @@ from .head import MAX_FIELDS, MAX_HEAD, LineCache, parse_fields
 
 MAX_CHUNK_LINE = 4096
 MAX_LENGTH = 2**63 - 1
+_SMALL = 4096
+"""Bytes below which the data of chunks is put together: 256 KiB in chunks of two bytes would be 2 MB of objects."""
+_JOINED = 65_536
 _KEEP_ALIVE = ["keep-alive"]
 
 
@@ -103,13 +106,17 @@ class BodyDecoder(Protocol):
     """Takes the body out of the bytes of a connection.
 
     `feed` returns the pieces of the body in `data`, never empty ones. An error in the middle is kept in `error`, so
-    that what came before it can be handed out first. Once `done`, `unused` holds what came after the body.
+    that what came before it can be handed out first. Once `done`, `unused` holds what came after the body; until then,
+    `unparsed` holds the beginning of framing whose end has not come.
     """
 
     done: bool
     error: HTTPException | None
     unused: bytes
     trailers: Headers
+
+    @property
+    def unparsed(self) -> bytes: ...
 
     def feed(self, data: bytes) -> list[bytes]: ...
 
@@ -126,6 +133,7 @@ class LengthDecoder:
 
     __slots__ = ("done", "error", "remaining", "unused")
     trailers = EMPTY_HEADERS
+    unparsed = b""
 
     def __init__(self, length: int) -> None:
         self.remaining = length
@@ -159,6 +167,7 @@ class CloseDecoder:
 
     __slots__ = ("done", "error", "unused")
     trailers = EMPTY_HEADERS
+    unparsed = b""
 
     def __init__(self) -> None:
         self.done = False
@@ -190,6 +199,11 @@ def _parse_chunk_line(line: bytes) -> int:
 _CHUNK_LINES: LineCache[int] = LineCache(_parse_chunk_line, limit=512, longest=20)
 
 
+def _flush(small: bytearray, pieces: list[bytes]) -> None:
+    pieces.append(bytes(small))
+    small.clear()
+
+
 class _Part(enum.Enum):
     SIZE = enum.auto()
     DATA = enum.auto()
@@ -201,7 +215,10 @@ _SIZE, _DATA, _DATA_END, _TRAILERS = _Part
 
 
 class ChunkedDecoder:
-    """A chunked body with its trailers (RFC 9112 section 7.1). Framing is taken strictly: CRLF only."""
+    """A chunked body with its trailers (RFC 9112 section 7.1). Framing is taken strictly: CRLF only.
+
+    The data of small chunks that came together is handed out together, up to 64 KiB at a time.
+    """
 
     __slots__ = ("_held", "_left", "_max_fields", "_max_head", "_part", "done", "error", "trailers", "unused")
 
@@ -218,13 +235,17 @@ class ChunkedDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         pieces: list[bytes] = []
+        small = bytearray()
         try:
-            self._take(data, pieces)
+            self._take(data, pieces, small)
         except HTTPException as error:
             self.error = error
+        if small:
+            pieces.append(bytes(small))
         return pieces
 
-    def _take(self, data: bytes, pieces: list[bytes]) -> None:
+    def _take(self, data: bytes, pieces: list[bytes], small: bytearray) -> None:
+        """`small` collects the data of small chunks; what is in it comes after `pieces`."""
         seen = len(self._held)
         if seen:
             data = self._held + data
@@ -246,13 +267,22 @@ class ChunkedDecoder:
                 after = at + left
                 if left and data[after : after + 2] == b"\r\n":
                     # All of the chunk is here, as is the rule in a long body: one turn in place of three.
-                    pieces.append(data[at:after])
+                    if left < _SMALL:
+                        small += data[at:after]
+                        if len(small) >= _JOINED:
+                            _flush(small, pieces)
+                    else:
+                        if small:
+                            _flush(small, pieces)
+                        pieces.append(data[at:after])
                     at = after + 2
                     continue
                 self._left = left
                 part = _DATA if left else _TRAILERS
             elif part is _DATA:
                 end = at + self._left
+                if small:
+                    _flush(small, pieces)
                 if end > size:
                     pieces.append(data[at:] if at else data)
                     self._left = end - size
@@ -296,6 +326,10 @@ class ChunkedDecoder:
             self.trailers = parse_fields(data[: end + 1], self._max_fields)
         self.done = True
         self.unused = data[after:]
+
+    @property
+    def unparsed(self) -> bytes:
+        return self._held
 
     def eof(self) -> None:
         if not self.done and self.error is None:

@@ -68,6 +68,9 @@ class Pieces:
     async def read(self) -> bytes:
         return b"".join(self.pieces)
 
+    def check_loop(self) -> None:
+        """It has none."""
+
     def close_now(self) -> None:
         self.closed = True
 

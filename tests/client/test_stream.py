@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aiohttpconn import Client, IncompleteRead, ReadError, ReadTimeout, StreamClosed
+from aiohttpconn import Client, IncompleteRead, ReadError, ReadTimeout, StreamClosed, StreamConsumed
 from tests.auditing import audit_quiet, settle
 from tests.exchanges import until
 from tests.servers.origin import OriginServer, pattern
@@ -242,3 +242,78 @@ async def test_cancelling_a_read_closes_the_connection(way: str, client: Client,
         await task
     assert client.stats().open == 0
     await server.wait_idle()
+
+
+@pytest.mark.parametrize("how", ["not read", "streamed", "closed"])
+async def test_a_body_that_is_not_to_be_had_says_whose_it_is(how: str, client: Client, raw_server: StartRaw) -> None:
+    server = await raw_server(
+        [
+            ReadRequest(),
+            Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
+            WaitFor(go := asyncio.Event()),
+            Send(b"llo"),
+            Hold(),
+        ]
+    )
+    async with client.stream("GET", f"{server.url}/what") as response:
+        errors = []
+        if how == "not read":
+            with pytest.raises(StreamConsumed) as info:
+                response.content  # noqa: B018 - a property
+            errors.append(info.value)
+        else:
+            if how == "streamed":
+                go.set()
+                assert b"".join([piece async for piece in response.iter_bytes()]) == b"hello"
+            else:
+                await response.close()
+            kind = StreamConsumed if how == "streamed" else StreamClosed
+            with pytest.raises(kind) as info:
+                response.content  # noqa: B018 - the same
+            errors.append(info.value)
+            with pytest.raises(kind) as info:
+                await response.read()
+            errors.append(info.value)
+            with pytest.raises(kind) as info:
+                await response.iter_raw().__anext__()
+            errors.append(info.value)
+    for error in errors:
+        assert error.request is response.request
+        assert f"GET {server.url}/what" in str(error)
+
+
+@pytest.mark.parametrize("way", [*WAYS, "read"])
+async def test_errors_of_the_body_say_whose_it_is(way: str, client: Client, raw_server: StartRaw) -> None:
+    server = await raw_server([ReadRequest(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")])
+    async with client.stream("GET", f"{server.url}/what") as response:
+        with pytest.raises(IncompleteRead) as info:
+            if way == "read":
+                await response.read()
+            else:
+                async for _ in getattr(response, way)():
+                    pass
+    assert info.value.request is response.request
+    assert f"GET {server.url}/what" in str(info.value)
+
+
+async def test_going_on_in_another_loop_is_refused_and_harms_nothing(client: Client, raw_server: StartRaw) -> None:
+    server = await raw_server(
+        [
+            ReadRequest(),
+            Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
+            WaitFor(go := asyncio.Event()),
+            Send(b"llo"),
+            Hold(),
+        ]
+    )
+    async with client.stream("GET", server.url) as response:
+
+        async def elsewhere() -> None:
+            for use in (response.read(), response.iter_bytes().__anext__(), response.close()):
+                with pytest.raises(RuntimeError, match="belongs to another event loop"):
+                    await use
+
+        await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+        go.set()
+        assert await response.read() == b"hello"
+    assert client.stats().idle == 1

@@ -645,6 +645,25 @@ def test_pieces_of_chunks_are_not_joined_or_copied() -> None:
     assert decoder.feed(data)[0] is data
 
 
+@pytest.mark.parametrize("size", [1, 2, 16, 1000, 4095])
+def test_small_chunks_that_come_together_are_handed_out_together(size: int) -> None:
+    chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
+    count = 262_144 // len(chunk)
+    pieces = ChunkedDecoder().feed(chunk * count)
+    assert sum(map(len, pieces)) == size * count
+    assert len(pieces) <= 5
+    assert max(map(len, pieces)) < 65_536 + 4096
+
+
+def test_small_chunks_stay_between_the_large_ones_that_they_came_between() -> None:
+    sizes = [1, 2, 5000, 3, 4096, 4095, 70_000, 9]
+    chunks = [bytes((65 + number,)) * size for number, size in enumerate(sizes)]
+    data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    pieces = ChunkedDecoder().feed(data)
+    assert b"".join(pieces) == b"".join(chunks)
+    assert [len(piece) for piece in pieces] == [3, 5000, 3, 4096, 4095, 70_000, 9]
+
+
 def test_sizes_that_repeat_are_bounded_in_the_cache() -> None:
     decoder = ChunkedDecoder()
     for number in range(3000):
