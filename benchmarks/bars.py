@@ -46,6 +46,7 @@ BARS: Final = (
     Bar("get", "cpu", 0.25, "aiohttp"),
     Bar("get-512", "cpu", 0.6, "pyreqwest"),
     Bar("get-distinct", "cpu", 0.6, "pyreqwest"),
+    Bar("get-cookies", "cpu", 1.3, "aiohttpconn-plain"),
     Bar("latency", "p50", 1.0, "pyreqwest"),
     Bar("latency", "p50", 1.3, "bare-protocol"),
     Bar("stream", "cpu", 1.0, "pyreqwest"),

@@ -53,6 +53,10 @@ http {{
         ssl_session_cache shared:tls:10m;
         ssl_session_tickets on;
         location /page {{ default_type text/plain; }}
+        location /cookies {{
+            default_type text/plain; try_files /page =404;
+            add_header Set-Cookie "session=0123456789abcdef0123456789abcdef; Path=/; HttpOnly; SameSite=Lax";
+        }}
         location /distinct/ {{ default_type text/plain; try_files /page =404; }}
         location /document {{ default_type application/json; add_header Content-Encoding gzip; }}
     }}

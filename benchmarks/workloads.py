@@ -110,12 +110,12 @@ async def fetch_many(
     return meter.sample(count, size, latencies)
 
 
-def pages(base: str, *, tasks: int, connections: int | None = None, distinct: bool = False) -> Run:
+def pages(base: str, *, tasks: int, connections: int | None = None, distinct: bool = False, path: str = "page") -> Run:
     """A workload of GETs of 1 KiB."""
 
     async def run(peer: Peer, targets: Targets, plan: Plan) -> Sample:
         url = getattr(targets, base)
-        urls = (f"{url}/distinct/{n}" for n in itertools.count()) if distinct else itertools.repeat(f"{url}/page")
+        urls = (f"{url}/distinct/{n}" for n in itertools.count()) if distinct else itertools.repeat(f"{url}/{path}")
         settings = Settings(connections or tasks, targets.authority)
         return await fetch_many(peer, settings, urls, len(PAGE), targets.page_crc, tasks, plan)
 
@@ -269,6 +269,13 @@ WORKLOADS: Final = {
             "request",
             pages("http", tasks=64, distinct=True),
             (*CLIENTS, "bare-streams"),
+        ),
+        Workload(
+            "get-cookies",
+            "1 KiB keep-alive GET, 64 at a time, a cookie sent with each and set by each response",
+            "request",
+            pages("http", tasks=64, path="cookies"),
+            ("aiohttpconn", "aiohttpconn-plain", "aiohttp"),
         ),
         Workload(
             "latency",

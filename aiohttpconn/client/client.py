@@ -26,7 +26,7 @@ from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields
 from .cookies import CookieJar, checked_cookies
 from .environ import bypasses_proxy, environment_proxies, names_tls_settings
-from .flow import Call, Flow
+from .flow import Call, Flow, with_cookies
 from .redirects import REDIRECTS
 from .response import Response
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .form import Files, FormData
     from .hooks import Hooks
 
+_DEBUG = logging.DEBUG
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
 """Asked for each request (75 ns), so that the level may be changed at any time."""
 
@@ -269,18 +270,15 @@ class Client:
             error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.without_userinfo()}")
             error.request = request
             raise error
-        jar = self._jar
-        if (
-            own is None
-            and self._plain
-            and not request.url.has_userinfo
-            and (jar is None or not jar.size)
-            and not _is_logged(logging.DEBUG)
-        ):
+        if own is None and self._plain and not request.url.has_userinfo and not _is_logged(_DEBUG):
             # Flow.run without what is not there to be done: it spares 5 of 20 µs.
+            jar = self._jar
+            sent = request if jar is None or not jar.size else with_cookies(request, jar, None)
             began = perf_counter()
-            raw = await self._transport.send(request, self._context)
-            response = Response(raw, request, began)
+            raw = await self._transport.send(sent, self._context)
+            response = Response(raw, sent, began)
+            if sent is not request:
+                response.asked = request
             head = raw.head
             if jar is not None and head.set_cookie is not None:
                 jar.update(request.url, head.set_cookie)
@@ -316,7 +314,7 @@ class Client:
 
             self._flow.record = RetryRecord()
         hooks = self._hooks
-        if _is_logged(logging.DEBUG):
+        if _is_logged(_DEBUG):
             from .logs import with_logs  # noqa: PLC0415 - few watch the log
 
             hooks = with_logs(hooks)

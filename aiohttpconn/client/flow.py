@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..errors import HTTPException, ReadTimeout, TooManyRedirects, TotalTimeout
+from ..messages import Request
 from ..transport import RequestContext
 from ..upload import body_pieces
 from .redirects import redirect_location, redirected
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from ..config import Deadline, Hedge, Retry, Unset
-    from ..messages import Proxy, Request
+    from ..messages import Proxy
     from ..transport import Transport
     from .auth import Auth
     from .cookies import CookieJar
@@ -338,14 +339,20 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: Mapping[str, 
         value = own if value is None else f"{own}; {value}"
     if value is None:
         return request
-    if "Cookie" in request.headers:
-        return request.with_fields({"Cookie": "; ".join([*request.headers.getall("Cookie"), value])})
     headers = CIMultiDict(request.headers)
+    if "Cookie" in headers:
+        return request.with_fields({"Cookie": "; ".join([*headers.getall("Cookie"), value])})
     headers.add("Cookie", value)
     lines = request.field_lines
-    signed = request.replace(headers=CIMultiDictProxy(headers))
+    signed = Request(
+        request.method,
+        request.url,
+        CIMultiDictProxy(headers),
+        request.body,
+        field_lines=lines,
+        idempotent=request.idempotent,
+    )
     if lines is not None:
-        signed.field_lines = lines
         signed.more_lines = request.more_lines + f"Cookie: {value}\r\n".encode("latin-1")
     return signed
 

@@ -8,8 +8,10 @@ from typing import Final
 from .adapter import Peer, Settings
 
 CLIENTS: Final = ("aiohttpconn", "pyreqwest", "aiohttp", "httpx", "httpx2")
+VARIANTS: Final = ("aiohttpconn-plain",)
+"""Ours without what a workload is about."""
 FLOORS: Final = ("bare-streams", "bare-protocol", "bare-buffered")
-PEERS: Final = CLIENTS + FLOORS
+PEERS: Final = CLIENTS + VARIANTS + FLOORS
 SLOW: Final = ("httpx", "httpx2")
 """These get a tenth of the origins and half of the seconds; figures are per request."""
 OURS: Final = "aiohttpconn"

@@ -11,6 +11,8 @@ from .adapter import Peer, Settings, Sink, require_ok
 
 
 class AiohttpconnPeer(Peer):
+    cookies = True
+
     @property
     def version(self) -> str:
         try:
@@ -22,7 +24,10 @@ class AiohttpconnPeer(Peer):
 
     async def open(self, settings: Settings) -> None:
         self.client = Client(
-            limits=Limits(max_connections=settings.connections), verify=settings.tls(), trust_env=False
+            limits=Limits(max_connections=settings.connections),
+            verify=settings.tls(),
+            trust_env=False,
+            cookies=self.cookies,
         )
 
     async def get(self, url: str) -> bytes:

@@ -1,0 +1,12 @@
+"""This library, without cookies."""
+
+from __future__ import annotations
+
+from .aiohttpconn import AiohttpconnPeer
+
+
+class PlainPeer(AiohttpconnPeer):
+    cookies = False
+
+
+PEER = PlainPeer
