@@ -38,7 +38,7 @@ class Watch:
             left = self.ground.leftovers()
             # The servers are in this process: each connection has two ends here, and a task that serves it.
             sockets = [text for text in left if text.startswith("socket")]
-            tasks = [text for text in left if text.startswith("task") and "RawServer._serve" not in text]
+            tasks = [text for text in left if text.startswith("task") and "ScriptedServer._serve" not in text]
             if len(sockets) <= 2 * self.pool.stats().open and not tasks:
                 audit_quiet(self.pool)
                 return
