@@ -283,6 +283,7 @@ class ConnectionPool:
         if response.ended:
             self._take_back(slot)
         else:
+            response.request = request
             response.when_over(slot.give_back)
         return response
 

@@ -26,7 +26,7 @@ from aiohttpconn import (
 )
 from tests.auditing import audit, audit_quiet, settle
 from tests.conftest import LOOPS
-from tests.exchanges import fetch, send, until
+from tests.exchanges import build, context, fetch, send, until
 from tests.servers.origin import OriginServer
 from tests.servers.raw import Connection, Head, Hold, RawServer, Request, Reset, Send
 
@@ -760,3 +760,13 @@ async def test_torture(soak: bool, server_ctx: ssl.SSLContext, client_ctx: ssl.S
         print(f"  {torture.succeeded} succeeded; {torture.failed}")
         succeeded += torture.succeeded
     assert succeeded > 100
+
+
+async def test_errors_of_a_body_carry_the_request(raw_server: Any) -> None:
+    server = await raw_server([Head(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")])
+    async with ConnectionPool() as pool:
+        request = build(server.url)
+        response = await pool.send(request, context())
+        with pytest.raises(IncompleteRead) as info:
+            await response.read()
+        assert info.value.request is request
