@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from .config import UNSET
 from .errors import BodyNotReplayable, UnsupportedScheme
-from .headers import EMPTY_HEADERS, Headers, HeadersInput, header_pairs
+from .headers import EMPTY_HEADERS, Headers, HeadersInput, check_method, header_pairs
 from .url import URL, Origin, parse
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Body: TypeAlias = BytesLike | str | IO[bytes] | IO[str] | Iterable[bytes] | AsyncIterable[bytes]
 """What may be sent as a body: bytes-like, str (latin-1), a file object, an iterable or async iterable of bytes."""
+_Fields: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _SET_COOKIE = istr("Set-Cookie")
 _IN_MEMORY = (bytes, str, bytearray, memoryview)
 
 # RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+_METHODS = IDEMPOTENT_METHODS | {"POST", "PATCH"}
 
 
 class ResponseHead:
@@ -118,9 +120,11 @@ class Route(NamedTuple):
 class Request:
     """One request as a value: nothing is opened or sent by making one.
 
-    `method` and `headers` have been checked. `headers` has no Host field unless the caller set one: it is derived from
-    `url`. `body` is bytes-like, an iterable or async iterable of bytes, or None. `field_lines` is `headers` in wire
-    form when somebody has already made it (a client makes that of its default fields once).
+    `method`, `url` as text, and `headers` in any form but the read-only `Headers` are checked: `InvalidMethod`,
+    `InvalidURL`, `InvalidHeader`. `headers` has no Host field unless the caller set one: it is derived from `url`.
+    `body` is bytes-like, an iterable or async iterable of bytes, or None. `field_lines` is `headers` in wire form when
+    somebody has already made it (a client makes that of its default fields once). A client's own fields, and bodies as
+    forms or JSON, are put in by `Client.build_request`.
 
     >>> request = Request("GET", parse("http://example.org/")).with_fields({"Accept": "text/html"})
     >>> print(request.as_curl())
@@ -132,16 +136,19 @@ class Request:
     def __init__(
         self,
         method: str,
-        url: URL,
-        headers: Headers = EMPTY_HEADERS,
+        url: URL | str,
+        headers: Headers | _Fields = EMPTY_HEADERS,
         body: Any = None,
         *,
         field_lines: bytes | None = None,
         idempotent: bool | None = None,
     ) -> None:
+        if method not in _METHODS:
+            check_method(method)
         self.method = method
-        self.url = url
-        self.headers = headers
+        self.url: URL = url if isinstance(url, URL) else parse(url)
+        # What is no proxy comes from a caller's hands: here it is kept from ending a field, or the head, early.
+        self.headers: Headers = headers if isinstance(headers, CIMultiDictProxy) else _checked(headers)
         self.body = body
         self.field_lines = field_lines
         self.idempotent = idempotent
@@ -152,11 +159,11 @@ class Request:
         self,
         *,
         method: str | None = None,
-        url: URL | None = None,
-        headers: Headers | None = None,
+        url: URL | str | None = None,
+        headers: Headers | _Fields | None = None,
         body: Any = UNSET,
     ) -> Request:
-        """A copy with some of it changed. New `headers` are checked by whoever made them.
+        """A copy with some of it changed; it is checked as a new one is.
 
         A new body gets Content-Length or Transfer-Encoding of its own in place of the old one's, unless new `headers`
         say what it has. Content-Type stays.
@@ -256,6 +263,10 @@ class Request:
         # A snapshot: a body that is a stream stays behind.
         body = self.body if isinstance(self.body, bytes) else None
         return _restore_request, (self.method, self.url, tuple(self.headers.items()), body, self.idempotent)
+
+
+def _checked(headers: HeadersInput) -> Headers:
+    return CIMultiDictProxy(CIMultiDict(header_pairs(headers)))
 
 
 def _reframed(headers: Headers, method: str, body: Any) -> Headers:
