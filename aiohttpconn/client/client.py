@@ -107,12 +107,14 @@ class Client:
         local_address: tuple[str, int] | Unset | None = UNSET,
     ) -> None:
         self._base_url = None if base_url is None else _directory(parse(base_url))
+        if hooks is not None:
+            _check_hooks(hooks)
         self._params = params
-        self.timeout = Timeout.of(timeout)
-        self.follow_redirects = follow_redirects
-        self.max_redirects = max_redirects
-        self.allow_downgrade = allow_downgrade
-        self.max_body = max_body
+        self._timeout = Timeout.of(timeout)
+        self._follow_redirects = follow_redirects
+        self._max_redirects = max_redirects
+        self._allow_downgrade = allow_downgrade
+        self._max_body = max_body
         own = header_pairs(headers)
         given = {name.lower() for name, _ in own}
         pairs = [pair for pair in _default_fields() if pair[0].lower() not in given] + own
@@ -150,7 +152,7 @@ class Client:
                 context = ssl_context(True, trust_env=False)
             self._transport = self._pool = ConnectionPool(
                 _or_none(limits),
-                self.timeout,
+                self._timeout,
                 context,
                 _or_none(proxy),
                 _or_none(resolver),
@@ -162,7 +164,7 @@ class Client:
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
         # Without a total limit this says nothing about now, and serves every request.
-        self._context = RequestContext(Deadline(self.timeout, 0.0))
+        self._context = RequestContext(Deadline(self._timeout, 0.0))
         self._flow = Flow(
             self._transport,
             max_redirects=max_redirects,
@@ -171,7 +173,7 @@ class Client:
         )
         # Whether a request needs nothing but to be sent: what nearly all of them do.
         self._plain = (
-            self.timeout.total is None
+            self._timeout.total is None
             and max_body is None
             and not self._cookies
             and self._auth is None
@@ -282,7 +284,7 @@ class Client:
             head = raw.head
             if jar is not None and head.set_cookie is not None:
                 jar.update(request.url, head.set_cookie)
-            if head.status in REDIRECTS and self.follow_redirects:
+            if head.status in REDIRECTS and self._follow_redirects:
                 response = await self._flow.follow(request, response, self._call(_NOTHING))
         else:
             response = await self._flow.run(request, self._call(own or _NOTHING))
@@ -295,8 +297,8 @@ class Client:
     def _call(self, own: _Own) -> Call:
         """What holds for one call: the client's settings, and the caller's own in their place."""
         deadline = self._context.deadline
-        if own.timeout is not UNSET or self.timeout.total is not None:
-            timeout = self.timeout if isinstance(own.timeout, Unset) else Timeout.of(own.timeout)
+        if own.timeout is not UNSET or self._timeout.total is not None:
+            timeout = self._timeout if isinstance(own.timeout, Unset) else Timeout.of(own.timeout)
             deadline = Deadline(timeout, asyncio.get_running_loop().time())
         jar, cookies = self._jar, self._cookies
         if own.cookies is False:
@@ -320,11 +322,11 @@ class Client:
             hooks = with_logs(hooks)
         return Call(
             deadline=deadline,
-            follow=self.follow_redirects if isinstance(own.follow_redirects, Unset) else own.follow_redirects,
+            follow=self._follow_redirects if isinstance(own.follow_redirects, Unset) else own.follow_redirects,
             auth=self._auth if isinstance(own.auth, Unset) else _auth(own.auth),
             cookies=cookies,
             jar=jar,
-            max_body=self.max_body if isinstance(own.max_body, Unset) else own.max_body,
+            max_body=self._max_body if isinstance(own.max_body, Unset) else own.max_body,
             retry=retry,
             hedge=hedge,
             proxy=UNSET if isinstance(own.proxy, Unset) else Proxy.of(own.proxy),
@@ -456,6 +458,53 @@ class Client:
         """What relative URLs are appended to."""
         return self._base_url
 
+    # Read-only, as everything that a client is made with: the pool and the flow have been made by it.
+
+    @property
+    def params(self) -> Params:
+        """What goes into every request's query."""
+        return self._params
+
+    @property
+    def auth(self) -> Auth | None:
+        """Who signs the requests."""
+        return self._auth
+
+    @property
+    def timeout(self) -> Timeout:
+        """What holds for requests without one of their own."""
+        return self._timeout
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """Who is told what happens."""
+        return self._hooks
+
+    @property
+    def follow_redirects(self) -> bool:
+        """Whether redirects are followed."""
+        return self._follow_redirects
+
+    @property
+    def max_redirects(self) -> int:
+        """How many redirects of one request are followed."""
+        return self._max_redirects
+
+    @property
+    def allow_downgrade(self) -> bool:
+        """Whether a redirect may lead from https to http."""
+        return self._allow_downgrade
+
+    @property
+    def max_body(self) -> int | None:
+        """Bytes that the decoded body of a response may have; None for no limit."""
+        return self._max_body
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close()` was called."""
+        return self._closed
+
     @property
     def pool(self) -> ConnectionPool | None:
         """The client's pool: its own, or the one given as `transport`; None if the transport is none."""
@@ -537,6 +586,13 @@ def _environment_auth() -> Auth | None:
     from .auth import NetrcAuth  # noqa: PLC0415 - not everybody has one
 
     return NetrcAuth()
+
+
+def _check_hooks(hooks: object) -> None:
+    from .hooks import Hooks  # noqa: PLC0415 - most clients have none
+
+    if not isinstance(hooks, Hooks):
+        raise TypeError(f"hooks must be a Hooks, such as Hooks(on_request=function), not {type(hooks).__name__}")
 
 
 def _retry(value: Retry | int | None) -> Retry | None:

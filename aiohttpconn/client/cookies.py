@@ -166,6 +166,13 @@ class CookieJar(CookieStore):
             found = self._find(name, domain, path)
         return min(found, key=lambda cookie: (-len(cookie.path), cookie.order)).value if found else default
 
+    def __getitem__(self, name: str) -> str:
+        """`get(name)`; KeyError if there is none."""
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
     def delete(self, name: str, *, domain: str | None = None, path: str | None = None) -> int:
         """Take the cookies of a name out, all of them or those of one domain or path; how many there were."""
         with self._lock:
