@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound=Callable[..., Any])
 
 RequestHook: TypeAlias = "Callable[[Request], Request | Awaitable[Request | None] | None]"
-ResponseHook: TypeAlias = "Callable[[Response], Awaitable[None] | None]"
-ConnectHook: TypeAlias = "Callable[[Request, Opening], Awaitable[None] | None]"
-ReuseHook: TypeAlias = "Callable[[Request], Awaitable[None] | None]"
-RedirectHook: TypeAlias = "Callable[[Response, Request], Awaitable[None] | None]"
-RetryHook: TypeAlias = "Callable[[Request, Attempt], Awaitable[None] | None]"
-InterimHook: TypeAlias = "Callable[[Request, ResponseHead], Awaitable[None] | None]"
-ChunkHook: TypeAlias = "Callable[[Response, bytes], Awaitable[None] | None]"
-ErrorHook: TypeAlias = "Callable[[Request, BaseException], Awaitable[None] | None]"
+# What these return is awaited if it can be, else passed over: ``lambda response: response.raise_for_status()`` is one.
+ResponseHook: TypeAlias = "Callable[[Response], object]"
+ConnectHook: TypeAlias = "Callable[[Request, Opening], object]"
+ReuseHook: TypeAlias = "Callable[[Request], object]"
+RedirectHook: TypeAlias = "Callable[[Response, Request], object]"
+RetryHook: TypeAlias = "Callable[[Request, Attempt], object]"
+InterimHook: TypeAlias = "Callable[[Request, ResponseHead], object]"
+ChunkHook: TypeAlias = "Callable[[Response, bytes], object]"
+ErrorHook: TypeAlias = "Callable[[Request, BaseException], object]"
 
 _NAMES = (
     "on_request",
