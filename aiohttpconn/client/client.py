@@ -140,6 +140,8 @@ class Client:
         if transport is not None:
             if needless := [name for name, value in network.items() if value is not UNSET]:
                 raise TypeError(f"{', '.join(needless)}: these are the transport's own affair when transport= is given")
+            if not callable(getattr(transport, "send", None)):
+                raise TypeError(f"transport must have send() and close(), as Transport says, not {transport!r}")
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None
         else:

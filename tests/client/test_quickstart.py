@@ -30,6 +30,7 @@ from aiohttpconn import (
     InvalidHeader,
     InvalidMethod,
     Limits,
+    NetrcAuth,
     Request,
     StreamConsumed,
     Timeout,
@@ -367,6 +368,14 @@ async def test_auth(client: Client, server: OriginServer) -> None:
     assert (await client.get(f"{server.url}/guarded", auth=_ByChallenge())).text == "welcome"
 
 
+async def test_netrc(client: Client, server: OriginServer, tmp_path: Path) -> None:
+    path = tmp_path / "netrc"
+    path.write_text(f"machine {URL(server.url).host} login user password pass123\n")
+    path.chmod(0o600)
+    response = await client.get(f"{server.url}/anything", auth=NetrcAuth(path))
+    assert response.json()["fields"]["Authorization"] == "Basic dXNlcjpwYXNzMTIz"
+
+
 async def test_digest(client: Client, server: OriginServer) -> None:
     challenge = Reply(status=401, fields=[("WWW-Authenticate", 'Digest realm="r", nonce="n", qop="auth"')])
     server.routes["/digest"] = lambda request: Reply(b"ok") if request.get("Authorization") else challenge
@@ -410,6 +419,12 @@ async def test_hooks(server: OriginServer) -> None:
 def test_hooks_are_hooks(hooks: Any) -> None:
     with pytest.raises(TypeError, match=r"^hooks must be a Hooks, such as Hooks\(on_request=function\), not "):
         Client(hooks=hooks)
+
+
+@pytest.mark.parametrize("transport", ["http://localhost:3128", print, object()])
+def test_a_transport_sends(transport: Any) -> None:
+    with pytest.raises(TypeError, match=r"^transport must have send\(\) and close\(\), as Transport says, not "):
+        Client(transport=transport)
 
 
 async def test_what_a_client_is_made_with_can_be_read() -> None:
