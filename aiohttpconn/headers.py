@@ -85,6 +85,8 @@ def header_pairs(headers: HeadersInput | None) -> list[tuple[str, str]]:
     """
     if headers is None:
         return []
+    if isinstance(headers, (str, bytes)):
+        raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
     items: Any = headers.items() if isinstance(headers, Mapping) else headers
     pairs = []
     for raw_name, raw_value in items:

@@ -15,6 +15,7 @@ from .errors import (
     BodyLengthMismatch,
     CannotSendRequest,
     HTTPException,
+    InvalidHeader,
     ProtocolError,
     ReadError,
     ReadTimeout,
@@ -223,7 +224,11 @@ class HTTP1:
             raise CannotSendRequest(f"the connection to {self.where()} is {self._state.value}")
         fields = request.field_lines
         if fields is None:
-            fields = request.field_lines = encode_fields(request.headers.items())
+            fields = encode_fields(request.headers.items())
+            # What a caller made of multidict's types has not been through a check of ours.
+            if not fields.count(b"\n") == fields.count(b"\r") == len(request.headers) or b"\0" in fields:
+                raise InvalidHeader("a field of the request holds CR, LF or NUL")
+            request.field_lines = fields
         options = request_options[fields]
         self._method = method = request.method
         self._target = url = request.url

@@ -187,6 +187,8 @@ class ConnectionPool:
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
     ) -> None:
+        if limits is not None and not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a Limits or None, not {limits!r}")
         self.limits = limits if limits is not None else Limits()
         self.timeout = Timeout.of(timeout)
         self.proxy = Proxy.of(proxy)

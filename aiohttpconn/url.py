@@ -267,7 +267,8 @@ def parse(url: str | URL) -> URL:
         return url
     if isinstance(url, str):
         return parse(str.__str__(url))
-    raise TypeError(f"a URL must be a str or a URL, not {type(url).__name__}")
+    kind = type(url)
+    raise TypeError(f"a URL must be a str or an aiohttpconn.URL, not {kind.__module__}.{kind.__qualname__}")
 
 
 def join(base: URL | str, reference: str) -> URL:

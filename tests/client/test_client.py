@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 
 import aiohttpconn
 from aiohttpconn import (
@@ -35,6 +36,7 @@ from aiohttpconn import (
     TLSError,
     UnsupportedScheme,
 )
+from aiohttpconn.url import parse
 from aiohttpconn.wire.codings import accept_encoding
 from tests.auditing import audit_quiet, settle
 from tests.servers.origin import OriginServer, Reply
@@ -694,3 +696,21 @@ async def test_a_101_that_nobody_takes_over_leaves_nothing_behind(raw_server: An
         assert (response.status, response.content) == (101, b"")
         assert client.stats().open == 0
         assert (await client.get("/")).status == 200
+
+
+@pytest.mark.parametrize("value", ["a\r\nY: b", "a\nY: b", "a\rb", "a\0b"])
+async def test_fields_that_were_never_checked_do_not_go_out(value: str, http_server: OriginServer) -> None:
+    async with Client(http_server.url, trust_env=False) as client:
+        unchecked = CIMultiDictProxy(CIMultiDict({"X": value}))
+        request = Request("GET", parse(http_server.url), unchecked)
+        with pytest.raises(InvalidHeader):
+            await client.send(request)
+        assert (await client.get("/")).text == "hello"
+    assert len(http_server.requests) == 1
+
+
+def test_what_is_given_as_the_wrong_kind() -> None:
+    with pytest.raises(TypeError, match="headers must be"):
+        Client(headers="x: y", trust_env=False)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="limits must be"):
+        Client(limits=5, trust_env=False)  # type: ignore[arg-type]
