@@ -85,9 +85,9 @@ def header_pairs(headers: HeadersInput | None) -> list[tuple[str, str]]:
     """
     if headers is None:
         return []
-    if isinstance(headers, (str, bytes)):
-        raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
     items: Any = headers.items() if isinstance(headers, Mapping) else headers
+    if isinstance(items, (str, bytes)):
+        raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
     pairs = []
     for raw_name, raw_value in items:
         name = check_field_name(raw_name)

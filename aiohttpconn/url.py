@@ -267,8 +267,12 @@ def parse(url: str | URL) -> URL:
         return url
     if isinstance(url, str):
         return parse(str.__str__(url))
-    kind = type(url)
-    raise TypeError(f"a URL must be a str or an aiohttpconn.URL, not {kind.__module__}.{kind.__qualname__}")
+    raise TypeError(f"a URL must be a str or an aiohttpconn.URL, not {_kind(url)}")
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def join(base: URL | str, reference: str) -> URL:
