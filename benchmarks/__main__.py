@@ -18,7 +18,7 @@ from .bars import judge
 from .chart import draw
 from .contents import Targets
 from .measure import Sample, raise_file_limit
-from .peers import PEERS, SLOW
+from .peers import BEFORE, BEFORE_PATH, PEERS, SLOW
 from .report import Results, markdown, seconds, table, verdict_table
 from .server import nginx_version, serve
 from .workloads import WORKLOADS, Plan, Workload
@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often every client takes its turn (default 5; quick: 1)")
     parser.add_argument("--only", help=f"workloads, with commas between: {','.join(WORKLOADS)}")
     parser.add_argument("--peers", help=f"clients and floors, with commas between: {','.join(PEERS)}")
+    parser.add_argument("--before", type=Path, help="an older checkout of aiohttpconn, measured beside this one")
     parser.add_argument("--quick", action="store_true", help="less of everything: in three minutes, and less exact")
     parser.add_argument("--client-core", type=int, default=0, help="the core that is measured")
     parser.add_argument("--server-core", type=int, default=1, help="the core that serves")
@@ -41,9 +42,14 @@ def arguments() -> argparse.Namespace:
         "--output", type=Path, help="where the results go, without a suffix (default: results/latest; partial: partial)"
     )
     options = parser.parse_args()
-    options.partial = bool(options.only or options.peers or options.quick)
+    options.partial = bool(options.only or options.peers or options.quick or options.before)
     options.only = chosen(parser, options.only, WORKLOADS)
     options.peers = chosen(parser, options.peers, (*PEERS, imports.STANDARD_LIBRARY))
+    if options.before:
+        if not (options.before / "aiohttpconn" / "__init__.py").exists():
+            parser.error(f"no checkout of aiohttpconn: {options.before}")
+        os.environ[BEFORE_PATH] = str(options.before.absolute())
+        options.peers.append(BEFORE)
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.output = options.output or RESULTS / ("partial" if options.partial else "latest")
     if not {options.client_core, options.server_core} <= os.sched_getaffinity(0):
@@ -148,6 +154,8 @@ def main() -> None:
             for name in options.only:
                 workload = WORKLOADS[name]
                 peers = [peer for peer in workload.peers if peer in available]
+                if BEFORE in available and workload.run is not None:
+                    peers.append(BEFORE)
                 passes = -(-workload.least // options.rounds)
                 take_turns(workload, peers, passes, core, targets, plan, results)
     options.output.parent.mkdir(parents=True, exist_ok=True)

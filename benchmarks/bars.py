@@ -9,7 +9,10 @@ from typing import Final
 
 from .imports import STANDARD_LIBRARY
 from .measure import Sample
-from .peers import OURS
+from .peers import BEFORE, OURS
+
+NO_WORSE: Final = 1.05
+"""What a change may cost, against the checkout before it."""
 
 Samples = Mapping[str, Mapping[str, Sequence[Sample | None]]]
 """By workload and peer, one for each round; None where a measurement failed."""
@@ -82,7 +85,8 @@ def ratios(samples: Samples, workload: str, figure: str, against: str | None, na
 def judge(samples: Samples) -> list[Verdict]:
     """A verdict on every bar of the workloads that were run."""
     verdicts: list[Verdict] = []
-    for bar in BARS:
+    changes = [Bar(workload, "cpu", NO_WORSE, BEFORE) for workload, peers in samples.items() if BEFORE in peers]
+    for bar in (*BARS, *changes):
         if bar.workload in samples:
             found = ratios(samples, bar.workload, bar.figure, bar.against)
             verdicts.append(Verdict(bar, median(found) if found else None))

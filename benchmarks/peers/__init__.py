@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import Final
 
@@ -10,6 +12,9 @@ from .adapter import Peer, Settings
 CLIENTS: Final = ("aiohttpconn", "pyreqwest", "aiohttp", "httpx", "httpx2")
 VARIANTS: Final = ("aiohttpconn-plain",)
 """Ours without what a workload is about."""
+BEFORE: Final = "aiohttpconn-before"
+"""Another checkout of ours, whose path is in the environment (`BEFORE_PATH`)."""
+BEFORE_PATH: Final = "AIOHTTPCONN_BEFORE"
 FLOORS: Final = ("bare-streams", "bare-protocol", "bare-buffered")
 PEERS: Final = CLIENTS + VARIANTS + FLOORS
 SLOW: Final = ("httpx", "httpx2")
@@ -19,10 +24,13 @@ OURS: Final = "aiohttpconn"
 
 def peer(name: str) -> Peer:
     """The adapter of that name. `ImportError` if its library is not installed."""
+    if name == BEFORE:
+        sys.path.insert(0, os.environ[BEFORE_PATH])
+        name = OURS
     module = import_module(f"{__name__}.{name.replace('-', '_')}")
     made = module.PEER()
     assert isinstance(made, Peer)
     return made
 
 
-__all__ = ["CLIENTS", "FLOORS", "OURS", "PEERS", "SLOW", "Peer", "Settings", "peer"]
+__all__ = ["BEFORE", "BEFORE_PATH", "CLIENTS", "FLOORS", "OURS", "PEERS", "SLOW", "Peer", "Settings", "peer"]

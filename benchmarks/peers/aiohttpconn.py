@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from aiohttpconn import Client, Limits
 
@@ -11,7 +12,7 @@ from .adapter import Peer, Settings, Sink, require_ok
 
 
 class AiohttpconnPeer(Peer):
-    cookies = True
+    options: Mapping[str, Any] = {}
 
     @property
     def version(self) -> str:
@@ -27,7 +28,7 @@ class AiohttpconnPeer(Peer):
             limits=Limits(max_connections=settings.connections),
             verify=settings.tls(),
             trust_env=False,
-            cookies=self.cookies,
+            **self.options,
         )
 
     async def get(self, url: str) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from .aiohttpconn import AiohttpconnPeer
 
 
 class PlainPeer(AiohttpconnPeer):
-    cookies = False
+    options = MappingProxyType({"cookies": False})
 
 
 PEER = PlainPeer
