@@ -210,13 +210,13 @@ class Client:
         self,
         method: str,
         url: str | URL,
-        params: Params,
-        headers: HeadersInput | None,
-        content: Content | None,
-        data: FormData | None,
-        json: Any,
-        files: Files | None,
-        idempotent: bool | None,
+        params: Params = None,
+        headers: HeadersInput | None = None,
+        content: Content | None = None,
+        data: FormData | None = None,
+        json: Any = None,
+        files: Files | None = None,
+        idempotent: bool | None = None,
     ) -> Request:
         url = parse(url) if self._base_url is None else self._absolute(url)
         if self._params is not None:
@@ -417,7 +417,9 @@ class Client:
 
     def get(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("GET", url, …)`."""
-        return self.request("GET", url, **options)
+        if options:
+            return self.request("GET", url, **options)
+        return self._send(("GET", url), False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
 
     def head(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
         """`request("HEAD", url, …)`."""
