@@ -457,14 +457,9 @@ class AsyncHTTPConnection(HTTP1):
             self._declared, self._sent, self._expecting = head.length, 0, head.expect
         stream.reader.on_activity = None
         self._state = State.SENT
-        self._debug_sent(encoded)
         try:
-            if body is None:
-                stream.transport.write(encoded)
-            else:
-                length = None if chunked else head.length
-                await self._send_with_body(stream, encoded, body, chunked, length, head.expect)
-            self._sent_at, self._began = perf_counter(), stream.loop.time()
+            length = None if chunked else head.length
+            await self._send_request(stream, encoded, body, chunked, length, head.expect)
         except BaseException as error:
             self._failed(stream, error)
             raise

@@ -273,13 +273,8 @@ class HTTP1:
             host = url.origin.host_field if options.host is None else options.host
             encoded = encode_request_head(method, target, host, own_fields)
             self._begin(method, url, deadline, options.upgrade, options.close)
-            self._debug_sent(encoded)
-            if body is None:
-                stream.transport.write(encoded)
-            else:
-                await self._send_with_body(stream, encoded, body, options.chunked, options.length, options.expect)
-            self._sent_at = perf_counter()
-            return await self._receive_response(stream, stream.loop.time())
+            await self._send_request(stream, encoded, body, options.chunked, options.length, options.expect)
+            return await self._receive_response(stream, self._began)
         except BaseException as error:
             self._failed(stream, error)
             raise
@@ -307,7 +302,17 @@ class HTTP1:
         else:
             stream.abort()
 
-    # --- sending a body ---
+    # --- sending ---
+
+    async def _send_request(
+        self, stream: Stream, head: bytes, body: Body | None, chunked: bool, length: int | None, expect: bool
+    ) -> None:
+        self._debug_sent(head)
+        if body is None:
+            stream.transport.write(head)
+        else:
+            await self._send_with_body(stream, head, body, chunked, length, expect)
+        self._sent_at, self._began = perf_counter(), stream.loop.time()
 
     async def _send_with_body(
         self, stream: Stream, head: bytes, body: Body, chunked: bool, length: int | None, expect: bool

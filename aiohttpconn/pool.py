@@ -559,7 +559,7 @@ class ConnectionPool:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry_when = when = max(when, self._expiry_not_before)
-        self._expiry = self._loop.call_at(when, _expire, weakref.ref(self))
+        self._expiry = self._loop.call_at(when, _call, weakref.WeakMethod(self._expire_due))
 
     def _expire_due(self) -> None:
         """Fail those whose time is over.
@@ -745,8 +745,8 @@ class ConnectionPool:
 
     def _arm_sweeper(self, when: float) -> None:
         assert self._loop is not None
-        # Without a limit it only looks in once a day.
-        self._sweeper = self._loop.call_at(min(when, self._loop.time() + 86_400), _sweep, weakref.ref(self))
+        when = min(when, self._loop.time() + 86_400)  # without a limit it only looks in once a day
+        self._sweeper = self._loop.call_at(when, _call, weakref.WeakMethod(self._sweep))
 
     def _sweep(self) -> None:
         assert self._loop is not None
@@ -811,16 +811,11 @@ class ConnectionPool:
             raise AssertionError(f"{self!r}: " + "; ".join(wrong))
 
 
-def _expire(reference: Callable[[], ConnectionPool | None]) -> None:
-    pool = reference()
-    if pool is not None:
-        pool._expire_due()
-
-
-def _sweep(reference: Callable[[], ConnectionPool | None]) -> None:
-    pool = reference()
-    if pool is not None:
-        pool._sweep()
+def _call(reference: weakref.WeakMethod[Callable[[], None]]) -> None:
+    """What a pool's timers do: they must not keep a pool that was dropped unclosed."""
+    method = reference()
+    if method is not None:
+        method()
 
 
 def _number(limit: int | None) -> float:
