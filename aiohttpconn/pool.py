@@ -81,11 +81,12 @@ class PoolStats(NamedTuple):
 class _Host:
     """One route: its idle connections (newest last), how many connections it has, who waits (first come first)."""
 
-    __slots__ = ("count", "idle", "in_heap", "proxy", "route", "waiters")
+    __slots__ = ("count", "direct", "idle", "in_heap", "proxy", "route", "waiters")
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.proxy = route.proxy
+        self.direct = route.proxy is None and route.uds is None
         self.count = 0
         self.idle: dict[_Slot, None] = {}
         self.waiters = _NOBODY
@@ -256,10 +257,10 @@ class ConnectionPool:
             if observer is not None:
                 await self._observe(observer, slot, request, reused)
             try:
-                if host.proxy is None:
+                if host.direct:
                     response = await slot.connection.start(request, deadline)
                 else:
-                    response = await self._start_by_proxy(slot, request, deadline)
+                    response = await self._start_by_route(slot, request, deadline)
             except (RemoteDisconnected, WriteError) as error:
                 if not reused or self._closed or not _may_replay(request, error):
                     raise
@@ -270,7 +271,7 @@ class ConnectionPool:
                 await self._open_slot(slot, request, deadline)
                 if observer is not None:
                     await self._observe(observer, slot, request, reused)
-                response = await self._start_by_proxy(slot, request, deadline)
+                response = await self._start_by_route(slot, request, deadline)
         except BaseException as error:
             slot.give_back()
             if isinstance(error, HTTPException):
@@ -305,15 +306,15 @@ class ConnectionPool:
         connection.opening.why = slot.why
         slot.used = True
 
-    async def _start_by_proxy(self, slot: _Slot, request: Request, deadline: Deadline) -> HTTPResponse:
-        """Send, if need be in absolute form and with the proxy's own fields."""
-        proxy = slot.host.proxy
-        if proxy is None:
-            return await slot.connection.start(request, deadline)
-        forwarded = request.url.origin.scheme == "http"
-        fields = encode_fields(proxy.fields) if forwarded else None
+    async def _start_by_route(self, slot: _Slot, request: Request, deadline: Deadline) -> HTTPResponse:
+        """Send, through a proxy if need be in absolute form and with its own fields."""
+        route = slot.host.route
+        proxy = route.proxy
+        forwarded = proxy is not None and request.url.origin.scheme == "http"
+        fields = encode_fields(proxy.fields) if proxy is not None and forwarded else None
         response = await slot.connection.start(request, deadline, fields)
-        response.proxy = proxy.origin
+        response.proxy = None if proxy is None else proxy.origin
+        response.uds = route.uds
         return response
 
     # --- exclusive use ---

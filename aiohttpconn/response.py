@@ -71,6 +71,8 @@ class HTTPResponse:
     """How the connection was opened, if it was for this exchange."""
     proxy: Origin | None = None
     """The proxy that the exchange went through, None for none."""
+    uds: str | None = None
+    """The path of the Unix domain socket that it went through."""
     request: Request | None = None
     """What it answers, where it came through a pool: errors of reading it say so."""
     queued = 0.0

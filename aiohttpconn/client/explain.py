@@ -10,6 +10,7 @@ from .secrets import masked_text, masked_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..response import HTTPResponse
     from .response import Response
 
 
@@ -45,8 +46,11 @@ def _facts(response: Response) -> Iterator[tuple[str, str]]:
             came_to = str(outcome)
         yield f"attempt {number}", f"{came_to}; the next one {_time(attempt.delay)} later"
     origin = response.url.origin
-    proxy = getattr(raw, "proxy", None)
-    yield "route", f"{origin}, " + (f"through the proxy {proxy}" if proxy is not None else "directly")
+    yield "route", f"{origin}, {_way(raw)}"
+    if response.hedged is not None:
+        after, won = response.hedged
+        won_or_not = "answered first" if won else "was called off"
+        yield "hedge", f"a second attempt went out {_time(after)} after the first, and {won_or_not}"
     if raw.opening is not None:
         why = f", since {raw.opening.why}" if raw.opening.why else ""
         yield "connection", f"opened for this request{why}"
@@ -56,6 +60,12 @@ def _facts(response: Response) -> Iterator[tuple[str, str]]:
         yield "connection", "unknown: the transport does not say"
     yield "response", f"{_outcome(response)}, {response.http_version}, {_body(response)}"
     yield "time", _times(response)
+
+
+def _way(raw: HTTPResponse) -> str:
+    if raw.proxy is not None:
+        return f"through the proxy {raw.proxy}"
+    return "directly" if raw.uds is None else f"through the socket {raw.uds}"
 
 
 def _body(response: Response) -> str:

@@ -50,6 +50,13 @@ class Attempt(NamedTuple):
         return f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, HTTPException) else f"status {outcome}"
 
 
+class Hedged(NamedTuple):
+    """That there was a second attempt beside the first: how many seconds after it, and whether it answered first."""
+
+    after: float
+    won: bool
+
+
 class Call:
     """What holds for one call beside its request: the client's settings with the caller's in their place."""
 
@@ -286,7 +293,10 @@ class Flow:
         if not answered and len(running) == 2:
             _note(running[0], f"the second attempt, {after:.3g} s later, came to", running[1])
         try:
-            return winner.result()
+            response = winner.result()
+            if len(running) == 2:
+                response.hedged = Hedged(after, winner is running[1])
+            return response
         finally:
             del running, winner  # an error that its own traceback refers to is a circle
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..messages import Request
     from ..response import HTTPResponse
     from .charset import DefaultEncoding, TextDecoder
-    from .flow import Attempt
+    from .flow import Attempt, Hedged
     from .hooks import Hooks
     from .links import Links
     from .timings import Timings
@@ -53,6 +53,8 @@ class Response:
     """The responses that led here, oldest first: redirects, and those that asked for a signature."""
     attempts: tuple[Attempt, ...] = ()
     """The attempts before the one that brought this response, oldest first."""
+    hedged: Hedged | None = None
+    """The second attempt that was sent beside the first (see `Hedge`), None where there was none."""
     dropped: tuple[str, ...] = ()
     """The names of the request's fields that were not sent to this origin, to which a redirect led."""
     asked: Request | None = None
@@ -513,6 +515,7 @@ class Response:
                 "_downloaded": self.num_bytes_downloaded,
                 "history": self.history,
                 "attempts": self.attempts,
+                "hedged": self.hedged,
                 "dropped": self.dropped,
                 "asked": self.asked,
             },
@@ -526,7 +529,7 @@ class _Snapshot:
     ended = True
     trailers: Headers
     head: ResponseHead
-    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy")
+    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy", "uds")
 
     @classmethod
     def of(cls, raw: Any) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:

@@ -229,4 +229,5 @@ def relay(exchange: MemoryExchange, inner: HTTPResponse, pieces: AsyncIterator[b
 
     response = exchange.respond(inner.head, until_closed(), lambda: inner.trailers)
     response.opening, response.queued, response.sent_at = inner.opening, inner.queued, inner.sent_at
+    response.proxy, response.uds = inner.proxy, inner.uds
     return response

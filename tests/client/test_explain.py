@@ -10,6 +10,8 @@ import pytest
 from aiohttpconn import Client, RedirectBlocked
 from aiohttpconn.config import Retry
 from tests.servers.origin import OriginServer, Reply
+from tests.servers.raw import Hold, Send
+from tests.servers.raw import Request as ReadRequest
 
 if TYPE_CHECKING:
     import ssl
@@ -160,6 +162,12 @@ async def test_no_secret_is_shown(client: Client, http_server: OriginServer) -> 
     page = response.explain()
     assert secret not in page
     assert "page=2" in page
+
+
+async def test_a_socket_is_named(raw_server: Any) -> None:
+    server = await raw_server([ReadRequest(), Send(b"HTTP/1.1 204 No Content\r\n\r\n"), Hold()], uds=True)
+    async with Client("http://service.local", uds=server.path, trust_env=False) as client:
+        assert f"http://service.local, through the socket {server.path}\n" in (await client.get("/")).explain()
 
 
 async def test_the_proxy_is_named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,12 @@ async def test_the_second_attempt_wins(client: Client, raw_server: StartRaw) -> 
     server = await raw_server([ReadRequest(), Hold()], [ReadRequest(), Send(SECOND), Hold()])
     response = await client.get(server.url, hedge=SOON)
     assert response.text == "2."
+    assert response.hedged is not None
+    assert response.hedged.won
+    assert (
+        "hedge:        a second attempt went out 30.00 ms after the first, and answered first\n" in response.explain()
+    )
+    assert pickle.loads(pickle.dumps(response)).hedged == response.hedged
     assert len(server.requests) == 2
     await quiet(client)
     assert client.stats().open == 1, "the loser's connection is closed, the winner's kept"
@@ -47,6 +54,8 @@ async def test_the_first_attempt_wins_though_it_is_late(client: Client, raw_serv
     server = await raw_server([ReadRequest(), Pause(0.1), Send(FIRST), Hold()], [ReadRequest(), Hold()])
     response = await client.get(server.url, hedge=SOON)
     assert response.text == "1."
+    assert response.hedged == (0.03, False)
+    assert "and was called off\n" in response.explain()
     assert len(server.requests) == 2
     await quiet(client)
     assert client.stats().open == 1
@@ -55,7 +64,8 @@ async def test_the_first_attempt_wins_though_it_is_late(client: Client, raw_serv
 
 async def test_no_second_attempt_where_the_first_is_in_time(client: Client, http_server: OriginServer) -> None:
     for _ in range(3):
-        assert (await client.get(http_server.url, hedge=Hedge(60))).text == "hello"
+        response = await client.get(http_server.url, hedge=Hedge(60))
+        assert (response.text, response.hedged) == ("hello", None)
     assert len(http_server.requests) == 3
     assert http_server.connections == 1
 
