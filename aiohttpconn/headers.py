@@ -86,7 +86,7 @@ def header_pairs(headers: HeadersInput | None) -> list[tuple[str, str]]:
     if headers is None:
         return []
     items: Any = headers.items() if isinstance(headers, Mapping) else headers
-    if isinstance(items, (str, bytes)):
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
     pairs = []
     for raw_name, raw_value in items:

@@ -512,6 +512,8 @@ def _percent_encode_high(octets: bytes | bytearray) -> str:
 
 def _form_urlencode(params: Mapping[str, _Value] | Iterable[tuple[str, _Value]]) -> str:
     encoded = URLSearchParams("")
+    if not isinstance(params, (dict, Iterable)):  # dict: spares the slow look at what Iterable means
+        raise TypeError(f"params must be a mapping, pairs, str or bytes, not {type(params).__name__}")
     for key, value in params.items() if isinstance(params, (dict, Mapping)) else params:
         if not isinstance(key, str):
             raise TypeError(f"a query parameter's name must be a str, not {type(key).__name__}")

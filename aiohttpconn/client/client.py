@@ -114,7 +114,7 @@ class Client:
         self._follow_redirects = follow_redirects
         self._max_redirects = max_redirects
         self._allow_downgrade = allow_downgrade
-        self._max_body = max_body
+        self._max_body = _max_body(max_body)
         own = header_pairs(headers)
         given = {name.lower() for name, _ in own}
         pairs = [pair for pair in _default_fields() if pair[0].lower() not in given] + own
@@ -328,7 +328,7 @@ class Client:
             auth=self._auth if isinstance(own.auth, Unset) else _auth(own.auth),
             cookies=cookies,
             jar=jar,
-            max_body=self._max_body if isinstance(own.max_body, Unset) else own.max_body,
+            max_body=self._max_body if isinstance(own.max_body, Unset) else _max_body(own.max_body),
             retry=retry,
             hedge=hedge,
             proxy=UNSET if isinstance(own.proxy, Unset) else Proxy.of(own.proxy),
@@ -609,6 +609,12 @@ def _retry(value: Retry | int | None) -> Retry | None:
 
 def _hedge(value: Hedge | float | None) -> Hedge | None:
     return value if value is None or isinstance(value, Hedge) else Hedge(value)
+
+
+def _max_body(value: int | None) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise TypeError(f"max_body must be a number of bytes or None, not {value!r}")
+    return value
 
 
 def _jar_and_cookies(

@@ -100,6 +100,8 @@ def stream_body(content: Any) -> OneTimeBody:
     OSError for a path that leads nowhere."""
     if isinstance(content, os.PathLike):
         return _path_body(content)
+    if hasattr(content, "iter_bytes"):
+        raise TypeError("the body of a response is sent on as content=response.iter_bytes(), or response.content")
     if hasattr(content, "read"):
         return _file_body(content)
     if isinstance(content, Sequence) and not isinstance(content, str):

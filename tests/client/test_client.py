@@ -709,6 +709,28 @@ async def test_fields_that_were_never_checked_do_not_go_out(value: str, http_ser
     assert len(http_server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"params": 5}, "params must be a mapping, pairs, str or bytes, not int"),
+        ({"headers": 5}, "headers must be a mapping or pairs, not int"),
+        ({"max_body": "1 MiB"}, "max_body must be a number of bytes or None, not '1 MiB'"),
+        ({"max_body": -1}, "max_body must be a number of bytes or None, not -1"),
+        ({"max_body": True}, "max_body must be"),
+    ],
+)
+async def test_options_of_a_wrong_type_are_named(options: dict[str, Any], says: str, client: Client) -> None:
+    with pytest.raises(TypeError, match=says):
+        await client.get("http://localhost:1/", **options)
+
+
+async def test_a_response_is_not_a_body(client: Client, http_server: OriginServer) -> None:
+    response: Any = await client.get(http_server.url)
+    with pytest.raises(TypeError, match=r"content=response\.iter_bytes\(\), or response\.content"):
+        await client.post(http_server.url, content=response)
+    assert len(http_server.requests) == 1
+
+
 def test_what_is_given_as_the_wrong_kind() -> None:
     with pytest.raises(TypeError, match="headers must be"):
         Client(headers="x: y", trust_env=False)  # type: ignore[arg-type]
