@@ -50,13 +50,6 @@ class Attempt(NamedTuple):
         return f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, HTTPException) else f"status {outcome}"
 
 
-class Hedged(NamedTuple):
-    """That there was a second attempt beside the first: how many seconds after it, and whether it answered first."""
-
-    after: float
-    won: bool
-
-
 class Call:
     """What holds for one call beside its request: the client's settings with the caller's in their place."""
 
@@ -260,45 +253,12 @@ class Flow:
         if after is None:
             response = await self._send(request, call, cookies)
         else:
-            response = await self._race(request, call, cookies, after, partial(record.may_hedge, hedge, request))
+            from .hedging import race  # noqa: PLC0415 - few clients hedge
+
+            send, may_hedge = partial(self._send, request, call, cookies), partial(record.may_hedge, hedge, request)
+            response = await race(send, after, may_hedge)
         record.took(request, perf_counter() - began)
         return response
-
-    async def _race(
-        self,
-        request: Request,
-        call: Call,
-        cookies: Mapping[str, str] | None,
-        after: float,
-        may_hedge: Callable[[], bool],
-    ) -> Response:
-        """Two attempts, the second begun `after` seconds later if it then may be: the first good answer wins, the other
-        attempt is cancelled. Without a good one it is any answer, then the error of the first attempt."""
-        running = [asyncio.create_task(self._send(request, call, cookies))]
-        winner: asyncio.Task[Response] | None = None
-        try:
-            done, _ = await asyncio.wait(running, timeout=after)
-            if not done and may_hedge():
-                running.append(asyncio.create_task(self._send(request, call, cookies)))
-            while not all(task.done() for task in running):
-                await asyncio.wait([task for task in running if not task.done()], return_when=asyncio.FIRST_COMPLETED)
-                if any(task.done() and _is_good(task) for task in running):
-                    break
-            answered = [task for task in running if task.done() and task.exception() is None]
-            winner = min(answered, key=lambda task: not _is_good(task), default=running[0])
-            await _call_off([task for task in running if task is not winner])
-        except BaseException:
-            await _call_off(running)
-            raise
-        if not answered and len(running) == 2:
-            _note(running[0], f"the second attempt, {after:.3g} s later, came to", running[1])
-        try:
-            response = winner.result()
-            if len(running) == 2:
-                response.hedged = Hedged(after, winner is running[1])
-            return response
-        finally:
-            del running, winner  # an error that its own traceback refers to is a circle
 
     # --- one request, once ---
 
@@ -439,34 +399,3 @@ async def _pause(until: float, response: Response | None) -> None:
         except TimeoutError:
             pass
     await asyncio.sleep(until - asyncio.get_running_loop().time())
-
-
-def _note(failed: asyncio.Task[Response], what: str, other: asyncio.Task[Response]) -> None:
-    """Say in the error of one attempt what that of the other was."""
-    error, second = failed.exception(), other.exception()
-    assert error is not None
-    error.add_note(f"{what}: {type(second).__name__}: {second}")
-
-
-def _is_good(task: asyncio.Task[Response]) -> bool:
-    """Whether an attempt that is over has brought what is worth to end the other for. One that is refused because there
-    are too many (429), or that met a broken server (5xx), is not."""
-    return task.exception() is None and not ((status := task.result().status) >= 500 or status == 429)
-
-
-async def _call_off(tasks: list[asyncio.Task[Response]]) -> None:
-    """End attempts that are not wanted any more, and close what they may have brought meanwhile. Cancelled while it
-    waits for them, it does so all the same."""
-    for task in tasks:
-        task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    for task in tasks:
-        while not task.done():
-            try:
-                await asyncio.wait((task,))
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if not task.cancelled() and task.exception() is None:
-            await task.result().close()
-    if cancelled is not None:
-        raise cancelled

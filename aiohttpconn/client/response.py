@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ..messages import Request
     from ..response import HTTPResponse
     from .charset import DefaultEncoding, TextDecoder
-    from .flow import Attempt, Hedged
+    from .flow import Attempt
+    from .hedging import Hedged
     from .hooks import Hooks
     from .links import Links
     from .timings import Timings
