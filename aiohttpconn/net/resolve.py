@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from ..errors import ResolveError
 from .tcp import Address
+from .threads import Job, Threads
+
+Found: TypeAlias = tuple[list[Address], None] | tuple[None, Exception]
+"""What a look-up came to: addresses, or why there are none."""
 
 
 def literal_address(host: str, port: int) -> Address | None:
@@ -40,12 +45,65 @@ class Resolver(Protocol):
         ...
 
 
+class TimedResolver(Resolver, Protocol):
+    """A `Resolver` that knows how long its answers hold, which `CachingResolver` then heeds."""
+
+    async def resolve_with_ttl(self, host: str, port: int) -> tuple[Sequence[Address], float | None]:
+        """What `resolve()` returns, and for how many seconds it may be kept; None if that is not known."""
+        ...
+
+
+def system_lookup(threads: Threads, host: str, port: int, done: Callable[[Found], object]) -> Job:
+    """Have the system look up a name, sorted as it sorts (RFC 6724), on one of `threads`.
+
+    `done` is called in the running loop, unless that has been closed meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+
+    def call() -> None:
+        found: Found
+        try:
+            said = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = [(int(family), where) for family, _, _, _, where in said], None
+        except Exception as error:
+            found = None, error.with_traceback(None)
+        try:
+            loop.call_soon_threadsafe(done, found)
+        except RuntimeError:
+            pass  # the loop is closed
+
+    return threads.submit(call)
+
+
+_THREADS = Threads(32, name="aiohttpconn-lookup")
+
+
 class SystemResolver:
-    """Looks up names by the loop's `getaddrinfo`, sorted by the system (RFC 6724)."""
+    """Looks up names by the system's `getaddrinfo`, sorted by it (RFC 6724), and remembers nothing.
+
+    It runs on threads of its own kind: those of the loop's executor belong to the application, and a look-up that hangs
+    would hold up the loop's end.
+    """
 
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [(family, where) for family, _, _, _, where in found]
+        """See `Resolver`."""
+        waiter: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        job = system_lookup(_THREADS, host, port, partial(_hand_over, waiter))
+        try:
+            addresses, error = await waiter
+        finally:
+            _THREADS.give_up(job)
+        if addresses is not None:
+            return addresses
+        try:
+            raise error or OSError("no answer")
+        finally:
+            del error  # it refers to this frame
+
+
+def _hand_over(waiter: asyncio.Future[Found], found: Found) -> None:
+    if not waiter.done():
+        waiter.set_result(found)
 
 
 _SYSTEM = SystemResolver()

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
 import os
 import socket
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConnectError
+
+if TYPE_CHECKING:
+    from .address_book import AddressBook
 
 Address: TypeAlias = tuple[int, Any]
 """Address family and socket address, as `socket.getaddrinfo` has them."""
 
 HAPPY_EYEBALLS_DELAY = 0.25  # RFC 8305 section 5: Connection Attempt Delay
 _SALVAGE = 1_048_576
+_OURS = {errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.ENOBUFS, errno.ENOMEM}
+"""What a connection fails by that is not the address's fault: no port is left, no memory."""
 
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:
@@ -28,16 +35,21 @@ def interleave(addresses: Sequence[Address]) -> list[Address]:
     return [address for pair in zip_longest(ours, others) for address in pair if address is not None]
 
 
-async def _connect_one(address: Address, local_address: tuple[str, int] | None) -> socket.socket:
+async def _connect_one(
+    address: Address, local_address: tuple[str, int] | None, book: AddressBook | None = None
+) -> socket.socket:
     family, where = address
+    loop = asyncio.get_running_loop()
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         if local_address is not None:
             sock.bind(local_address)
         try:
-            await asyncio.get_running_loop().sock_connect(sock, where)
+            await loop.sock_connect(sock, where)
         except OSError as error:
+            if book is not None and error.errno not in _OURS:
+                book.failed(address, loop.time())
             # Both loops' text is "Connect call failed", whatever the reason was.
             if not error.errno:
                 raise
@@ -53,16 +65,22 @@ async def connect_tcp(
     *,
     local_address: tuple[str, int] | None = None,
     delay: float | None = HAPPY_EYEBALLS_DELAY,
+    book: AddressBook | None = None,
 ) -> socket.socket:
     """A non-blocking socket connected to the first of `addresses` that answers.
 
     An attempt begins `delay` seconds after the one before it, or as soon as that one fails (RFC 8305 section 5); with
-    `delay` None they go strictly one after the other. Raises the OSError of the only attempt, or `ConnectError` with an
-    exception group of all as its cause. No socket and no task is left behind, also when cancelled.
+    `delay` None they go strictly one after the other. The families take turns; with a `book`, which has them in its
+    order already, they are tried as they stand, and it is told what came of each: that one failed, or was overtaken by
+    one that began later, counts against it. Raises the OSError of the only attempt, or `ConnectError` with an exception
+    group of all as its cause, each with a note of its address. No socket and no task is left behind, also when
+    cancelled.
     """
     if len(addresses) == 1:
         return await _connect_one(addresses[0], local_address)
-    waiting = interleave(addresses)[::-1]
+    waiting = (interleave(addresses) if book is None else list(addresses))[::-1]
+    loop = asyncio.get_running_loop()
+    attempts: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}  # what for, and since when
     running: set[asyncio.Task[socket.socket]] = set()
     failures: list[Exception] = []
     said: list[str] = []
@@ -71,7 +89,9 @@ async def connect_tcp(
         while waiting or running:
             if waiting:
                 address = waiting.pop()
-                running.add(asyncio.create_task(_connect_one(address, local_address), name=str(address[1][0])))
+                attempt = asyncio.create_task(_connect_one(address, local_address, book), name=str(address[1][0]))
+                attempts[attempt] = address, loop.time()
+                running.add(attempt)
             done, running = await asyncio.wait(
                 running, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -79,7 +99,10 @@ async def connect_tcp(
                 if (error := task.exception()) is None:
                     running |= done - {task}
                     winner = task.result()
+                    if book is not None:
+                        _note_race(book, attempts, task, delay or math.inf)
                     return winner
+                error.add_note(f"when connecting to {shown(attempts[task][0])}")
                 failures.append(error)  # type: ignore[arg-type]
                 said.append(f"{task.get_name()}: {getattr(error, 'strerror', None) or error}")
     finally:
@@ -90,6 +113,27 @@ async def connect_tcp(
                 winner.close()
             raise
     raise ConnectError("; ".join(said)) from ExceptionGroup("connection attempts", failures)
+
+
+def shown(address: Address) -> str:
+    """The address as text: ``"127.0.0.1:80"``, ``"[::1]:80"``."""
+    host, port = address[1][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _note_race(
+    book: AddressBook,
+    attempts: dict[asyncio.Task[socket.socket], tuple[Address, float]],
+    winner: asyncio.Task[socket.socket],
+    delay: float,
+) -> None:
+    """The winner works; what had its full time before the winner began, and has said nothing yet, holds up others."""
+    address, began = attempts[winner]
+    book.worked(address)
+    now = asyncio.get_running_loop().time()
+    for task, (address, since) in attempts.items():
+        if not task.done() and began - since >= 0.9 * delay:  # timers may be early by the clock's resolution
+            book.failed(address, now)
 
 
 async def _discard(attempts: set[asyncio.Task[socket.socket]]) -> None:
