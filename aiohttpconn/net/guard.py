@@ -194,13 +194,13 @@ class AddressPolicy:
             return why and f"Unix socket {where!r}: {why}"
         if family not in (socket.AF_INET, socket.AF_INET6):
             return f"addresses of family {family} cannot be judged"
-        text, _, zone = str(where[0]).partition("%")
-        port = where[1]
+        spelt, port = str(where[0]), where[1]
+        text = spelt.partition("%")[0] if family == socket.AF_INET6 else spelt
         address = ip(text)
         if address is None or (":" in text) != (family == socket.AF_INET6) or not isinstance(port, int):
             return f"{where!r} is no IP address and port"
         # A zone stands in the text, or as its number behind port and flow.
-        why = self._why_not(address, port, name, zone=bool(zone or any(where[3:4])))
+        why = self._why_not(address, port, name, zone=text != spelt or any(where[3:4]))
         return why and f"{address} {why}"
 
     def _why_not(self, address: IP, port: int, name: str = "", *, zone: bool = False) -> str | None:
