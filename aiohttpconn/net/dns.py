@@ -31,10 +31,10 @@ class AioDNSResolver:
       system's. The file of hosts is heeded as well.
     - `timeout`: seconds for one try. `tries`: how often each server is asked.
 
-    A and AAAA are asked for at once; when one of them has come, the other gets 50 ms more (RFC 8305 section 3), and what
-    is then missing is asked for again soon. IPv6 addresses come first. Names with a dot are asked for as they stand and
-    then by the search list, names without one by the search list only, for both families together: half an answer of
-    one name must not be mixed with half of another's.
+    A and AAAA are asked for at once; when one of them has come, the other gets 50 ms more (RFC 8305 section 3), and
+    what is then missing is asked for again soon. IPv6 addresses come first. Names with a dot are asked for as they
+    stand, then by the search list; names without one by the search list only, for both families together: half an
+    answer of one name must not be mixed with half of another's.
 
     Serves the event loop it was first used on. Raises ImportError if aiodns is not installed.
 
@@ -99,7 +99,7 @@ class AioDNSResolver:
 
         channel = self._channels.get(flags)
         if channel is None:
-            options = {"flags": flags} if flags else {}
+            options: dict[str, Any] = {"flags": flags} if flags else {}
             channel = aiodns.DNSResolver(loop=self._loop, timeout=self.timeout, tries=self.tries, **options)
             if self.nameservers is not None:
                 try:
@@ -120,9 +120,8 @@ class AioDNSResolver:
                 await asyncio.wait(pending, timeout=RESOLUTION_DELAY if enough else None)
         finally:
             for query in queries:
-                if query.done():
-                    query.cancelled() or query.exception()  # retrieved
-                query.cancel()
+                if not query.cancel() and not query.cancelled():
+                    query.exception()  # retrieved
         answers = [query.result() for query in queries if query.done() and not _failure(query)]
         if not answers:
             # One that may pass says more than one that will not: of two answers, half is unknown.

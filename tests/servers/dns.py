@@ -17,7 +17,7 @@ NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 
 @dataclass
 class Records:
-    """What the server says of a name: its addresses, or an error; `slow_v4` and `slow_v6` are seconds, None for never."""
+    """What the server says of a name: addresses, or an error; `slow_v4`, `slow_v6`: after seconds, None for never."""
 
     addresses: tuple[str, ...] = ()
     ttl: int = 300
