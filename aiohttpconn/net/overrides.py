@@ -34,6 +34,8 @@ class OverridingResolver:
         self.upstream: Resolver = SystemResolver() if upstream is None else upstream
         self._addresses: dict[tuple[str, int | None], list[Address]] = {}
         for entry, value in overrides.items():
+            if not isinstance(entry, str) or not isinstance(value, (str, list, tuple)):
+                raise TypeError(f"resolve entry {entry!r}: {value!r} is no address, nor a list of addresses")
             try:
                 key = _key(entry)
                 self._addresses[key] = [_address(each) for each in _several(value)]

@@ -389,6 +389,7 @@ async def test_upstream_that_knows_the_ttl(caching: Make, clock: Clock, ttl: flo
     assert len(asked) == 2
 
 
+@pytest.mark.asyncio(loop_factories=["uvloop"])  # it makes no difference to what is kept
 async def test_100000_names_leave_memory_flat(caching: Make) -> None:
     class Forgetful:
         async def resolve(self, host: str, port: int) -> Sequence[Address]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiohttpconn import ConnectError
+from aiohttpconn.net.address_book import AddressBook
 from aiohttpconn.net.tcp import Address, connect_tcp, connect_unix, interleave, salvage
 from tests.auditing import Ground, settle
 from tests.cancellation import cancel_everywhere
@@ -173,6 +174,86 @@ async def test_all_fail(refusing: tuple[str, int]) -> None:
         for host in ("127.0.0.1", "127.0.0.2", "::1"):
             assert host in str(caught.value), "which address said what"
         assert "refused" in str(caught.value)
+        notes = {note for error in group.exceptions for note in error.__notes__}
+        assert notes == {f"when connecting to {host}:{port}" for host in ("127.0.0.1", "127.0.0.2", "[::1]")}
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # whose timers can be watched
+async def test_next_begins_at_once_whichever_attempt_fails(
+    raw_server: StartServer, black_hole: tuple[str, int], refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first says nothing, the second begins after the delay and fails: the third waits for no other delay."""
+    server = await raw_server([Hold()])
+    expired = []
+    wait = asyncio.wait
+
+    async def watched(*args: Any, **options: Any) -> Any:
+        done, pending = await wait(*args, **options)
+        expired.append(not done)
+        return done, pending
+
+    monkeypatch.setattr(asyncio, "wait", watched)
+    with await connect_tcp([v4(black_hole), v4(refusing), at(server)], delay=0.05) as sock:
+        assert sock.getpeername()[1] == server.port
+    assert expired == [True, False, False]
+
+
+# --- what is remembered of them ---------------------------------------------------------------------------------------
+
+
+def avoided(book: AddressBook, *addresses: Address) -> list[bool]:
+    now = asyncio.get_running_loop().time()
+    return [book.avoids(address, now) for address in addresses]
+
+
+async def test_book_is_told_what_failed_and_what_worked(raw_server: StartServer, refusing: tuple[str, int]) -> None:
+    server, book = await raw_server([Hold()]), AddressBook()
+    bad, good = v4(refusing), at(server)
+    book.failed(good, asyncio.get_running_loop().time())
+    for delay in (NEVER, None):
+        (await connect_tcp([bad, good], delay=delay, book=book)).close()
+        assert avoided(book, bad, good) == [True, False]
+        book.worked(bad)
+
+
+async def test_book_s_order_is_kept(raw_server: StartServer) -> None:
+    servers = [await raw_server([Hold()], host=f"127.0.0.{number}") for number in (1, 2)]
+    refused = (V6, ("::1", 1, 0, 0))
+    book = AddressBook()
+    now = asyncio.get_running_loop().time()
+    book.failed(refused, now)
+    addresses = [refused, *map(at, servers)]
+    for server in (servers[0], servers[1], servers[0]):
+        order = book.order("a.example", 80, addresses, now)
+        assert order[-1] == refused
+        with await connect_tcp(order, delay=NEVER, book=book) as sock:
+            assert sock.getpeername() == (server.host, server.port)
+
+
+async def test_book_is_told_who_was_overtaken(raw_server: StartServer, black_hole: tuple[str, int]) -> None:
+    server, book = await raw_server([Hold()]), AddressBook()
+    hole, good, behind = v4(black_hole), at(server), v4(("127.0.0.9", 1))
+    (await connect_tcp([hole, good, behind], delay=0.02, book=book)).close()
+    assert avoided(book, hole, good, behind) == [True, False, False]
+
+
+async def test_book_is_not_told_of_one_without_a_head_start(
+    raw_server: StartServer, black_hole: tuple[str, int], refusing: tuple[str, int]
+) -> None:
+    server, book = await raw_server([Hold()]), AddressBook()
+    hole, good = v4(black_hole), at(server)
+    (await connect_tcp([hole, good], delay=0, book=book)).close()
+    assert avoided(book, hole, good) == [False, False]
+
+
+async def test_book_is_not_told_of_what_is_nobody_s_fault(raw_server: StartServer, black_hole: tuple[str, int]) -> None:
+    server, book = await raw_server([Hold()]), AddressBook()
+    with pytest.raises(ConnectError):  # the source address is not ours
+        await connect_tcp([at(server), at(server)], local_address=("192.0.2.1", 0), book=book)
+    with pytest.raises(TimeoutError):  # cancelled
+        async with asyncio.timeout(0.05):
+            await connect_tcp([v4(black_hole), v4(black_hole)], delay=0.01, book=book)
+    assert avoided(book, at(server), v4(black_hole)) == [False, False]
 
 
 # --- cancelled --------------------------------------------------------------------------------------------------------
