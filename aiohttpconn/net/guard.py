@@ -111,15 +111,24 @@ class AddressPolicy:
 
         Raises `AddressBlocked`; `InvalidURL` for a host that cannot be.
         """
+        self.check_scheme(origin)
+        self.check_host(origin.host, origin.port)
+
+    def check_scheme(self, origin: Origin) -> None:
+        """Refuse an origin by its scheme alone: what is left to check where a Unix socket stands in for its host.
+
+        Raises `AddressBlocked`.
+        """
         if origin.scheme not in self.schemes:
             permitted = f"only {' and '.join(self.schemes)} URLs are" if self.schemes else "no scheme is"
             raise _blocked(f"{origin.scheme}://{origin.host}", origin.port, f"{permitted} permitted")
-        self.check_host(origin.host, origin.port)
 
     def check_host(self, host: str, port: int) -> None:
         """`check_origin()` for what has no scheme of a URL, such as a proxy.
 
-        A literal in any spelling (``0x7f.1``, ``2130706433``, ``::ffff:7f00:1``) is judged as the address it is.
+        A literal in any spelling (``0x7f.1``, ``2130706433``, ``::ffff:7f00:1``) is judged as the address it is. A name
+        that passes may yet have no address that is permitted: `permitted()` tells. Raises `AddressBlocked`;
+        `InvalidURL` for a host that cannot be.
         """
         self._check(host, port, *read_host(host))
 
@@ -172,8 +181,6 @@ class AddressPolicy:
         """
         name, literal = read_host(host)
         self._check(host, port, name, literal)
-        if literal is not None:
-            name = ""
         permitted: list[Address] = []
         refused: list[str] = []
         for address in addresses:
@@ -188,7 +195,7 @@ class AddressPolicy:
         return permitted
 
     def _why_not_dial(self, name: str, family: int, where: Any) -> str | None:
-        """Why a socket address of a name ("" for a literal) must not be dialled, None if it may."""
+        """Why a socket address of the host `name` must not be dialled, None if it may."""
         if family == _AF_UNIX:
             why = self._why_not_unix(where) if isinstance(where, str) else "its path is no str"
             return why and f"Unix socket {where!r}: {why}"

@@ -398,6 +398,13 @@ def test_schemes() -> None:
     policy.check_host("proxy.example", 3128)  # has none
 
 
+def test_a_scheme_by_itself() -> None:
+    policy = AddressPolicy.public_only(schemes=["http"])
+    policy.check_scheme(parse("http://localhost/").origin)
+    with pytest.raises(AddressBlocked, match="only http URLs"):
+        policy.check_scheme(parse("https://localhost/").origin)
+
+
 def test_a_scheme_that_this_library_does_not_know() -> None:
     with pytest.raises(AddressBlocked, match="only http and https"):
         AddressPolicy().check_origin(Origin("gopher", "example.org", 70))
@@ -463,13 +470,16 @@ def test_an_override_of_a_literal_is_judged_too() -> None:
 
 
 def test_the_port_that_counts_is_the_one_that_is_dialled() -> None:
-    policy = AddressPolicy.public_only(allow=["127.0.0.1:8080", "intranet.example:8080"], deny=["*:22"])
+    policy = AddressPolicy.public_only(
+        allow=["127.0.0.1:8080", "intranet.example:8080"], deny=["*:22", "evil.example:81"]
+    )
     assert policy.permitted("x.example", 80, [v4("127.0.0.1", 8080)])
     assert policy.permitted("intranet.example", 80, [v4("10.0.0.1", 8080)])
     for host, address in [
         ("x.example", v4("127.0.0.1", 80)),
         ("intranet.example", v4("10.0.0.1", 80)),
         ("x.example", v4("8.8.8.8", 22)),
+        ("evil.example", v4("8.8.8.8", 81)),
     ]:
         with pytest.raises(AddressBlocked):
             policy.permitted(host, 8080, [address])
@@ -489,7 +499,9 @@ def test_a_zone_is_never_public(address: Address) -> None:
     with pytest.raises(AddressBlocked):
         AddressPolicy.public_only().permitted("x.example", 80, [address])
     AddressPolicy().permitted("x.example", 80, [address])
-    AddressPolicy.public_only(allow=["fe80::/10", "2606:4700::/32", "::1"]).permitted("x.example", 80, [address])
+    allowing = AddressPolicy.public_only(allow=["fe80::/10", "2606:4700::/32", "::1"])
+    allowing.permitted("x.example", 80, [address])
+    allowing.permitted(address[1][0], 80, [address])
 
 
 @pytest.mark.parametrize(
