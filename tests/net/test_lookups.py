@@ -241,7 +241,7 @@ async def test_lookup_that_waits_for_a_thread_is_dropped_when_nobody_wants_it(ca
 async def test_hanging_lookups_take_no_places_from_others(caching: Make, system: System) -> None:
     for number in range(2):
         system.gates[f"hangs{number}.example"] = threading.Event()
-    resolver = caching(threads=2, timeout=0.05)
+    resolver = caching(threads=2, timeout=0.4)
     hanging = [asyncio.create_task(resolver.resolve(f"hangs{number}.example", 80)) for number in range(2)]
     await until(lambda: len(system.asked) == 2)
     for _ in range(3):
@@ -261,17 +261,17 @@ async def test_hanging_lookups_take_no_places_from_others(caching: Make, system:
 
 
 async def test_waiting_for_a_thread_is_no_timeout(caching: Make, system: System) -> None:
-    """Fifty look-ups of 10 ms on one thread take longer than the limit of each."""
+    """Sixty look-ups of 20 ms on one thread take longer than the limit of each."""
     pause = threading.Event()
 
     def slow(host: str, port: int, **options: object) -> list[Any]:
-        pause.wait(0.01)
+        pause.wait(0.02)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     socket.getaddrinfo = slow  # type: ignore[assignment]  # the fixture restores it
-    resolver = caching(threads=1, timeout=0.2)
-    found = await asyncio.gather(*(resolver.resolve(f"{n}.example", 80) for n in range(50)))
-    assert len(found) == 50
+    resolver = caching(threads=1, timeout=1.0)
+    found = await asyncio.gather(*(resolver.resolve(f"{n}.example", 80) for n in range(60)))
+    assert len(found) == 60
 
 
 def test_hanging_lookup_does_not_hang_the_exit_nor_close() -> None:
@@ -509,9 +509,9 @@ async def test_timeout_is_a_named_error(caching: Make) -> None:
 async def test_each_waiter_has_its_own_time(caching: Make) -> None:
     upstream = Upstream()
     upstream.gate.clear()
-    resolver = caching(upstream, timeout=0.1)
+    resolver = caching(upstream, timeout=0.5)
     first = asyncio.create_task(resolver.resolve("a.example", 80))
-    await asyncio.sleep(0.07)
+    await asyncio.sleep(0.25)
     second = asyncio.create_task(resolver.resolve("a.example", 80))
     with pytest.raises(TimeoutError):
         await first
