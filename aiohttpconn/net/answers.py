@@ -25,12 +25,11 @@ NO_SUCH_NAME = frozenset(
 class Answer:
     """What is known of one name until `until`: its addresses (`error` is then None), or why it has none."""
 
-    __slots__ = ("_addresses", "_port", "_template", "error", "stale_until", "until")
+    __slots__ = ("_latest", "_template", "error", "stale_until", "until")
 
     def __init__(self, addresses: tuple[Address, ...], error: Exception | None, until: float, stale: float) -> None:
         self._template = addresses  # with port 0 where the port of whoever asks belongs
-        self._port = 0
-        self._addresses = addresses
+        self._latest = 0, addresses
         self.error = error
         self.until = until
         self.stale_until = stale
@@ -42,10 +41,11 @@ class Answer:
 
     def at(self, port: int) -> tuple[Address, ...]:
         """The addresses with the port put in. Those of the last port are kept: most names are asked for one port."""
-        if port != self._port:
-            self._addresses = tuple([_with_port(address, 0, port) for address in self._template])
-            self._port = port
-        return self._addresses
+        latest, addresses = self._latest
+        if port != latest:
+            addresses = tuple([_with_port(address, 0, port) for address in self._template])
+            self._latest = port, addresses
+        return addresses
 
 
 def _with_port(address: Address, old: int, new: int) -> Address:

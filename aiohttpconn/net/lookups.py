@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class _Lookup:
     """One look-up under way, and who waits for it since when."""
 
-    __slots__ = ("began", "job", "key", "port", "task", "timer", "waiters")
+    __slots__ = ("began", "job", "key", "port", "result", "task", "timer", "waiters")
 
     def __init__(self, key: str, port: int, began: float) -> None:
         self.key = key
@@ -32,6 +32,7 @@ class _Lookup:
         self.job: Job | None = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.result: Answer | None = None
         self.waiters: dict[asyncio.Future[Answer], float] = {}
 
     @property
@@ -40,7 +41,9 @@ class _Lookup:
         return self.began if self.job is None else self.job.started
 
     def answer(self, answer: Answer) -> None:
-        """Hand the answer to all who wait."""
+        """The end: hand the answer to all who wait."""
+        self.result = answer
+        self.job = None  # it refers to this, and what goes in circles waits for the collector
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(answer)
@@ -159,6 +162,8 @@ class CachingResolver:
         lookup = self._lookups.get(key)
         if lookup is None:
             lookup = self._begin(host, key, port)
+            if lookup.result is not None:
+                return lookup.result  # tasks are eager here (Python 3.12), and the upstream did not wait
         waiter: asyncio.Future[Answer] = loop.create_future()
         lookup.waiters[waiter] = monotonic()
         if lookup.timer is None and self.timeout is not None:
@@ -180,9 +185,10 @@ class CachingResolver:
         lookup = _Lookup(key, port, monotonic())
         if self.upstream is None:
             lookup.job = system_lookup(self._threads, host, port, partial(self._found, lookup, None))
+            self._lookups[key] = lookup
         else:
+            self._lookups[key] = lookup
             lookup.task = asyncio.create_task(self._ask(lookup, self.upstream, host), name=f"look-up of {host}")
-        self._lookups[key] = lookup
         return lookup
 
     async def _ask(self, lookup: _Lookup, upstream: Resolver, host: str) -> None:
@@ -273,7 +279,8 @@ def _raise(error: Exception) -> NoReturn:
     """Raise one's own copy: an error that many raise would gather the tracebacks of all."""
     try:
         fresh = copy(error).with_traceback(error.__traceback__)
-        fresh.__cause__ = error.__cause__
+        if error.__cause__ is not None:
+            fresh.__cause__ = error.__cause__
     except Exception:
         fresh = error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -75,7 +76,17 @@ def system_lookup(threads: Threads, host: str, port: int, done: Callable[[Found]
     return threads.submit(call)
 
 
-_THREADS = Threads(32, name="aiohttpconn-lookup")
+_threads = Threads(32, name="aiohttpconn-lookup")
+
+
+def _new_threads() -> None:
+    """A process that was forked has none of the threads, and a lock that may be held for ever."""
+    global _threads  # noqa: PLW0603 - one for all connections without a pool
+    _threads = Threads(32, name="aiohttpconn-lookup")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_threads)
 
 
 class SystemResolver:
@@ -88,11 +99,12 @@ class SystemResolver:
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """See `Resolver`."""
         waiter: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        job = system_lookup(_THREADS, host, port, partial(_hand_over, waiter))
+        threads = _threads
+        job = system_lookup(threads, host, port, partial(_hand_over, waiter))
         try:
             addresses, error = await waiter
         finally:
-            _THREADS.give_up(job)
+            threads.give_up(job)
         if addresses is not None:
             return addresses
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import subprocess
 import sys
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from aiohttpconn.net.tcp import Address
+
+    Make = Callable[..., CachingResolver]
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -131,9 +134,6 @@ async def caching() -> AsyncIterator[Callable[..., CachingResolver]]:
     yield make
     for resolver in made:
         await resolver.close()
-
-
-Make = "Callable[..., CachingResolver]"
 
 
 # --- the system, on threads -------------------------------------------------------------------------------------------
@@ -297,6 +297,34 @@ asyncio.run(main())
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.split() == ["['OSError',", "'CancelledError']"]
     assert not ran.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_process_has_threads_of_its_own() -> None:
+    program = """
+import asyncio, os, warnings
+from aiohttpconn.net.resolve import SystemResolver
+look_up = lambda: asyncio.run(SystemResolver().resolve("localhost", 80))
+assert look_up()
+warnings.simplefilter("ignore")  # that threads do not survive a fork is what this is about
+if (child := os.fork()) == 0:
+    assert look_up()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks before Python 3.12")
+async def test_eager_tasks(caching: Make) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+    try:
+        assert await caching(Upstream()).resolve("a.example", 80) == (here(80),)
+        with pytest.raises(socket.gaierror):
+            await caching(Upstream(NO_NAME)).resolve("a.example", 80)
+    finally:
+        loop.set_task_factory(None)
 
 
 # --- remembered -------------------------------------------------------------------------------------------------------
