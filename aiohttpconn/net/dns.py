@@ -92,7 +92,8 @@ class AioDNSResolver:
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             channel.cancel()  # its queries end with ECANCELLED
-            await channel.close()
+            if hasattr(channel, "close"):  # from aiodns 3.5 on; before, the sockets went with the queries
+                await channel.close()
 
     def _ask(self, host: str, family: int, flags: int) -> asyncio.Future[Any]:
         import aiodns  # noqa: PLC0415 - an extra

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aiohttpconn.net.tcp import Address
 
-pytest.importorskip("aiodns")
+pytest.importorskip("aiodns", minversion="4.0")  # name servers with ports
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 BOTH = ("192.0.2.1", "2001:db8::1", "192.0.2.2")

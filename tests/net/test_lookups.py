@@ -316,6 +316,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks before Python 3.12")
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop 0.22 does not take the factory
 async def test_eager_tasks(caching: Make) -> None:
     loop = asyncio.get_running_loop()
     loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
