@@ -41,6 +41,7 @@ ZONE = {
     "no-v4.example": Records(BOTH, slow_v4=None),
     "silent.example": Records(slow_v4=None, slow_v6=None),
     "ttl0.example": Records(("192.0.2.1",), ttl=0),
+    "slow-v4.example": Records(("192.0.2.1",), slow_v4=0.3),
     "search": Records(("192.0.2.9",)),
 }
 
@@ -112,6 +113,13 @@ async def test_a_family_that_lets_others_wait_is_left_out_for_now(
 async def test_ipv6_alone_where_ipv4_says_nothing(resolver: AioDNSResolver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns, "RESOLUTION_DELAY", 0.05)
     assert await resolver.resolve_with_ttl("no-v4.example", 80) == (v6("2001:db8::1"), 0)
+
+
+async def test_one_family_that_has_no_address_is_no_reason_to_leave_the_other(
+    resolver: AioDNSResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns, "RESOLUTION_DELAY", 0.0)
+    assert await resolver.resolve_with_ttl("slow-v4.example", 80) == (v4("192.0.2.1"), 300)
 
 
 async def test_the_second_family_gets_its_delay(resolver: AioDNSResolver) -> None:

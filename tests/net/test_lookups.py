@@ -238,6 +238,21 @@ async def test_lookup_that_waits_for_a_thread_is_dropped_when_nobody_wants_it(ca
     assert system.asked == ["hangs.example", "last.example"]
 
 
+async def test_lookup_that_nobody_waits_for_keeps_its_place_for_its_time(caching: Make, system: System) -> None:
+    system.gates["slow.example"] = threading.Event()
+    resolver = caching(threads=1, timeout=NEVER)
+    first = asyncio.create_task(resolver.resolve("slow.example", 80))
+    await until(lambda: system.asked)
+    first.cancel()
+    await settle()
+    second = asyncio.create_task(resolver.resolve("a.example", 80))
+    await settle()
+    await asyncio.sleep(0.05)
+    assert system.asked == ["slow.example"]
+    system.gates["slow.example"].set()
+    assert await second
+
+
 async def test_hanging_lookups_take_no_places_from_others(caching: Make, system: System) -> None:
     for number in range(2):
         system.gates[f"hangs{number}.example"] = threading.Event()

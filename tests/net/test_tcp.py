@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,30 @@ async def test_book_s_order_is_kept(raw_server: StartServer) -> None:
         assert order[-1] == refused
         with await connect_tcp(order, delay=NEVER, book=book) as sock:
             assert sock.getpeername() == (server.host, server.port)
+
+
+async def test_avoided_addresses_stay_last_in_spite_of_their_family(
+    raw_server: StartServer, refusing: tuple[str, int]
+) -> None:
+    try:
+        last = await raw_server([Hold()], host="::1")
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    server = await raw_server([Hold()])
+    with await connect_tcp([v4(refusing), at(server), at(last)], delay=NEVER, book=AddressBook()) as sock:
+        assert sock.family == V4
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # whose methods can be replaced
+async def test_book_is_not_told_that_we_are_out_of_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sock_connect(sock: socket.socket, where: object) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", sock_connect)
+    book, addresses = AddressBook(), [v4(("127.0.0.1", 1)), v4(("127.0.0.2", 1))]
+    with pytest.raises(ConnectError, match="assign"):
+        await connect_tcp(addresses, book=book)
+    assert avoided(book, *addresses) == [False, False]
 
 
 async def test_book_is_told_who_was_overtaken(raw_server: StartServer, black_hole: tuple[str, int]) -> None:
