@@ -10,6 +10,7 @@ import pytest
 
 from aiohttpconn import Client, IncompleteRead, ReadError, ReadTimeout, StreamClosed, StreamConsumed
 from tests.auditing import audit_quiet, settle
+from tests.client.reading import take
 from tests.exchanges import until
 from tests.servers.origin import OriginServer, pattern
 from tests.servers.raw import Hold, Reset, Send, WaitFor
@@ -229,10 +230,7 @@ async def test_cancelling_a_read_closes_the_connection(way: str, client: Client,
     async def read() -> None:
         async with client.stream("GET", server.url) as response:
             entered.set()
-            if way == "read":
-                await response.read()
-            async for _ in getattr(response, way)():
-                pass
+            await take(response, way)
 
     task = asyncio.create_task(read())
     await entered.wait()
@@ -287,11 +285,7 @@ async def test_errors_of_the_body_say_whose_it_is(way: str, client: Client, raw_
     server = await raw_server([ReadRequest(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")])
     async with client.stream("GET", f"{server.url}/what") as response:
         with pytest.raises(IncompleteRead) as info:
-            if way == "read":
-                await response.read()
-            else:
-                async for _ in getattr(response, way)():
-                    pass
+            await take(response, way)
     assert info.value.request is response.request
     assert f"GET {server.url}/what" in str(info.value)
 
