@@ -13,7 +13,7 @@ from tests.auditing import audit_quiet, settle
 from tests.client.reading import take
 from tests.exchanges import until
 from tests.servers.origin import OriginServer, pattern
-from tests.servers.raw import Hold, Reset, Send, WaitFor
+from tests.servers.raw import Hold, Reset, Send, Step, WaitFor
 from tests.servers.raw import Request as ReadRequest
 
 StartRaw = Any  # Callable[..., Awaitable[RawServer]]
@@ -242,17 +242,15 @@ async def test_cancelling_a_read_closes_the_connection(way: str, client: Client,
     await server.wait_idle()
 
 
+def in_two_parts(go: asyncio.Event) -> list[Step]:
+    """Answers with the first part of a body, and with the rest when `go` is set."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    return [ReadRequest(), Send(head + b"he"), WaitFor(go), Send(b"llo"), Hold()]
+
+
 @pytest.mark.parametrize("how", ["not read", "streamed", "closed"])
 async def test_a_body_that_is_not_to_be_had_says_whose_it_is(how: str, client: Client, raw_server: StartRaw) -> None:
-    server = await raw_server(
-        [
-            ReadRequest(),
-            Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
-            WaitFor(go := asyncio.Event()),
-            Send(b"llo"),
-            Hold(),
-        ]
-    )
+    server = await raw_server(in_two_parts(go := asyncio.Event()))
     async with client.stream("GET", f"{server.url}/what") as response:
         errors = []
         if how == "not read":
@@ -291,15 +289,7 @@ async def test_errors_of_the_body_say_whose_it_is(way: str, client: Client, raw_
 
 
 async def test_going_on_in_another_loop_is_refused_and_harms_nothing(client: Client, raw_server: StartRaw) -> None:
-    server = await raw_server(
-        [
-            ReadRequest(),
-            Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
-            WaitFor(go := asyncio.Event()),
-            Send(b"llo"),
-            Hold(),
-        ]
-    )
+    server = await raw_server(in_two_parts(go := asyncio.Event()))
     async with client.stream("GET", server.url) as response:
 
         async def elsewhere() -> None:
