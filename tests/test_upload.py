@@ -21,8 +21,10 @@ from aiohttpconn import (
     WriteError,
     WriteTimeout,
 )
+from tests.bodies import endless
 from tests.servers.origin import pattern
 from tests.servers.raw import Body, Close, Head, Hold, Request, Reset, Send, StopReading, WaitFor
+from tests.turns import TurnCounter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -524,20 +526,6 @@ async def test_expect_step_by_step(raw_server: StartServer, final: bool) -> None
 # --- answers that come while the body is still being sent -------------------------------------------------------------
 
 
-def endless(sent: list[int] | None = None, closed: list[bool] | None = None) -> AsyncIterator[bytes]:
-    async def pieces() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                if sent is not None:
-                    sent.append(1)
-                yield LARGE[:65_536]
-        finally:
-            if closed is not None:
-                closed.append(True)
-
-    return pieces()
-
-
 LARGE_BODIES: dict[str, Callable[[], Any]] = {
     "bytes": lambda: LARGE,
     "file": lambda: io.BytesIO(LARGE),
@@ -608,7 +596,7 @@ async def test_body_that_is_not_sent_to_its_end_is_closed(raw_server: StartServe
     closed: list[bool] = []
     server = await raw_server([Head(), Send(TOO_LARGE), Hold()])
     async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
-        await conn.request("POST", "/", endless(closed=closed))
+        await conn.request("POST", "/", endless(closed))
         assert closed == [True]
         assert await answered(conn) == (413, b"too much")
 
@@ -618,7 +606,7 @@ async def test_reset_in_mid_upload_without_an_answer_is_write_error(raw_server: 
     server = await raw_server([Head(), Reset()])
     async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
         with pytest.raises(WriteError) as caught:
-            await conn.request("POST", "/", endless(closed=closed))
+            await conn.request("POST", "/", endless(closed))
         assert f"POST / at 127.0.0.1:{server.port}" in str(caught.value)
         assert not conn.is_connected
         assert closed == [True]
@@ -627,25 +615,16 @@ async def test_reset_in_mid_upload_without_an_answer_is_write_error(raw_server: 
 async def test_upload_that_never_waits_leaves_the_loop_its_turns(raw_server: StartServer) -> None:
     """A body that is always there and a peer that takes all at once must not keep everybody else waiting."""
     server = await raw_server([Request(), Send(OK), Hold()])
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(400):
-            seen.append(turns)
+            seen.append(turns.count)
             yield LARGE[:20_000]
 
     seen: list[int] = []
-    counting = asyncio.create_task(count())
-    async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
+    async with TurnCounter() as turns, asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
         await conn.request("POST", "/", pieces())
         assert await answered(conn) == (200, b"ok")
-    counting.cancel()
     most = max(seen.count(turn) for turn in set(seen))
     assert most * 20_000 <= 2 << 20
 
@@ -749,7 +728,7 @@ async def test_closing_in_the_middle_of_both_ends_the_upload(raw_server: StartSe
         [Head(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"), StopReading(), Hold()]
     )
     async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
-        await conn.request("POST", "/", endless(closed=closed))
+        await conn.request("POST", "/", endless(closed))
         response = await conn.getresponse()
         assert await response.read(5) == b"hello"
         await (response.close() if how == "response" else conn.close())

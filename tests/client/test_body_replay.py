@@ -11,6 +11,7 @@ import pytest
 
 from aiohttpconn import BodyNotReplayable, Client, NetworkError, RemoteDisconnected, Request, WriteError
 from aiohttpconn.url import parse
+from tests.bodies import endless
 from tests.servers.origin import OriginServer, Reply, pattern
 from tests.servers.raw import Connection, Hold, Send
 from tests.servers.raw import Request as ReadRequest
@@ -320,10 +321,6 @@ async def test_a_body_of_ones_own_is_asked_to_rewind(
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_nothing_half_sent_is_sent_again_if_it_may_not_be(method: str, client: Client, raw_server: Any) -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 65536
-
     server = await raw_server(half_then_gone(2 * MIB), [ReadRequest(), Send(OK), Hold()])
     await client.get(server.url)
     content: Any = endless() if method == "PUT" else io.BytesIO(bytes(6 * MIB))

@@ -15,6 +15,7 @@ from aiohttpconn.client.hooks import Hooks, resend_count
 from aiohttpconn.messages import Request
 from aiohttpconn.url import parse
 from tests.auditing import audit_quiet, settle
+from tests.cancellation import cancel_when_received
 from tests.servers.origin import OriginServer, Reply
 from tests.servers.program import free_port
 from tests.servers.raw import Hold, Send
@@ -245,12 +246,7 @@ async def test_a_caller_who_gives_up_is_told(raw_server: StartRaw) -> None:
     told = Told()
     server = await raw_server([ReadRequest(), Hold()])
     async with new_client(told.hooks(True)) as client:
-        call = asyncio.create_task(client.get(server.url))
-        while not server.requests:
-            await asyncio.sleep(0.001)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await cancel_when_received(client.get(server.url), server)
         await quiet(client)
     assert told.what == ["on_request", "on_connect", "on_error"]
     assert isinstance(told.told["on_error"][0][1], asyncio.CancelledError)

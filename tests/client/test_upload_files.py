@@ -19,8 +19,10 @@ import aiofiles
 import pytest
 
 from aiohttpconn import BodyLengthMismatch, Client, InvalidHeader
+from aiohttpconn.testing import script
+from tests.bodies import endless
 from tests.servers.origin import OriginServer, pattern
-from tests.servers.raw import Connection, Received
+from tests.servers.raw import Connection, Head, Hold, Received, Send
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -397,24 +399,11 @@ async def test_an_own_content_length_is_held_to(client: Client, http_server: Ori
 async def test_generators_and_files_are_closed_when_the_server_says_no(
     file: Path, client: Client, raw_server: Any
 ) -> None:
-    ended = []
-
-    async def endless() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"x" * 65536
-        finally:
-            ended.append(True)
-
-    async def refuse(reader: Any, writer: Any, conn: Connection) -> None:
-        await conn.read_head()
-        await conn.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
-        await conn.wait_closed_by_peer()
-
+    ended: list[bool] = []
     os.truncate(file, 256 * MIB)
-    server = await raw_server(refuse)
+    server = await raw_server([Head(), Send(script.response(b"no!", 413, close=True)), Hold()])
     descriptors = len(os.listdir("/dev/fd"))
-    for content in (endless(), file):
+    for content in (endless(ended), file):
         response = await client.post(server.url, files={"f": ("f", content)})
         assert (response.status, response.text) == (413, "no!")
     assert ended == [True]
