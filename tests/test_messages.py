@@ -32,7 +32,7 @@ def test_idempotent_by_its_method(method: str) -> None:
     assert Request(method, URL).is_idempotent
 
 
-@pytest.mark.parametrize("method", ["POST", "PATCH", "CONNECT", "get", "LOCK"])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "CONNECT", "gets", "LOCK"])
 def test_not_idempotent_by_its_method(method: str) -> None:
     assert not Request(method, URL).is_idempotent
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from ..errors import InvalidHeader
+from ..messages import Request
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Generator
 
-    from ..messages import Request
     from .netrc_file import Netrc
     from .response import Response
 
@@ -55,6 +55,8 @@ class Auth:
     async def async_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         """`flow`, awaited; this one drives it."""
         flow = self.flow(request)
+        if not hasattr(flow, "send"):
+            raise TypeError(f"{type(self).__name__}.flow() must be a generator; one that awaits is async_flow()")
         try:
             signed = next(flow, None)
             if signed is None:
@@ -67,6 +69,11 @@ class Auth:
                     return
         finally:
             flow.close()
+
+    def sign_again(self, request: Request) -> Request:
+        """A request that `flow` yielded, signed anew: it is to be sent a second time (a retry, a hedge). By default it
+        is sent as it was; a signature that is good for one request only has to be made again here."""
+        return request
 
     def elsewhere(self) -> Auth | None:
         """What signs the requests to another origin than the one that the caller named, to which a redirect leads: by
@@ -98,10 +105,16 @@ def with_authorization(request: Request, value: str) -> Request:
     # The client's own fields stay in the wire form that was made of them once.
     headers = CIMultiDict(request.headers)
     headers.add(AUTHORIZATION, value)
-    signed = request.replace(headers=CIMultiDictProxy(headers))
-    signed.field_lines = lines
-    signed.more_lines = request.more_lines + f"Authorization: {value}\r\n".encode("latin-1")
-    return signed
+    return Request(
+        request.method,
+        request.url,
+        CIMultiDictProxy(headers),
+        request.body,
+        field_lines=lines,
+        idempotent=request.idempotent,
+        more_lines=request.more_lines + f"Authorization: {value}\r\n".encode("latin-1"),
+        redirected_from=request.redirected_from,
+    )
 
 
 def octets(value: str | bytes, what: str, encoding: str = "utf-8") -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
@@ -16,7 +17,7 @@ from .pieces import TURN, BodyIterator, DecodedPieces, KeptPieces, RawPieces, Va
 from .redirects import redirect_location, redirected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from ..messages import Request
@@ -58,6 +59,8 @@ class Response:
     """The second attempt that was sent beside the first (see `Hedge`), None where there was none."""
     dropped: tuple[str, ...] = ()
     """The names of the request's fields that were not sent to this origin, to which a redirect led."""
+    redirect_rules: Mapping[str, Any] = MappingProxyType({})
+    """What `redirected` is to know of the client."""
     asked: Request | None = None
     """The request before it was signed and given cookies, where that makes a difference."""
     default_encoding: DefaultEncoding = None
@@ -162,13 +165,14 @@ class Response:
     def next_request(self) -> Request | None:
         """The request that would follow this redirect; None if it is none. For who does not have them followed.
 
-        Give it to `Client.send`, which puts the cookies on. Across origins it has lost the fields that may be secrets.
-        Raises `RedirectBlocked` (from https to http, too), `InvalidURL`, `BodyNotReplayable`.
+        Give it to `Client.send`, which puts the cookies on, and signs it if it stays with the origin. Across origins it
+        has lost the fields that may be secrets, by the client's rules. Raises `RedirectBlocked`, `InvalidURL`,
+        `BodyNotReplayable`.
         """
         location = redirect_location(self.head)
         if location is None:
             return None
-        return redirected(self.asked or self.request, self.head.status, location)
+        return redirected(self.asked or self.request, self.head.status, location, **self.redirect_rules)
 
     def explain(self) -> str:
         """What happened, on a page to read: each hop with its route, connection, time, failed attempts, and the fields
@@ -519,6 +523,7 @@ class Response:
                 "hedged": self.hedged,
                 "dropped": self.dropped,
                 "asked": self.asked,
+                "redirect_rules": dict(self.redirect_rules),
             },
         )
 
