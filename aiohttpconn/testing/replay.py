@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..errors import HTTPException
-from ..har import Exchange, entry_of, exchange_of, load, save
 from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
 from ..pool import ConnectionPool
@@ -21,6 +20,7 @@ from .memory import MemoryExchange, MemoryTransport, UnexpectedRequest, name
 from .scrub import Scrubber
 
 if TYPE_CHECKING:
+    from ..har import Exchange
     from ..messages import Request
     from ..response import HTTPResponse
     from ..transport import RequestContext, Transport
@@ -149,12 +149,19 @@ class RecordReplay(MemoryTransport):
         self._known.setdefault(key, []).append(recorded)
         if self.mode == "auto":
             self._served[key] = len(self._known[key])
+        self._save()
+
+    def _save(self) -> None:
+        from ..har import entry_of, save  # noqa: PLC0415 - every run of pytest loads this module, and few of them a file
+
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # In the order in which they are replayed, wherever a test has set the clock.
         save(self.path, [entry_of(each, keep_secrets=True) for each in self._recorded], sort=False)
 
     def _asked(self, method: str, url: str, fields: Iterable[tuple[str, str]], body: bytes) -> Exchange:
         """A request with its secrets gone."""
+        from ..har import Exchange  # noqa: PLC0415 - as above
+
         scrubber = self._scrubber
         headers = scrubber.fields(fields)
         media_type = next((value for name, value in headers if name.lower() == "content-type"), "")
@@ -198,6 +205,8 @@ _PARTS = {"method": "method", "url": "url", "body": "request_body"}
 
 def _exchanges_in(path: Path) -> list[Exchange]:
     """The exchanges in a file, none if there is no such file. Raises ValueError for a file that is no HAR."""
+    from ..har import exchange_of, load  # noqa: PLC0415 - as above
+
     try:
         return [exchange_of(entry) for entry in load(path)]
     except FileNotFoundError:
