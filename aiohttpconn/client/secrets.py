@@ -7,13 +7,16 @@ What counts as one is told by its name: ``Authorization``, ``Set-Cookie``, ``X-A
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr, TypeAlias
 from urllib.parse import unquote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..url import URL
+
+Judge: TypeAlias = "Callable[[str, object], bool]"
+"""Tells by a name, and by the value that goes by it, whether that is a secret, as `is_secret` does."""
 
 MASK = "[hidden]"
 """What stands in place of a secret, as in the repr of a `URL`."""
@@ -23,33 +26,41 @@ _ENDINGS = re.compile(
     r"(?:token|password|passwd|passphrase|pwd|secret|signature|credentials?|authorization|cookie2?|session(?:id)?|jwt"
     r"|(?:api|access|auth|private|secret|shared|subscription|encryption|account)key(?:id)?|apikeys?|assertion)$"
 )
-_WHOLE = frozenset({"auth", "key", "pass", "pw", "sid", "sig"})
-"""Names of query and form parameters that are too short to be looked for at the end of others."""
+# Anywhere in a name: passwordConfirm, tokens, refresh_token_value. What configures them is none itself.
+_WORDS = re.compile(
+    r"passw(?:or)?d|passphrase|secret|token|signature|credential|sessionid|assertion|(?:access|api|auth|private)key"
+)
+_CONFIGURATION = re.compile(r"token[-_]?(?:type|url|endpoint)|max[-_]?tokens|^tokens[-_]?left$", re.IGNORECASE)
+_WHOLE = frozenset(
+    {"auth", "authenticationinfo", "codeverifier", "key", "pass", "proxyauthenticationinfo", "pw", "sid", "sig"}
+)
+"""Names that are too short to be looked for within others, or stand for themselves only."""
 _FIELDS_OF_CREDENTIALS = frozenset({"authorization", "proxyauthorization", "xauth"})
 _FIELDS_OF_URLS = frozenset({"contentlocation", "location", "origin", "referer", "refresh"})
 
 _URL_IN_TEXT = re.compile(r"\bhttps?://[^\s'\"<>\]]+", re.IGNORECASE)
 _USERINFO = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/?#]*@")
-_PAIR = re.compile(r"([^&;?#=]+)=([^&#]*)")
+_WITHIN_NAME = re.compile(r"[;?#]")
+_PAIR_IN_VALUE = re.compile(r"[?#]([^?#=]+)=([^?#]*)")  # a URL as a parameter: next=/there?token=
 
 
-def is_secret(name: str) -> bool:
-    """Whether the value of a query, form or JSON member of this name is a credential, or proves one (a signature).
+def is_secret(name: str, value: object = None) -> bool:
+    """Whether what goes by this name, in a field, query, form or JSON, is a credential or proves one (a signature).
+
+    The `value` says nothing by itself; but as a number under a name like total_tokens it is a count.
 
     >>> is_secret("X-Amz-Signature"), is_secret("access_token"), is_secret("tokens_left")
     (True, True, False)
     """
-    bare = _bare(name)
-    return bare in _WHOLE or _ENDINGS.search(bare) is not None
+    bare = bare_name(name)
+    if bare in _WHOLE or _ENDINGS.search(bare):
+        return True
+    if isinstance(value, int | float) or not _WORDS.search(bare):
+        return False
+    return _CONFIGURATION.search(name) is None
 
 
-def is_secret_field(name: str) -> bool:
-    """Whether the value of a header field of this name is."""
-    bare = _bare(name)
-    return bare in _FIELDS_OF_CREDENTIALS or _ENDINGS.search(bare) is not None
-
-
-def masked_url(url: URL | str, mask: str = MASK, userinfo: str = "") -> str:
+def masked_url(url: URL | str, mask: str = MASK, userinfo: str = "", secret: Judge = is_secret) -> str:
     """A URL, absolute or relative, with the values of secret parameters masked, in the query and in the fragment.
 
     `userinfo` is what stands in place of a user name and password, its ``@`` included.
@@ -60,25 +71,46 @@ def masked_url(url: URL | str, mask: str = MASK, userinfo: str = "") -> str:
     text = str(url)
     if "@" in text:
         text = _USERINFO.sub(lambda match: match[1] + userinfo, text)
-    path, mark, rest = text.partition("?")
-    if not mark:
-        path, mark, rest = text.partition("#")
-    return path + mark + masked_form(rest, mask) if "=" in rest else text
+    if "=" not in text:
+        return text
+    front, number_sign, fragment = text.partition("#")
+    path, question_mark, query = front.partition("?")
+    return path + question_mark + masked_form(query, mask, secret) + number_sign + masked_form(fragment, mask, secret)
 
 
-def masked_form(text: str, mask: str = MASK) -> str:
+def masked_form(text: str, mask: str = MASK, secret: Judge = is_secret) -> str:
     """A query, or a body of application/x-www-form-urlencoded, with the values of secret parameters masked."""
-    return _PAIR.sub(lambda pair: f"{pair[1]}={mask}" if is_secret(unquote_plus(pair[1])) else pair[0], text)
+    return "&".join([_masked_pair(pair, mask, secret) for pair in text.split("&")])
 
 
-def masked_field(name: str, value: str, mask: str = MASK) -> str:
+def _masked_pair(pair: str, mask: str, secret: Judge) -> str:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        return pair
+    if _is_secret_parameter(name, value, secret):
+        return f"{name}={mask}"
+    for inner in _PAIR_IN_VALUE.finditer(value):
+        if _is_secret_parameter(inner[1], inner[2], secret):
+            return f"{name}={value[: inner.start(2)]}{mask}"
+    return pair
+
+
+def _is_secret_parameter(name: str, value: str, secret: Judge) -> bool:
+    if secret(unquote_plus(name), value):
+        return True
+    # Some separate parameters by ";", and a fragment may be a route that has a query of its own.
+    parts = _WITHIN_NAME.split(name)
+    return len(parts) > 1 and any(secret(unquote_plus(part), value) for part in parts)
+
+
+def masked_field(name: str, value: str, mask: str = MASK, secret: Judge = is_secret) -> str:
     """The value of a header field with what is secret in it masked: of credentials the scheme stays, of cookies the
     names and attributes.
 
     >>> masked_field("Authorization", "Bearer abc"), masked_field("Cookie", "a=1; b=2")
     ('Bearer [hidden]', 'a=[hidden]; b=[hidden]')
     """
-    bare = _bare(name)
+    bare = bare_name(name)
     if bare in _FIELDS_OF_CREDENTIALS:
         scheme, space, _ = value.partition(" ")
         return f"{scheme} {mask}" if space else mask
@@ -88,13 +120,15 @@ def masked_field(name: str, value: str, mask: str = MASK) -> str:
         pair, semicolon, attributes = value.partition(";")
         return _masked_cookie(pair, mask) + semicolon + attributes
     if bare in _FIELDS_OF_URLS:
-        return masked_url(value, mask)
-    return mask if _ENDINGS.search(bare) else value
+        return masked_url(value, mask, secret=secret)
+    return mask if secret(name, value) else value
 
 
-def masked_fields(fields: Iterable[tuple[str, str]], mask: str = MASK) -> list[tuple[str, str]]:
+def masked_fields(
+    fields: Iterable[tuple[str, str]], mask: str = MASK, secret: Judge = is_secret
+) -> list[tuple[str, str]]:
     """Header fields with what is secret in them masked; in order, repeats kept."""
-    return [(name, masked_field(name, value, mask)) for name, value in fields]
+    return [(name, masked_field(name, value, mask, secret)) for name, value in fields]
 
 
 def masked_text(text: str, mask: str = MASK) -> str:
@@ -102,35 +136,53 @@ def masked_text(text: str, mask: str = MASK) -> str:
     return _URL_IN_TEXT.sub(lambda match: masked_url(match[0], mask), text)
 
 
-def masked_body(media_type: str, text: str, mask: str = MASK) -> str:
-    """The text of a body with its secret members masked, if it is a form or JSON; else as it is."""
+def masked_body(media_type: str, body: AnyStr, mask: str = MASK, secret: Judge = is_secret) -> AnyStr:
+    """A body, or its text, with its secret members masked, if it is a form or JSON; else as it is."""
     essence = media_type.partition(";")[0].strip().lower()
     if essence == "application/x-www-form-urlencoded":
-        return masked_form(text, mask)
+        if isinstance(body, str):
+            return masked_form(body, mask, secret)
+        return masked_form(body.decode(errors="surrogateescape"), mask, secret).encode(errors="surrogateescape")
     if essence == "application/json" or essence.endswith("+json"):
         import json  # noqa: PLC0415 - 2 ms of import for what few ask
 
         try:
-            document = json.loads(text)
-            masked = masked_json(document, mask)
-            return text if masked == document else json.dumps(masked, ensure_ascii=False)
+            document = json.loads(body)
+            masked = masked_json(document, mask, secret)
+            if masked == document:
+                return body
+            encoded = _encoded(masked)
         except (ValueError, RecursionError):
-            return text
-    return text
+            return body
+        if isinstance(body, str):
+            return encoded.decode()
+        return encoded
+    return body
 
 
-def masked_json(value: Any, mask: str = MASK) -> Any:
-    """A JSON value with its secret members masked: strings and numbers, at any depth."""
+def _encoded(value: Any) -> bytes:
+    import json  # noqa: PLC0415 - as above
+
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
+        return json.dumps(value).encode()
+
+
+def masked_json(value: Any, mask: str = MASK, secret: Judge = is_secret, *, within: bool = False) -> Any:
+    """A JSON value with its secret members masked, at any depth: strings and numbers that go by a secret name, and
+    strings in an array or object that does (`within` one).
+    """
     if isinstance(value, dict):
-        return {
-            name: mask
-            if is_secret(name) and isinstance(item, str | int | float) and not isinstance(item, bool)
-            else masked_json(item, mask)
-            for name, item in value.items()
-        }
+        shown = {}
+        for name, item in value.items():
+            found = item is not None and not isinstance(item, bool) and secret(name, item)
+            leaf = isinstance(item, str | int | float)
+            shown[name] = mask if found and leaf else masked_json(item, mask, secret, within=within or found)
+        return shown
     if isinstance(value, list):
-        return [masked_json(item, mask) for item in value]
-    return value
+        return [masked_json(item, mask, secret, within=within) for item in value]
+    return mask if within and isinstance(value, str) and value else value
 
 
 def _masked_cookie(pair: str, mask: str) -> str:
@@ -138,5 +190,6 @@ def _masked_cookie(pair: str, mask: str) -> str:
     return f"{name}={mask}" if equals else mask
 
 
-def _bare(name: str) -> str:
-    return "".join([char for char in name if char.isalnum()]).lower()
+def bare_name(name: str) -> str:
+    """What is compared of a name: its letters and digits, in whatever case and however its words are put together."""
+    return "".join([char for char in name if char.isalnum()]).casefold() or name

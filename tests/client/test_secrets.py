@@ -12,6 +12,7 @@ from aiohttpconn.client.secrets import (
     masked_field,
     masked_fields,
     masked_form,
+    masked_json,
     masked_text,
     masked_url,
 )
@@ -24,6 +25,8 @@ from aiohttpconn.url import parse
         *("token", "access_token", "X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential", "sig", "Signature"),
         *("key", "api_key", "apikey", "apiKey", "api-key", "AWSAccessKeyId", "X-Goog-Signature", "password", "passwd"),
         *("client_secret", "csrfToken", "auth", "jwt", "sessionid", "subscription-key", "client_assertion"),
+        *("tokens", "passwordConfirm", "refresh_token_value", "password[0]", "code_verifier", "X-Session-Id-2"),
+        *("Authentication-Info", "Signature-Input", "max_tokens_password"),
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -32,7 +35,31 @@ def test_names_of_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["page", "keyword", "monkey", "author", "design", "tokens_left", "X-Amz-Date", "X-Amz-Expires", "q", "", "keys"],
+    [
+        *(
+            "page",
+            "keyword",
+            "monkey",
+            "author",
+            "design",
+            "tokens_left",
+            "X-Amz-Date",
+            "X-Amz-Expires",
+            "q",
+            "",
+            "keys",
+        ),
+        *(
+            "token_type",
+            "token_type_hint",
+            "tokenUrl",
+            "token_endpoint",
+            "max_tokens",
+            "maxTokens",
+            "_",
+            "WWW-Authenticate",
+        ),
+    ],
 )
 def test_names_of_what_may_be_seen(name: str) -> None:
     assert not is_secret(name)
@@ -54,6 +81,10 @@ def test_names_of_what_may_be_seen(name: str) -> None:
         ("http://h/?a=1#access_token=x&state=y", "http://h/?a=1#access_token=[hidden]&state=y"),
         ("http://h/#access_token=x", "http://h/#access_token=[hidden]"),
         ("http://h/token=x", "http://h/token=x"),
+        ("http://h/#token=x?b=1", "http://h/#token=[hidden]"),
+        ("http://h/#/cb?token=x&b=1", "http://h/#/cb?token=[hidden]&b=1"),
+        ("http://h/?next=/a?b=1?token=x&c=1#d", "http://h/?next=/a?b=1?token=[hidden]&c=1#d"),
+        ("http://h/?a;token=x", "http://h/?a;token=[hidden]"),
     ],
 )
 def test_urls(url: str, shown: str) -> None:
@@ -80,6 +111,7 @@ def test_a_parsed_url_and_another_mask() -> None:
         ("Referer", "https://joe:pw@h/", "https://h/"),
         ("Idempotency-Key", "abc", "abc"),
         ("Sec-WebSocket-Key", "abc", "abc"),
+        ("Authentication-Info", 'nextnonce="abc"', "[hidden]"),
         ("WWW-Authenticate", 'Basic realm="x"', 'Basic realm="x"'),
         ("Accept", "*/*", "*/*"),
     ],
@@ -105,6 +137,47 @@ def test_forms_and_json() -> None:
     document = {"user": "joe", "nested": [{"access_token": "abc", "token": None, "ok": True}], "key": {"a": 1}}
     shown = {"user": "joe", "nested": [{"access_token": "[hidden]", "token": None, "ok": True}], "key": {"a": 1}}
     assert json.loads(masked_body("application/problem+json", json.dumps(document))) == shown
+
+
+def test_what_stands_under_a_secret_name_is_secret_as_far_as_it_is_text() -> None:
+    document = {"tokens": ["abc", 1, {"id": "abc", "": ""}], "credentials": {"user": "joe", "uses": 2, "ok": None}}
+    shown = {
+        "tokens": ["[hidden]", 1, {"id": "[hidden]", "": ""}],
+        "credentials": {"user": "[hidden]", "uses": 2, "ok": None},
+    }
+    assert json.loads(masked_body("application/json", json.dumps(document))) == shown
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "shown"),
+    [
+        ("application/x-www-form-urlencoded", b"password=a#b&c=\xff&pin=1", b"password=[hidden]&c=\xff&pin=1"),
+        ("application/json", b'{"a":"\\ud800", "token": "abc"}', b'{"a": "\\ud800", "token": "[hidden]"}'),
+        ("application/json", '\ufeff{"token": "ü"}'.encode(), b'{"token": "[hidden]"}'),
+        ("application/json", '{"token": "ü"}'.encode("utf-16"), b'{"token": "[hidden]"}'),
+        ("application/json", b"\xff", b"\xff"),
+        ("text/plain", b"token=\xff", b"token=\xff"),
+    ],
+)
+def test_bodies_in_bytes(media_type: str, body: bytes, shown: bytes) -> None:
+    assert masked_body(media_type, body) == shown
+
+
+def test_numbers_are_secret_where_the_name_is_a_secrets_own() -> None:
+    assert masked_json({"token": 1, "pwd": 1.5, "total_tokens": 1}) == {
+        "token": "[hidden]",
+        "pwd": "[hidden]",
+        "total_tokens": 1,
+    }
+
+
+def test_another_judge_is_asked_about_everything_that_is_named() -> None:
+    def judge(name: str, value: object) -> bool:
+        return name == "own" and value != "2"
+
+    fields = [("own", "1"), ("token", "1"), ("Location", "/?own=1&own=2")]
+    assert masked_fields(fields, "X", judge) == [("own", "X"), ("token", "1"), ("Location", "/?own=X&own=2")]
+    assert masked_json({"own": ["a", 1], "token": {"own": 1}}, "X", judge) == {"own": ["X", 1], "token": {"own": "X"}}
 
 
 @pytest.mark.parametrize(
