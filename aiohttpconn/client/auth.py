@@ -187,6 +187,7 @@ class NetrcAuth(Auth):
 
         self._path = path
         self._netrc: Netrc = Netrc.read(path)
+        self._named = False  # whether an entry has to name the host
 
     def flow(self, request: Request) -> Generator[Request, Response, None]:
         if AUTHORIZATION in request.headers:
@@ -195,7 +196,7 @@ class NetrcAuth(Auth):
         url = request.url
         user, password = url.credentials or (None, "")
         if user is None or not password:
-            entry = self._netrc.entry(url.host, user or None)
+            entry = self._netrc.entry(url.host, user or None, default=not self._named)
             if entry is not None:
                 user, password = entry.login, entry.password
         if user is None:
@@ -204,8 +205,11 @@ class NetrcAuth(Auth):
             yield from BasicAuth(_as_read(user), _as_read(password)).flow(request)
 
     def elsewhere(self) -> Auth | None:
-        """Itself: it asks the file about each host."""
-        return self
+        """The same, without the entry that the file has for all other hosts: it was not given for any that a server
+        cares to name."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _named=True)
+        return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._path,)

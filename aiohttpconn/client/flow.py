@@ -18,7 +18,7 @@ from ..messages import Request
 from ..transport import RequestContext
 from ..upload import body_pieces
 from .body import prepared_body
-from .redirects import redirect_location, redirected
+from .redirects import check_location, left_behind, redirect_location, redirected
 from .response import Response
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ class Flow:
         auth, cookies = call.auth, call.cookies
         while call.follow and (location := redirect_location(response.head)) is not None:
             try:
+                check_location(response.head)
                 if redirects >= self.max_redirects:
                     raise TooManyRedirects(
                         f"more than {self.max_redirects} redirects",
@@ -192,7 +193,7 @@ class Flow:
             response = await self._hop(request, call, hop_auth, hop_cookies)
             response.redirect_rules = self.redirect_rules
             if origin != before.url.origin:
-                response.dropped = tuple(dict.fromkeys(name for name in sent if name not in response.request.headers))
+                response.dropped = left_behind(sent, response.request)
         return response
 
     # --- one hop ---

@@ -53,6 +53,25 @@ def redirect_location(head: ResponseHead) -> str | None:
     return location if location is not None and location.strip() else None
 
 
+def check_location(head: ResponseHead) -> None:
+    """Raise `RedirectBlocked` for several Locations that differ: one may have been slipped in, and browsers follow
+    none of them either."""
+    if len(set(head.headers.getall("Location", ()))) > 1:
+        raise RedirectBlocked("the response has several Location fields that differ")
+
+
+def left_behind(sent: Headers, request: Request) -> tuple[str, ...]:
+    """The names of the fields that were sent before a redirect and are not sent after it, those of a body that did not
+    go along left out."""
+    return tuple(
+        dict.fromkeys(
+            name
+            for name in sent
+            if name not in request.headers and not (request.body is None and _is_about_body(name.lower()))
+        )
+    )
+
+
 def redirected(
     request: Request,
     status: int,
