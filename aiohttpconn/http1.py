@@ -25,6 +25,7 @@ from .errors import (
 )
 from .request_head import request_options
 from .response import HTTPResponse
+from .secrets import masked_url
 from .upload import Upload, encode_text, is_bytes_like
 from .wire.framing import (
     BodyDecoder,
@@ -574,8 +575,8 @@ class HTTP1:
 
     def _doing(self) -> str:
         if isinstance(self._target, str):
-            return f"{self._method} {self._target} at {self.where()}"
-        return f"{self._method} {self._target.without_userinfo()}"
+            return f"{self._method} {masked_url(self._target)} at {self.where()}"
+        return f"{self._method} {self._target.shown}"
 
     def _debug_sent(self, data: bytes) -> None:
         if self.debuglevel > 0:

@@ -172,8 +172,8 @@ class Request(_Parts):
         parts: Any = object.__new__(_Parts)
         parts.method = method
         parts.url = url if isinstance(url, URL) else parse(url)
-        # What is no proxy comes from a caller's hands: here it is kept from ending a field, or the head, early.
-        parts.headers = headers if isinstance(headers, CIMultiDictProxy) else _checked(headers)
+        # Anything else comes from a caller's hands: here it is kept from ending a field, or the head, early.
+        parts.headers = headers if isinstance(headers, Headers) else _checked(headers)
         parts.body = body
         parts.field_lines = field_lines
         parts.idempotent = idempotent
@@ -236,13 +236,13 @@ class Request(_Parts):
         pairs = header_pairs(fields)
         names = {name.lower() for name, _ in pairs}
         kept = [pair for pair in self.headers.items() if pair[0].lower() not in names]
-        return self.replace(headers=CIMultiDictProxy(CIMultiDict([*kept, *pairs])))
+        return self.replace(headers=Headers(CIMultiDict([*kept, *pairs])))
 
     def without_fields(self, *names: str) -> Request:
         """A copy without the fields of these names."""
         dropped = {name.lower() for name in names}
         kept = [pair for pair in self.headers.items() if pair[0].lower() not in dropped]
-        return self.replace(headers=CIMultiDictProxy(CIMultiDict(kept)))
+        return self.replace(headers=Headers(CIMultiDict(kept)))
 
     @property
     def replayable(self) -> bool:
@@ -258,7 +258,7 @@ class Request(_Parts):
         if rewind is None:
             raise BodyNotReplayable(
                 "the body can be read only once, and has been; give it as bytes or as a seekable file",
-                doing=f"sending {self.method} {self.url.without_userinfo()} again",
+                doing=f"sending {self.method} {self.url.shown} again",
             )
         rewind()
 
@@ -306,7 +306,7 @@ class Request(_Parts):
         return self.method in IDEMPOTENT_METHODS or "Idempotency-Key" in self.headers
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.url.without_userinfo()}>"
+        return f"<Request {self.method} {self.url.shown}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot: a body that is a stream stays behind.
@@ -330,8 +330,10 @@ def method_of(method: str) -> str:
     return upper if upper in _METHODS else method
 
 
-def _checked(headers: HeadersInput) -> Headers:
-    return CIMultiDictProxy(CIMultiDict(header_pairs(headers)))
+def _checked(headers: Any) -> Headers:
+    if isinstance(headers, CIMultiDictProxy):
+        return Headers(headers)  # that of a request or response before; what goes out is looked at once more
+    return Headers(CIMultiDict(header_pairs(headers)))
 
 
 def _reframed(headers: Headers, method: str, body: Any) -> Headers:
@@ -345,7 +347,7 @@ def _reframed(headers: Headers, method: str, body: Any) -> Headers:
         kept.append(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(size)))
     elif method in ("POST", "PUT", "PATCH"):
         kept.append(("Content-Length", "0"))
-    return CIMultiDictProxy(CIMultiDict(kept))
+    return Headers(CIMultiDict(kept))
 
 
 def _is_text(data: bytes) -> bool:
@@ -359,4 +361,4 @@ def _is_text(data: bytes) -> bool:
 def _restore_request(
     method: str, url: URL, pairs: Iterable[tuple[str, str]], body: bytes | None, idempotent: bool | None
 ) -> Request:
-    return Request(method, url, CIMultiDictProxy(CIMultiDict(pairs)), body, idempotent=idempotent)
+    return Request(method, url, Headers(CIMultiDict(pairs)), body, idempotent=idempotent)

@@ -156,6 +156,13 @@ class URL:
         """The request target for a proxy (absolute-form, RFC 9112 section 3.2.2): no userinfo, no fragment."""
         return f"{self.origin}{self.target}"
 
+    @property
+    def shown(self) -> str:
+        """This URL as messages name it: no userinfo, and parameters that look like secrets masked."""
+        from .secrets import masked_url  # noqa: PLC0415 - for errors and those who look
+
+        return masked_url(self)
+
     def without_userinfo(self) -> URL:
         """This URL without user name and password."""
         if not self.has_userinfo:
@@ -176,12 +183,12 @@ class URL:
         return self.href
 
     def __repr__(self) -> str:
-        site = self._site
-        userinfo, at, _ = site.partition("@")
-        if userinfo.count(":") < 2 or not at:
-            return f"URL({self.href!r})"
-        shown = userinfo[: userinfo.rindex(":") + 1] + "[hidden]"
-        return f"URL({shown + self.href[len(userinfo) :]!r})"
+        from .secrets import masked_url  # noqa: PLC0415 - the same
+
+        userinfo, at, _ = self._site.partition("//")[2].partition("@")
+        name, colon, _ = userinfo.partition(":")
+        visible = name + (":[hidden]" if colon else "") + at
+        return f"URL({masked_url(self, userinfo=visible)!r})"
 
     def __hash__(self) -> int:
         return hash(self.href)

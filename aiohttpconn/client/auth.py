@@ -10,9 +10,10 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy, istr
+from multidict import CIMultiDict, istr
 
 from ..errors import InvalidHeader
+from ..headers import Headers
 from ..messages import Request
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def with_authorization(request: Request, value: str) -> Request:
     return Request(
         request.method,
         request.url,
-        CIMultiDictProxy(headers),
+        Headers(headers),
         request.body,
         field_lines=lines,
         idempotent=request.idempotent,

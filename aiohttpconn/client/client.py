@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from .._version import __version__
 from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
@@ -124,7 +124,7 @@ class Client:
         given = {name.lower() for name, _ in own}
         pairs = [pair for pair in _default_fields() if pair[0].lower() not in given] + own
         self._pairs = pairs
-        self._headers: Headers = CIMultiDictProxy(CIMultiDict(pairs))
+        self._headers: Headers = Headers(CIMultiDict(pairs))
         self._field_lines = encode_fields(pairs)
         self._encode_json = json_encoder
         self._default_encoding = _checked_encoding(default_encoding)
@@ -238,7 +238,7 @@ class Client:
         own = header_pairs(headers)
         body, fields = encode_body(method, content, data, json, files, self._encode_json, own)
         pairs = merged_fields(self._headers, fields, own)
-        return Request(method, url, CIMultiDictProxy(CIMultiDict(pairs)), body, idempotent=idempotent)
+        return Request(method, url, Headers(CIMultiDict(pairs)), body, idempotent=idempotent)
 
     def _absolute(self, url: str | URL) -> URL:
         """A URL as it is, anything else appended to `base_url`: never does it lead to another host."""
@@ -285,7 +285,7 @@ class Client:
         if isinstance(request, tuple):
             request = self._build(*request)
         if self._closed:
-            error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.without_userinfo()}")
+            error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.shown}")
             error.request = request
             raise error
         if own is None and self._plain and not request.url.has_userinfo and not _is_logged(_DEBUG):

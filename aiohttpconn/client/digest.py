@@ -283,7 +283,7 @@ class DigestAuth(Auth):
         error = BodyNotReplayable(
             "the server asks for digest authentication, so the body has to be sent again, and it can be read only "
             "once; give it as bytes or as a seekable file, or send the request anew: it will be signed at once",
-            doing=f"{request.method} {request.url.without_userinfo()}",
+            doing=f"{request.method} {request.url.shown}",
         )
         error.request = request
         raise error

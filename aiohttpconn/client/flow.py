@@ -11,9 +11,10 @@ import math
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from ..errors import HTTPException, ReadTimeout, RedirectBlocked, TooManyRedirects, TotalTimeout
+from ..headers import Headers
 from ..messages import Request
 from ..transport import RequestContext
 from ..upload import body_pieces
@@ -167,14 +168,14 @@ class Flow:
                     raise TooManyRedirects(
                         f"more than {self.max_redirects} redirects",
                         history=(*call.history, response),
-                        doing=f"{request.method} {request.url.without_userinfo()}",
+                        doing=f"{request.method} {request.url.shown}",
                     )
                 following = redirected(request, response.status, location, **response.redirect_rules)
             except HTTPException as error:
                 error.request = request
                 if isinstance(error, RedirectBlocked):
                     error.history = (*call.history, response)
-                    error.doing = f"{request.method} {request.url.without_userinfo()}"
+                    error.doing = f"{request.method} {request.url.shown}"
                 await response.close()
                 raise
             redirects += 1
@@ -391,7 +392,7 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies)
     return Request(
         request.method,
         request.url,
-        CIMultiDictProxy(merged),
+        Headers(merged),
         request.body,
         field_lines=lines,
         idempotent=request.idempotent,
@@ -455,7 +456,7 @@ async def _in_time(step: Awaitable[Request], request: Request, call: Call) -> Re
     except TimeoutError as error:
         if limit is None or not limit.expired():
             raise
-        doing = f"signing {request.method} {request.url.without_userinfo()}"
+        doing = f"signing {request.method} {request.url.shown}"
         late = deadline.expiry(TotalTimeout, deadline.at, doing)
         late.request = request
         raise late from error

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from ..errors import BodyNotReplayable, InvalidURL, RedirectBlocked, UnsupportedScheme
+from ..headers import Headers
 from ..messages import Request
 from ..url import URL, decode_location, join, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..headers import Headers
     from ..messages import ResponseHead
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -89,7 +89,7 @@ def redirected(
     """
     url = _target(request.url, location)
     if url.origin.scheme == "http" and request.url.origin.scheme == "https" and not allow_downgrade:
-        raise RedirectBlocked(f"the redirect leads from https to http: {url.without_userinfo()}")
+        raise RedirectBlocked(f"the redirect leads from https to http: {url.shown}")
     method, body = request.method, request.body
     headers = request.headers
     field_lines = request.field_lines
@@ -99,7 +99,7 @@ def redirected(
         headers, field_lines = _only(headers, lambda name: not _is_about_body(name)), None
     elif not request.replayable:
         raise BodyNotReplayable(
-            f"{status} asks for the body to be sent again to {url.without_userinfo()}, and it can be read only once; "
+            f"{status} asks for the body to be sent again to {url.shown}, and it can be read only once; "
             "give it as bytes"
         )
     if url.origin != request.url.origin:
@@ -133,4 +133,4 @@ def _target(base: URL, location: str) -> URL:
 
 
 def _only(headers: Headers, keeps: Callable[[str], bool]) -> Headers:
-    return CIMultiDictProxy(CIMultiDict([pair for pair in headers.items() if keeps(pair[0].lower())]))
+    return Headers(CIMultiDict([pair for pair in headers.items() if keeps(pair[0].lower())]))

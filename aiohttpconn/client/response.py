@@ -6,7 +6,7 @@ import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from multidict import CIMultiDict, CIMultiDictProxy, istr
+from multidict import CIMultiDict, istr
 
 from ..errors import HTTPException, HTTPStatusError, StreamClosed, StreamConsumed
 from ..headers import EMPTY_HEADERS, Headers
@@ -212,7 +212,7 @@ class Response:
             raise HTTPStatusError(
                 f"{self.status} {self.reason}".rstrip(),
                 response=self,
-                doing=f"{self.request.method} {self.request.url.without_userinfo()}",
+                doing=f"{self.request.method} {self.request.url.shown}",
             )
         return self
 
@@ -394,7 +394,7 @@ class Response:
     def name(self, error: HTTPException) -> None:
         """Say in an error whose response it is about, if nobody has said so yet."""
         error.request = error.request or self.request
-        error.doing = error.doing or f"reading the response to {self.request.method} {self.url.without_userinfo()}"
+        error.doing = error.doing or f"reading the response to {self.request.method} {self.url.shown}"
 
     def _named(self, error: HTTPException) -> HTTPException:
         self.name(error)
@@ -544,7 +544,7 @@ class _Snapshot:
 
     def __init__(self, head: ResponseHead, trailers: tuple[tuple[str, str], ...], kept: dict[str, Any]) -> None:
         self.head = head
-        self.trailers = CIMultiDictProxy(CIMultiDict(trailers)) if trailers else EMPTY_HEADERS
+        self.trailers = Headers(CIMultiDict(trailers)) if trailers else EMPTY_HEADERS
         self.__dict__.update(kept)
 
     def close_now(self) -> None:
@@ -559,7 +559,7 @@ def _restore_response(
     kept: dict[str, Any],
 ) -> Response:
     version, status, reason, pairs = head
-    snapshot = _Snapshot(ResponseHead(version, status, reason, CIMultiDictProxy(CIMultiDict(pairs))), *raw)
+    snapshot = _Snapshot(ResponseHead(version, status, reason, Headers(CIMultiDict(pairs))), *raw)
     response = Response(snapshot, request, began)  # type: ignore[arg-type]
     response.__dict__.update(kept)
     return response

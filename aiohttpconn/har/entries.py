@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from ..client.secrets import masked_body, masked_fields, masked_text, masked_url
+from ..secrets import masked_body, masked_fields, masked_text, masked_url
 
 Pairs: TypeAlias = "list[tuple[str, str]]"
 Entry: TypeAlias = "dict[str, Any]"

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from ..errors import HTTPException
 from ..headers import EMPTY_HEADERS, Headers
@@ -223,6 +223,6 @@ def _replayed(exchange: MemoryExchange, recorded: Exchange) -> HTTPResponse:
     bodiless = exchange.request.method == "HEAD" or recorded.status in (204, 304)
     if "Content-Length" in fields and not bodiless:
         fields["Content-Length"] = str(len(body))
-    head = ResponseHead(version, recorded.status, recorded.reason, CIMultiDictProxy(fields))
-    trailers: Headers = CIMultiDictProxy(CIMultiDict(recorded.trailers)) if recorded.trailers else EMPTY_HEADERS
+    head = ResponseHead(version, recorded.status, recorded.reason, Headers(fields))
+    trailers: Headers = Headers(CIMultiDict(recorded.trailers)) if recorded.trailers else EMPTY_HEADERS
     return exchange.respond(head, body, trailers)

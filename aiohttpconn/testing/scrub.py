@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..client.secrets import bare_name, is_secret, masked_body, masked_field, masked_url
+from ..secrets import bare_name, is_secret, masked_body, masked_field, masked_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn.client.secrets import (
+from aiohttpconn import AsyncHTTPConnection, HTTPStatusError, ReadTimeout, Request, TooManyRedirects
+from aiohttpconn.secrets import (
     is_secret,
     masked_body,
     masked_field,
@@ -17,6 +19,10 @@ from aiohttpconn.client.secrets import (
     masked_url,
 )
 from aiohttpconn.url import parse
+from tests.servers.origin import OriginServer, Reply
+
+if TYPE_CHECKING:
+    from aiohttpconn import Client
 
 
 @pytest.mark.parametrize(
@@ -192,3 +198,28 @@ def test_another_judge_is_asked_about_everything_that_is_named() -> None:
 )
 def test_other_bodies_stay_as_they_are(media_type: str, text: str) -> None:
     assert masked_body(media_type, text) == text
+
+
+def test_urls_and_requests_show_no_secrets_of_theirs() -> None:
+    url = parse("http://joe:pw@example.org/a?page=2&token=s3cret#f")
+    assert url.shown == "http://example.org/a?page=2&token=[hidden]#f"
+    assert repr(url) == "URL('http://joe:[hidden]@example.org/a?page=2&token=[hidden]#f')"
+    assert repr(Request("GET", url)) == "<Request GET http://example.org/a?page=2&token=[hidden]#f>"
+
+
+async def test_errors_show_no_secrets_of_a_query(client: Client, http_server: OriginServer) -> None:
+    response = await client.get(f"{http_server.url}/status/403?api_key=s3cret&X-Amz-Signature=s3cret&page=7")
+    with pytest.raises(HTTPStatusError) as caught:
+        response.raise_for_status()
+    assert "s3cret" not in str(caught.value)
+    assert "page=7" in str(caught.value)
+    http_server.routes["/loop"] = Reply(status=302, fields=[("Location", "/loop?token=s3cret")])
+    with pytest.raises(TooManyRedirects) as many:
+        await client.get(f"{http_server.url}/loop?token=s3cret")
+    assert "s3cret" not in str(many.value)
+    async with AsyncHTTPConnection("127.0.0.1", http_server.port) as conn:
+        await conn.request("GET", "/hold?token=s3cret")
+        conn.timeout = 0.05
+        with pytest.raises(ReadTimeout) as late:
+            await conn.getresponse()
+    assert "s3cret" not in str(late.value)

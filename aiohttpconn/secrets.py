@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..url import URL
+    from .url import URL
 
 Judge: TypeAlias = "Callable[[str, object], bool]"
 """Tells by a name, and by the value that goes by it, whether that is a secret, as `is_secret` does."""
