@@ -179,7 +179,8 @@ def _orjson_dumps() -> Callable[[Any], bytes] | None:
         import orjson  # noqa: PLC0415 - optional
     except ImportError:
         return None
-    return orjson.dumps
+    # As json does it, names that are numbers, None or booleans become text.
+    return functools.partial(orjson.dumps, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _holds_nan(value: Any) -> bool:

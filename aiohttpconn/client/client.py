@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import re
 import ssl
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from multidict import CIMultiDict
 
@@ -32,16 +34,30 @@ from .redirects import REDIRECTS
 from .response import Response
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from ..net.resolve import Resolver
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
     from .form import Files, FormData
     from .hooks import Hooks
+    from .keywords import RequestKeywords
 
+F = TypeVar("F", bound=Callable[..., Any])
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _DEBUG = logging.DEBUG
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
 """Asked for each request (75 ns), so that the level may be changed at any time."""
+
+
+def _awaited(function: F) -> F:
+    """Mark a function that returns a coroutine (instead of being one: 0.5 µs less) as what it is to its callers, so
+    that mocks and `iscoroutinefunction` take it for that."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(function)
+    else:
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+    return function
 
 
 class Client:
@@ -93,7 +109,7 @@ class Client:
         retries: Retry | int | None = None,
         hedge: Hedge | float | None = None,
         max_body: int | None = None,
-        proxy: str | URL | Unset | None = UNSET,
+        proxy: str | URL | Proxy | Unset | None = UNSET,
         trust_env: bool = True,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
         follow_redirects: bool = True,
@@ -249,6 +265,7 @@ class Client:
         # "./" before what could be taken for a scheme: "v1:batchGet" is a path.
         return join(self._base_url, relative if relative[:1] in ("", "?", "#") else "./" + relative)
 
+    @_awaited
     def send(
         self,
         request: Request,
@@ -258,7 +275,7 @@ class Client:
         auth: AuthInput | Unset | None = UNSET,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Unset | None = UNSET,
+        proxy: str | URL | Proxy | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -378,6 +395,7 @@ class Client:
         proxy = self._env_proxies.get(origin.scheme)
         return None if proxy is None or bypasses_proxy(origin) else proxy
 
+    @_awaited
     def request(
         self,
         method: str,
@@ -393,7 +411,7 @@ class Client:
         files: Files | None = None,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Unset | None = UNSET,
+        proxy: str | URL | Proxy | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -436,7 +454,7 @@ class Client:
         files: Files | None = None,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Unset | None = UNSET,
+        proxy: str | URL | Proxy | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -451,34 +469,41 @@ class Client:
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return StreamedResponse(self, request, None if own == _NOTHING else own)
 
-    def get(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
-        """`request("GET", url, …)`."""
+    @_awaited
+    def get(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
+        """`request("GET", url, …)`, with `params`, `headers`, `auth`, `content`, `data`, `json`, `files`, `timeout` …"""
         if options:
             return self.request("GET", url, **options)
         return self._send(("GET", url), False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
 
-    def head(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
-        """`request("HEAD", url, …)`."""
+    @_awaited
+    def head(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
+        """`request("HEAD", url, …)`, with `params`, `headers`, `auth`, `content`, `data`, `json`, `files`, `timeout` …"""
         return self.request("HEAD", url, **options)
 
-    def options(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
-        """`request("OPTIONS", url, …)`."""
+    @_awaited
+    def options(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
+        """`request("OPTIONS", url, …)`, with `params`, `headers`, `auth`, `content`, `data`, `json`, `files`, `timeout` …"""
         return self.request("OPTIONS", url, **options)
 
-    def delete(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
-        """`request("DELETE", url, …)`."""
+    @_awaited
+    def delete(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
+        """`request("DELETE", url, …)`, with `params`, `headers`, `auth`, `content`, `data`, `json`, `files`, `timeout` …"""
         return self.request("DELETE", url, **options)
 
-    def post(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
-        """`request("POST", url, …)`."""
+    @_awaited
+    def post(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
+        """`request("POST", url, …)`, with `params`, `headers`, `auth`, `content`, `data`, `json`, `files`, `timeout` …"""
         return self.request("POST", url, **options)
 
-    def put(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
-        """`request("PUT", url, …)`."""
+    @_awaited
+    def put(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
+        """`request("PUT", url, …)`, with `params`, `headers`, `auth`, `content`, `data`, `json`, `files`, `timeout` …"""
         return self.request("PUT", url, **options)
 
-    def patch(self, url: str | URL, **options: Any) -> Coroutine[Any, Any, Response]:
-        """`request("PATCH", url, …)`."""
+    @_awaited
+    def patch(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
+        """`request("PATCH", url, …)`, with `params`, `headers`, `auth`, `content`, `data`, `json`, `files`, `timeout` …"""
         return self.request("PATCH", url, **options)
 
     # --- state ---
@@ -571,6 +596,13 @@ class Client:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
+
+            raise no_such("Client", name)
+
     def __repr__(self) -> str:
         return f"<Client {'closed' if self._closed else self._transport!r}>"
 
@@ -594,6 +626,9 @@ class StreamedResponse:
         if self._response is not None:
             await self._response.close()
 
+    def __await__(self) -> Any:
+        raise TypeError("stream() is for a block: async with client.stream(…) as response; client.get() is awaited")
+
 
 class _Own(NamedTuple):
     """A caller's own settings for one call."""
@@ -602,7 +637,7 @@ class _Own(NamedTuple):
     auth: AuthInput | Unset | None = UNSET
     follow_redirects: bool | Unset = UNSET
     timeout: Timeout | float | Unset | None = UNSET
-    proxy: str | URL | Unset | None = UNSET
+    proxy: str | URL | Proxy | Unset | None = UNSET
     max_body: int | Unset | None = UNSET
     retries: Retry | int | Unset | None = UNSET
     hedge: Hedge | float | Unset | None = UNSET
@@ -699,8 +734,6 @@ def _jar_and_cookies(
         return CookieJar(), None
     if isinstance(value, CookieJar):
         return value, None
-    if not isinstance(value, Mapping):
-        raise TypeError(f"cookies must be a mapping, a CookieJar or False, not {type(value).__name__}")
     return CookieJar(), checked_cookies(value)
 
 

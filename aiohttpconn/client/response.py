@@ -505,6 +505,13 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
+
+            raise no_such("Response", name)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot without streams, for errors that carry a response to another process.
         head = self.head
