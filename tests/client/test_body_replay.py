@@ -476,7 +476,9 @@ async def test_what_a_cancelled_reading_left_to_a_thread_moves_no_other(client: 
             return await asyncio.shield(asyncio.ensure_future(later(self.slow)))
 
         async def seek(self, at: int) -> int:
-            return self.inside.seek(at)
+            self.inside.seek(at)
+            await settle(20)
+            return at
 
         async def tell(self) -> int:
             return self.inside.tell()
