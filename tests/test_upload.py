@@ -13,6 +13,7 @@ import pytest
 from aiohttpconn import (
     AsyncHTTPConnection,
     BodyLengthMismatch,
+    BodyNotReplayable,
     CannotSendRequest,
     HTTPResponse,
     RemoteDisconnected,
@@ -21,6 +22,7 @@ from aiohttpconn import (
     WriteError,
     WriteTimeout,
 )
+from aiohttpconn.upload import body_pieces
 from tests.bodies import endless
 from tests.servers.origin import pattern
 from tests.servers.raw import Body, Close, Head, Hold, Request, Reset, Send, StopReading, WaitFor
@@ -831,3 +833,62 @@ async def test_peer_that_takes_slowly_is_waited_for(raw_server: StartServer) -> 
     async with asyncio.timeout(20), conn:
         await conn.request("POST", "/", LARGE)
         assert await answered(conn) == (200, b"ok")
+
+
+# --- one source, two readers ------------------------------------------------------------------------------------------
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.left = [b"one", b"two"]
+
+    def read(self, size: int) -> bytes:
+        return self.left.pop(0) if self.left else b""
+
+
+class AsyncReader(Reader):
+    async def read(self, size: int) -> bytes:  # type: ignore[override]
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: iter([b"one", b"two"]),
+        lambda: sync_generator(b"one", b"two"),
+        lambda: generator(b"one", b"two"),
+        lambda: PieceByPiece(b"one", b"two"),
+        Reader,
+        AsyncReader,
+    ],
+)
+async def test_what_can_be_read_once_is_read_by_one(make: Callable[[], Any]) -> None:
+    body = make()
+    reading, other = body_pieces(body, 3), body_pieces(body, 3)
+    assert await anext(reading) == b"one"
+    with pytest.raises(BodyNotReplayable, match="another request"):
+        await anext(other)
+    assert [piece async for piece in reading] == [b"two"]
+
+
+@pytest.mark.parametrize("make", [lambda: sync_generator(b"one", b"two"), lambda: generator(b"one", b"two")])
+@pytest.mark.parametrize("to_its_end", [False, True])
+async def test_a_generator_that_has_ended_is_no_empty_body(make: Callable[[], Any], to_its_end: bool) -> None:
+    body = make()
+    reading = body_pieces(body, 3)
+    if to_its_end:
+        assert [piece async for piece in reading] == [b"one", b"two"]
+    else:
+        await anext(reading)
+        await reading.aclose()  # type: ignore[attr-defined]
+    with pytest.raises(BodyNotReplayable, match="ended"):
+        await anext(body_pieces(body, 3))
+
+
+@pytest.mark.parametrize("make", [lambda: [b"one", b"two"], lambda: (b"one", b"two"), lambda: b"onetwo"])
+async def test_what_begins_anew_each_time_is_read_by_many(make: Callable[[], Any]) -> None:
+    body = make()
+    reading, other = body_pieces(body, 3), body_pieces(body, 3)
+    first = bytes(await anext(reading))
+    assert b"".join([bytes(piece) async for piece in other]) == b"onetwo"
+    assert first + b"".join([bytes(piece) async for piece in reading]) == b"onetwo"

@@ -151,6 +151,26 @@ async def test_every_shape_of_a_file(
     assert parsed_by_email(http_server.requests[-1]) == expected
 
 
+async def test_line_ends_of_fields_are_cr_lf_and_files_stay_as_they_are(
+    client: Client, http_server: OriginServer
+) -> None:
+    text = "a\nb\rc\r\nd\n"
+    files: dict[str, Any] = {"f\n": ("f\n", text), "g": (None, text), "h": io.StringIO(text, newline="")}
+    request = client.build_request(
+        "POST", f"{http_server.url}/echo", data={"s": text, "b": text.encode(), "n\rn": "\n"}, files=files
+    )
+    await client.send(request)
+    (received,) = http_server.requests
+    assert [(part.name, part.filename, part.content) for part in parsed_by_email(received)] == [
+        ("s", None, b"a\r\nb\r\nc\r\nd\r\n"),
+        ("b", None, text.encode()),
+        ("n%0D%0An", None, b"\r\n"),
+        ("f%0D%0A", "f%0A", text.encode()),
+        ("g", None, text.encode()),
+        ("h", "upload", text.encode()),
+    ]
+
+
 async def test_pairs_repeat_a_name_and_keep_their_order(client: Client, http_server: OriginServer) -> None:
     files = [("f", ("1.txt", b"1")), ("g", ("2.txt", b"2")), ("f", ("3.txt", b"3"))]
     parts = await sent(client, http_server, data=[("x", "0")], files=files)
