@@ -10,7 +10,7 @@ from ._version import __version__
 from .client.client import Client, StreamedResponse
 from .client.cookies import Cookie, CookieJar
 from .client.flow import Attempt
-from .client.oneshot import delete, get, head, options, patch, post, put, request
+from .client.oneshot import delete, get, head, options, patch, post, put, request, stream
 from .client.response import Response
 from .config import DEFAULT, UNSET, Hedge, Limits, Retry, Timeout
 from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
@@ -75,28 +75,33 @@ if TYPE_CHECKING:
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
+    from .har import HarRecorder
 
 _LATER = {
-    "Auth": "auth",
-    "BasicAuth": "auth",
-    "BearerAuth": "auth",
-    "DigestAuth": "digest",
-    "Hooks": "hooks",
-    "resend_count": "hooks",
-    "NetrcAuth": "auth",
-    "OAuth2ClientCredentials": "oauth2",
-    "TokenError": "oauth2",
+    "Auth": "client.auth",
+    "BasicAuth": "client.auth",
+    "BearerAuth": "client.auth",
+    "DigestAuth": "client.digest",
+    "HarRecorder": "har",
+    "Hooks": "client.hooks",
+    "resend_count": "client.hooks",
+    "NetrcAuth": "client.auth",
+    "OAuth2ClientCredentials": "client.oauth2",
+    "TokenError": "client.oauth2",
 }
 """What not every program needs is imported when it is first asked for."""
+_MODULES = ("errors", "har", "otel", "testing")
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415
+
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     module = _LATER.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415
-
-    value = getattr(import_module(f".client.{module}", __name__), name)
+    value = getattr(import_module(f".{module}", __name__), name)
     globals()[name] = value
     return value
 
@@ -135,6 +140,7 @@ __all__ = [
     "HTTPException",
     "HTTPResponse",
     "HTTPStatusError",
+    "HarRecorder",
     "Headers",
     "Hedge",
     "Hooks",
@@ -200,4 +206,5 @@ __all__ = [
     "put",
     "request",
     "resend_count",
+    "stream",
 ]

@@ -307,7 +307,11 @@ class TooSlow(HTTPException):
 
 
 class RedirectBlocked(HTTPException):
-    """The redirect leads where the client must not follow."""
+    """The redirect leads where the client must not follow. `history` has the responses up to there, oldest first."""
+
+    def __init__(self, message: str = "", *, history: Any = (), doing: str | None = None) -> None:
+        super().__init__(message, doing=doing)
+        self.history = tuple(history)
 
 
 class RobotsDenied(HTTPException):

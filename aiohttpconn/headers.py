@@ -13,7 +13,19 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from .errors import InvalidHeader, InvalidMethod
 
-Headers: TypeAlias = CIMultiDictProxy[str]
+
+class Headers(CIMultiDictProxy[str]):
+    """The fields of a message, read-only: `multidict.CIMultiDictProxy`. Its repr leaves credentials out."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        from .secrets import masked_fields  # noqa: PLC0415 - for who looks
+
+        fields = ", ".join([f"{name!r}: {value!r}" for name, value in masked_fields(self.items())])
+        return f"<{type(self).__name__}({fields})>"
+
+
 HeaderValue: TypeAlias = str | bytes | int
 HeadersInput: TypeAlias = (
     Mapping[str, HeaderValue]
@@ -33,7 +45,7 @@ CONTENT_LENGTH = istr("Content-Length")
 TRANSFER_ENCODING = istr("Transfer-Encoding")
 HOST = istr("Host")
 
-EMPTY_HEADERS: Headers = CIMultiDictProxy(CIMultiDict())
+EMPTY_HEADERS: Headers = Headers(CIMultiDict())
 
 
 def check_method(method: str) -> str:

@@ -25,6 +25,7 @@ from .errors import (
 )
 from .request_head import request_options
 from .response import HTTPResponse
+from .secrets import masked_url
 from .upload import Upload, encode_text, is_bytes_like
 from .wire.framing import (
     BodyDecoder,
@@ -228,8 +229,11 @@ class HTTP1:
             # What a caller made of multidict's types has not been through a check of ours.
             if not fields.count(b"\n") == fields.count(b"\r") == len(request.headers) or b"\0" in fields:
                 raise InvalidHeader("a field of the request holds CR, LF or NUL")
-            request.field_lines = fields
+            object.__setattr__(request, "field_lines", fields)
         options = request_options[fields]
+        if request.body is not None and not options.chunked and options.length is None:
+            # A request made by hand: unframed, its body would be taken for the next request (RFC 9112 section 6.3).
+            return await self.start(request.replace(body=request.body), deadline, proxy_fields)
         self._method = method = request.method
         self._target = url = request.url
         self._state = _SENT
@@ -571,8 +575,8 @@ class HTTP1:
 
     def _doing(self) -> str:
         if isinstance(self._target, str):
-            return f"{self._method} {self._target} at {self.where()}"
-        return f"{self._method} {self._target.without_userinfo()}"
+            return f"{self._method} {masked_url(self._target)} at {self.where()}"
+        return f"{self._method} {self._target.shown}"
 
     def _debug_sent(self, data: bytes) -> None:
         if self.debuglevel > 0:

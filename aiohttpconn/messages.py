@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from .config import UNSET
+from .config import UNSET, Unset
 from .errors import BodyNotReplayable, UnsupportedScheme
 from .headers import EMPTY_HEADERS, Headers, HeadersInput, check_method, header_pairs
 from .url import URL, Origin, parse
@@ -117,24 +117,45 @@ class Route(NamedTuple):
         return f"{self.origin}{via}" + (f" on {self.uds}" if self.uds else "")
 
 
-class Request:
-    """One request as a value: nothing is opened or sent by making one.
+class _Parts:
+    """What a `Request` is made of, while it is being made."""
+
+    __slots__ = ("body", "field_lines", "headers", "idempotent", "method", "more_lines", "redirected_from", "url")
+
+    method: str
+    url: URL
+    headers: Headers
+    body: Any
+    idempotent: bool | None
+    field_lines: bytes | None
+    more_lines: bytes
+    redirected_from: Origin | None
+
+
+class Request(_Parts):
+    """One request as a value: nothing is opened or sent by making one, and it does not change. A changed copy is made
+    by `replace`, `with_fields` and `without_fields`.
 
     `method`, `url` as text, and `headers` in any form but the read-only `Headers` are checked: `InvalidMethod`,
-    `InvalidURL`, `InvalidHeader`. `headers` has no Host field unless the caller set one: it is derived from `url`.
-    `body` is bytes-like, an iterable or async iterable of bytes, or None. `field_lines` is `headers` in wire form when
-    somebody has already made it (a client makes that of its default fields once). A client's own fields, and bodies as
-    forms or JSON, are put in by `Client.build_request`.
+    `InvalidURL`, `InvalidHeader`. A known method may be given in lower case. `headers` has no Host field unless the
+    caller set one: it is derived from `url`. `body` is bytes-like, an iterable or async iterable of bytes, or None.
+    `field_lines` is `headers` in wire form when somebody has already made it (a client makes that of its default
+    fields once). A client's own fields, and bodies as forms or JSON, are put in by `Client.build_request`.
+    `more_lines` are fields that are in `headers` and not in `field_lines` (those of a client's cookies, which
+    change). `redirected_from` is where the caller began, if a redirect led here: what he gave for that origin is
+    not sent to another.
+
+    Requests are equal when their parts are; bodies that are streams, when they are the same object.
 
     >>> request = Request("GET", parse("http://example.org/")).with_fields({"Accept": "text/html"})
     >>> print(request.as_curl())
     curl -H 'Accept: text/html' http://example.org/
     """
 
-    __slots__ = ("body", "field_lines", "headers", "idempotent", "method", "more_lines", "url")
+    __slots__ = ()
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         method: str,
         url: URL | str,
         headers: Headers | _Fields = EMPTY_HEADERS,
@@ -142,18 +163,46 @@ class Request:
         *,
         field_lines: bytes | None = None,
         idempotent: bool | None = None,
-    ) -> None:
+        more_lines: bytes = b"",
+        redirected_from: Origin | None = None,
+    ) -> Request:
         if method not in _METHODS:
-            check_method(method)
-        self.method = method
-        self.url: URL = url if isinstance(url, URL) else parse(url)
-        # What is no proxy comes from a caller's hands: here it is kept from ending a field, or the head, early.
-        self.headers: Headers = headers if isinstance(headers, CIMultiDictProxy) else _checked(headers)
-        self.body = body
-        self.field_lines = field_lines
-        self.idempotent = idempotent
-        self.more_lines = b""
-        """Fields that are in `headers` and not in `field_lines` (those of a client's cookies, which change)."""
+            method = method_of(method)
+        # Put together as what can be changed, then sealed: object.__setattr__ for each part would cost five times that.
+        parts: Any = object.__new__(_Parts)
+        parts.method = method
+        parts.url = url if isinstance(url, URL) else parse(url)
+        # Anything else comes from a caller's hands: here it is kept from ending a field, or the head, early.
+        parts.headers = headers if isinstance(headers, Headers) else _checked(headers)
+        parts.body = body
+        parts.field_lines = field_lines
+        parts.idempotent = idempotent
+        parts.more_lines = more_lines
+        parts.redirected_from = redirected_from
+        parts.__class__ = cls
+        request: Request = parts
+        return request
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        how = "with_fields({…})" if name == "headers" else f"replace({name}=…)"
+        raise AttributeError(f"a Request does not change: request.{how} makes a copy with another {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a Request does not change: its {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Request):
+            return NotImplemented
+        return (self.method, self.url, self.headers, self.body, self.idempotent) == (
+            other.method,
+            other.url,
+            other.headers,
+            other.body,
+            other.idempotent,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.method, self.url))
 
     def replace(
         self,
@@ -162,6 +211,7 @@ class Request:
         url: URL | str | None = None,
         headers: Headers | _Fields | None = None,
         body: Any = UNSET,
+        idempotent: bool | Unset | None = UNSET,
     ) -> Request:
         """A copy with some of it changed; it is checked as a new one is.
 
@@ -170,30 +220,29 @@ class Request:
         """
         if body is not UNSET and headers is None:
             headers = _reframed(self.headers, self.method if method is None else method, body)
-        request = Request(
+        return Request(
             self.method if method is None else method,
             self.url if url is None else url,
             self.headers if headers is None else headers,
             self.body if body is UNSET else body,
             field_lines=self.field_lines if headers is None else None,
-            idempotent=self.idempotent,
+            idempotent=self.idempotent if isinstance(idempotent, Unset) else idempotent,
+            more_lines=self.more_lines if headers is None else b"",
+            redirected_from=self.redirected_from,
         )
-        if headers is None:
-            request.more_lines = self.more_lines
-        return request
 
     def with_fields(self, fields: HeadersInput) -> Request:
         """A copy with these fields, in place of those of the same names. Raises `InvalidHeader`."""
         pairs = header_pairs(fields)
         names = {name.lower() for name, _ in pairs}
         kept = [pair for pair in self.headers.items() if pair[0].lower() not in names]
-        return self.replace(headers=CIMultiDictProxy(CIMultiDict([*kept, *pairs])))
+        return self.replace(headers=Headers(CIMultiDict([*kept, *pairs])))
 
     def without_fields(self, *names: str) -> Request:
         """A copy without the fields of these names."""
         dropped = {name.lower() for name in names}
         kept = [pair for pair in self.headers.items() if pair[0].lower() not in dropped]
-        return self.replace(headers=CIMultiDictProxy(CIMultiDict(kept)))
+        return self.replace(headers=Headers(CIMultiDict(kept)))
 
     @property
     def replayable(self) -> bool:
@@ -209,7 +258,7 @@ class Request:
         if rewind is None:
             raise BodyNotReplayable(
                 "the body can be read only once, and has been; give it as bytes or as a seekable file",
-                doing=f"sending {self.method} {self.url.without_userinfo()} again",
+                doing=f"sending {self.method} {self.url.shown} again",
             )
         rewind()
 
@@ -257,16 +306,34 @@ class Request:
         return self.method in IDEMPOTENT_METHODS or "Idempotency-Key" in self.headers
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.url.without_userinfo()}>"
+        return f"<Request {self.method} {self.url.shown}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot: a body that is a stream stays behind.
-        body = self.body if isinstance(self.body, bytes) else None
+        body = bytes(self.body) if isinstance(self.body, memoryview) else self.body
+        body = body if isinstance(body, _IN_MEMORY) else None
         return _restore_request, (self.method, self.url, tuple(self.headers.items()), body, self.idempotent)
 
+    def __copy__(self) -> Request:
+        return self
 
-def _checked(headers: HeadersInput) -> Headers:
-    return CIMultiDictProxy(CIMultiDict(header_pairs(headers)))
+    def __deepcopy__(self, memo: object) -> Request:
+        return self
+
+
+def method_of(method: str) -> str:
+    """A method as it is meant: "get" is GET, though on the wire it would be another one. Raises `InvalidMethod`."""
+    if method in _METHODS:
+        return method
+    check_method(method)
+    upper = method.upper()
+    return upper if upper in _METHODS else method
+
+
+def _checked(headers: Any) -> Headers:
+    if isinstance(headers, CIMultiDictProxy):
+        return Headers(headers)  # that of a request or response before; what goes out is looked at once more
+    return Headers(CIMultiDict(header_pairs(headers)))
 
 
 def _reframed(headers: Headers, method: str, body: Any) -> Headers:
@@ -275,10 +342,12 @@ def _reframed(headers: Headers, method: str, body: Any) -> Headers:
     if isinstance(body, _IN_MEMORY):
         kept.append(("Content-Length", str(body.nbytes if isinstance(body, memoryview) else len(body))))
     elif body is not None:
-        kept.append(("Transfer-Encoding", "chunked"))
+        size = getattr(body, "size", None)  # of a body that was measured
+        chunked = not isinstance(size, int)
+        kept.append(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(size)))
     elif method in ("POST", "PUT", "PATCH"):
         kept.append(("Content-Length", "0"))
-    return CIMultiDictProxy(CIMultiDict(kept))
+    return Headers(CIMultiDict(kept))
 
 
 def _is_text(data: bytes) -> bool:
@@ -292,4 +361,4 @@ def _is_text(data: bytes) -> bool:
 def _restore_request(
     method: str, url: URL, pairs: Iterable[tuple[str, str]], body: bytes | None, idempotent: bool | None
 ) -> Request:
-    return Request(method, url, CIMultiDictProxy(CIMultiDict(pairs)), body, idempotent=idempotent)
+    return Request(method, url, Headers(CIMultiDict(pairs)), body, idempotent=idempotent)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .client.hooks import Hooks, resend_count
-from .client.secrets import masked_text, masked_url
+from .secrets import masked_text, masked_url
 
 try:
     from opentelemetry import metrics, propagate, trace

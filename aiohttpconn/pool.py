@@ -249,6 +249,7 @@ class ConnectionPool:
             queued = perf_counter()
             slot = await self._slot_later(host, request, deadline)
             queued = perf_counter() - queued
+        context.leased_at = slot.since
         observer = context.observer
         try:
             reused = slot.used
@@ -289,6 +290,16 @@ class ConnectionPool:
             response.request = request
             response.when_over(slot.give_back)
         return response
+
+    def has_room(self, request: Request, proxy: Proxy | Unset | None = UNSET) -> bool:
+        """Whether a request would get a connection at once, idle or new. `proxy` is as in `RequestContext`."""
+        host = self._host(request.url.origin, proxy)
+        try:
+            if host.idle:
+                return True
+            return host.count < self._max_per_host and (self._open < self._max_connections or bool(self._idle))
+        finally:
+            self._drop_host_if_empty(host)
 
     async def _observe(self, observer: Observer, slot: _Slot, request: Request, reused: bool) -> None:
         """Tell who wants to know on what connection the request goes out, and of the 1xx responses to it."""

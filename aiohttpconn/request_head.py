@@ -85,6 +85,9 @@ class RequestOptions:
             raise InvalidHeader("Content-Length and Transfer-Encoding exclude each other (RFC 9112 section 6.2)")
         if len(lengths) > 1 or (lengths and not DIGITS.fullmatch(lengths[0])):
             raise InvalidHeader(f"Content-Length must be one number: {', '.join(lengths)!r:.200}")
+        if "transfer-encoding" in by_name and codings[-1:] != ["chunked"]:
+            # Nobody could tell where its body ends: it would be taken for the next request.
+            raise InvalidHeader("the Transfer-Encoding of a request must end in chunked (RFC 9112 section 6.1)")
         self.upgrade, self.close = "upgrade" in by_name, "close" in connection
         self.expect = "100-continue" in {value.lower() for value in by_name.get("expect", ())}
         self.chunked = codings[-1:] == ["chunked"]

@@ -395,7 +395,7 @@ class HTTPResponse:
     def _named(self) -> str:
         target = self._target
         if not isinstance(target, str):
-            return f"the response to {self.method} {target.without_userinfo()}"
+            return f"the response to {self.method} {target.shown}"
         where = f" at {self._owner.where()}" if hasattr(self, "_owner") else ""  # one that was whole has none
         return f"the response to {self.method} {target}{where}"
 
@@ -655,7 +655,7 @@ class _Guard:
             stream.loop.call_soon_threadsafe(let_go)
         except RuntimeError:
             pass  # the loop is closed, and with it every connection
-        target = self._target if isinstance(self._target, str) else self._target.without_userinfo()
+        target = self._target if isinstance(self._target, str) else self._target.shown
         warnings.warn(  # at last: it may be made an error
             f"the response to {self._method} {target} was dropped before its body was read; its connection is closed",
             ResourceWarning,

@@ -19,9 +19,10 @@ class RequestContext:
     - `deadline`: the limits of the exchange.
     - `proxy`: the proxy to go through, None for none, `UNSET` for the transport's own.
     - `observer`: who is told what happens on the way, None for nobody.
+    - `leased_at`: the loop's time when the request got the right to a connection; None while it waits for one.
     """
 
-    __slots__ = ("deadline", "observer", "proxy")
+    __slots__ = ("deadline", "leased_at", "observer", "proxy")
 
     def __init__(
         self, deadline: Deadline, proxy: Proxy | Unset | None = UNSET, observer: Observer | None = None
@@ -29,6 +30,7 @@ class RequestContext:
         self.deadline = deadline
         self.proxy = proxy
         self.observer = observer
+        self.leased_at: float | None = None
 
 
 class Observer(Protocol):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import io
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
-from .errors import BodyLengthMismatch, HTTPException, WriteError, WriteTimeout
+from .errors import BodyLengthMismatch, BodyNotReplayable, HTTPException, WriteError, WriteTimeout
 from .wire.framing import LAST_CHUNK, encode_chunk
 
 if TYPE_CHECKING:
@@ -59,7 +60,11 @@ async def body_pieces(body: Any, blocksize: int) -> AsyncIterator[BytesLike]:
     """The body in pieces as they come, empty ones left out.
 
     Files are read in blocks of `blocksize`, those on disk in a thread, so that a slow disk does not hold up the loop;
-    what their `read` returns may be awaitable, as aiofiles' is. Raises TypeError for what cannot be sent.
+    what their `read` returns may be awaitable, as aiofiles' is. Whoever is done with the pieces before their end closes
+    them, and a generator of the body's with them: that of this reading, never another's of the same body.
+
+    Raises TypeError for what cannot be sent, BlockingIOError for a file that has nothing to read yet,
+    `BodyNotReplayable` for an iterator or a file that is being read for another request, or a generator that has ended.
     """
     if isinstance(body, str):
         body = encode_text(body)
@@ -68,21 +73,59 @@ async def body_pieces(body: Any, blocksize: int) -> AsyncIterator[BytesLike]:
         for at in range(0, len(view), _SLICE):
             yield view[at : at + _SLICE]
     elif hasattr(body, "read"):
-        async for block in _file_blocks(body, blocksize):
-            yield block
+        with SoleReading(body):
+            async for block in _file_blocks(body, blocksize):
+                yield block
     elif isinstance(body, AsyncIterable):
-        async for piece in body:
-            if checked := _checked(piece):
-                yield checked
+        pieces = aiter(body)
+        with SoleReading(pieces):
+            try:
+                async for piece in pieces:
+                    if checked := _checked(piece):
+                        yield checked
+            finally:
+                if (aclose := getattr(pieces, "aclose", None)) is not None:
+                    await aclose()
     elif isinstance(body, Iterable) and not isinstance(body, dict):
-        for piece in body:
-            if checked := _checked(piece):
-                yield checked
+        each = iter(body)
+        with SoleReading(each):
+            try:
+                for piece in each:
+                    if checked := _checked(piece):
+                        yield checked
+            finally:
+                if isinstance(each, Generator):
+                    each.close()
     else:
         raise TypeError(
             "a body must be bytes-like, str, a file, or an iterable or async iterable of bytes, "
             f"not {type(body).__name__}"
         )
+
+
+_being_read: set[int] = set()
+
+
+class SoleReading:
+    """Within it nobody else may take from `source`: each of two readers would get a part of the body, and send it as if
+    it were the whole. Raises `BodyNotReplayable` for the second, and for a generator that has ended."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, source: object) -> None:
+        self._key = key = id(source)  # kept from being another's by the reference that the reader holds
+        if key in _being_read:
+            raise BodyNotReplayable(
+                "the body can be read only once, and is being read for another request; give each a body of its own"
+            )
+        if getattr(source, "gi_frame", key) is None or getattr(source, "ag_frame", key) is None:
+            raise BodyNotReplayable("the body can be read only once, and has been: its generator has ended")
+
+    def __enter__(self) -> None:
+        _being_read.add(self._key)
+
+    def __exit__(self, *exc: object) -> None:
+        _being_read.discard(self._key)
 
 
 def _checked(piece: object) -> BytesLike:
@@ -93,6 +136,17 @@ def _checked(piece: object) -> BytesLike:
     raise TypeError(f"the pieces of a body must be bytes-like, not {type(piece).__name__}")
 
 
+def checked_block(block: Any) -> Any:
+    """What a file's `read` returned. Raises BlockingIOError for None: there may be more, but not yet."""
+    if block is None:
+        raise BlockingIOError(
+            errno.EAGAIN,
+            "a body's read() returned None: the file is non-blocking, and has nothing to read yet; "
+            "give one that blocks, or an async iterable of bytes",
+        )
+    return block
+
+
 async def _file_blocks(file: IO[bytes] | IO[str], blocksize: int) -> AsyncIterator[BytesLike]:
     read: Callable[[int], Any] = file.read
     in_memory = isinstance(file, (io.BytesIO, io.StringIO))
@@ -101,7 +155,7 @@ async def _file_blocks(file: IO[bytes] | IO[str], blocksize: int) -> AsyncIterat
         block = read(blocksize) if in_memory or is_async else await asyncio.to_thread(read, blocksize)
         if inspect.isawaitable(block):
             block = await block
-        if not block:
+        if not checked_block(block):
             return
         yield encode_text(block) if isinstance(block, str) else block
 
@@ -125,7 +179,6 @@ class Upload:
 
     __slots__ = (
         "_blocksize",
-        "_bodies",
         "_chunked",
         "_deadline",
         "_declared",
@@ -150,7 +203,6 @@ class Upload:
         show: Callable[[bytes], None] | None = None,
     ) -> None:
         self._stream = stream
-        self._bodies = [body]
         self._blocksize = blocksize
         self._show = show
         self._pieces = body_pieces(body, blocksize)
@@ -170,7 +222,6 @@ class Upload:
 
     def add(self, body: Any) -> None:
         """Have more sent after what is still to be sent. Not while `run` is running."""
-        self._bodies.append(body)
         self._pieces = _chained(self._pieces, body_pieces(body, self._blocksize))
 
     async def run(self) -> bool:
@@ -254,7 +305,3 @@ class Upload:
     async def close(self) -> None:
         """The body will not be sent to its end: let its iterator clean up."""
         await self._pieces.aclose()  # type: ignore[attr-defined]
-        for body in self._bodies:
-            aclose = getattr(body, "aclose", None)
-            if aclose is not None:
-                await aclose()

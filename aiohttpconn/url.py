@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Generic, NamedTuple, NoReturn, TypeAlias, TypeVar, final
+from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar, final
 
 from can_ada import URLSearchParams
 from can_ada import parse as _parse_whatwg
@@ -156,6 +156,13 @@ class URL:
         """The request target for a proxy (absolute-form, RFC 9112 section 3.2.2): no userinfo, no fragment."""
         return f"{self.origin}{self.target}"
 
+    @property
+    def shown(self) -> str:
+        """This URL as messages name it: no userinfo, and parameters that look like secrets masked."""
+        from .secrets import masked_url  # noqa: PLC0415 - for errors and those who look
+
+        return masked_url(self)
+
     def without_userinfo(self) -> URL:
         """This URL without user name and password."""
         if not self.has_userinfo:
@@ -176,12 +183,12 @@ class URL:
         return self.href
 
     def __repr__(self) -> str:
-        site = self._site
-        userinfo, at, _ = site.partition("@")
-        if userinfo.count(":") < 2 or not at:
-            return f"URL({self.href!r})"
-        shown = userinfo[: userinfo.rindex(":") + 1] + "[hidden]"
-        return f"URL({shown + self.href[len(userinfo) :]!r})"
+        from .secrets import masked_url  # noqa: PLC0415 - the same
+
+        userinfo, at, _ = self._site.partition("//")[2].partition("@")
+        name, colon, _ = userinfo.partition(":")
+        visible = name + (":[hidden]" if colon else "") + at
+        return f"URL({masked_url(self, userinfo=visible)!r})"
 
     def __hash__(self) -> int:
         return hash(self.href)
@@ -359,6 +366,18 @@ def merge_params(url: URL | str, params: Params) -> URL:
     return parse(f"{before}{separator}{added}{mark}{fragment}")
 
 
+def other_params(params: Params, than: Params) -> Params:
+    """Those of `params` whose names are not in `than`, which goes in their place; text that a caller has encoded has
+    no names."""
+    if params is None or isinstance(params, (str, bytes, bytearray)) or isinstance(than, (str, bytes, bytearray)):
+        return params
+    if not isinstance(than, Iterable):
+        return params  # it will be refused
+    names = set(than) if isinstance(than, Mapping) else {pair[0] for pair in than}
+    pairs: Any = params.items() if isinstance(params, Mapping) else params
+    return [(name, value) for name, value in pairs if name not in names]
+
+
 # --- from text to URL -------------------------------------------------------------------------------------------------
 
 _SCHEME = re.compile(r"[\0- ]*([A-Za-z][A-Za-z0-9+.-]*):")
@@ -405,7 +424,7 @@ def _parse_text(text: str) -> URL:
 def _check_text(text: str) -> None:
     # Three scans in C are four times as fast as one regular expression.
     if "\n" in text or "\r" in text or "\t" in text:
-        raise InvalidURL(f"a URL must not contain tab, CR or LF: {_shown(text)}")
+        raise InvalidURL(f"a URL must not contain tab, CR or LF: {shown(text)}")
 
 
 def _path_start(href: str) -> int:
@@ -420,7 +439,7 @@ def _from_href(href: str) -> URL:
     site = _sites.young.get(site_text) or _site_of(site_text, href)
     # The parser sees to this already; 0.15 µs so that no fault of it lets a request be split (RFC 9112 section 11.1).
     if _VISIBLE_ASCII.fullmatch(href) is None:
-        raise InvalidURL(f"a URL must come down to visible ASCII: {_shown(href)}")
+        raise InvalidURL(f"a URL must come down to visible ASCII: {shown(href)}")
     fragment = href.find("#", start)
     target = href[start:] if fragment < 0 else href[start:fragment]
     return _make(href, site, target, "@" in site_text)
@@ -463,30 +482,30 @@ def _site_of(text: str, href: str) -> _Site:
 
 def _refusal(text: str, where: str = "") -> InvalidURL:
     """The error that says what is wrong with a text that the parser refused."""
-    shown = f"{_shown(text)} {where}".rstrip()
+    what = f"{shown(text)} {where}".rstrip()
     try:
         text.encode()
     except UnicodeEncodeError:
-        return InvalidURL(f"a URL must be text, and a lone surrogate is none: {shown}")
+        return InvalidURL(f"a URL must be text, and a lone surrogate is none: {what}")
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() not in _DEFAULT_PORTS:
         return _unsupported(text)
     if scheme or where:
-        return InvalidURL(f"the URL has no host, or a host or port that cannot be: {shown}")
+        return InvalidURL(f"the URL has no host, or a host or port that cannot be: {what}")
     if not text.strip():
         return InvalidURL("the URL is empty")
-    return InvalidURL(f"the URL has no scheme, it must begin with http:// or https://: {shown}")
+    return InvalidURL(f"the URL has no scheme, it must begin with http:// or https://: {what}")
 
 
 def _unsupported(text: str) -> UnsupportedScheme:
     scheme, _, rest = text.partition(":")
-    message = f"only http and https URLs can be fetched, not {_shown(scheme.strip())}: {_shown(text)}"
+    message = f"only http and https URLs can be fetched, not {shown(scheme.strip())}: {shown(text)}"
     if rest[:1].isdigit():  # "localhost:8000/x": by the standard a scheme, by the look of it a host and its port
         message += " (if that is a host and its port, put http:// or https:// before it)"
     return UnsupportedScheme(message)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """A text as an error shows it: on one line, not endless, and whatever may be a password left out.
 
     All up to the last "@" may be: a password with a slash in it is the very thing that makes a URL invalid.

@@ -1,4 +1,7 @@
-"""Cancel at every await: a scenario is run again and again, each time cancelled one suspension later."""
+"""Cancel at every await: a scenario is run again and again, each time cancelled one suspension later.
+
+And a single call that is cancelled while the server has its request and has not answered.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ import inspect
 import types
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.auditing import settle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+    from tests.servers.raw import RawServer
 
 
 class Moment(enum.Enum):
@@ -150,3 +157,13 @@ async def _run(
         error.add_note(where)
         raise
     return stepper
+
+
+async def cancel_when_received(call: Coroutine[Any, Any, object], server: RawServer) -> None:
+    """Start the call, and cancel it as soon as the server has its request: the cancellation must come out of it."""
+    task = asyncio.create_task(call)
+    while not server.requests:
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

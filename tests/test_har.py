@@ -60,7 +60,7 @@ STRUCTURE = {
         ],
     }
 }
-OPTIONAL = {"postData", "text", "encoding", "compression", "comment", "_error", "_encoding", "params"}
+OPTIONAL = {"postData", "text", "encoding", "compression", "comment", "_error", "_encoding", "_trailers", "params"}
 COOKIE_OPTIONAL = {"path", "domain", "expires", "httpOnly", "secure"}
 
 
@@ -330,6 +330,17 @@ async def test_saved_and_loaded(http_server: OriginServer, tmp_path: Path) -> No
     assert load(str(path)) == []
 
 
+def test_entries_are_sorted_unless_their_order_is_to_be_kept(tmp_path: Path) -> None:
+    later, sooner = (
+        entry_of(Exchange(method="GET", url="http://h/", started=datetime(year, 1, 1, tzinfo=UTC)))
+        for year in (2026, 2025)
+    )
+    save(tmp_path / "a.har", [later, sooner])
+    assert load(tmp_path / "a.har") == [sooner, later]
+    save(tmp_path / "a.har", [later, sooner], sort=False)
+    assert load(tmp_path / "a.har") == [later, sooner]
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", '{"log": {"entries": {}}}', "not json"])
 def test_a_file_that_is_not_har(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.har").write_text(text)
@@ -355,6 +366,7 @@ def test_an_exchange_comes_back_as_it_was(body: bytes | None, media_type: str) -
         reason="Created",
         headers=[("Content-Type", media_type), ("Authorization", "kept")],
         body=body,
+        trailers=[("X-Sum", "1"), ("X-Api-Key", "kept")],
         encoded_size=7,
         started=datetime(2026, 1, 2, 3, 4, 5, 6000, UTC),
         timings={"wait": 0.25, "send": 0.0, "receive": 0.5, "connect": 0.125},
@@ -362,3 +374,32 @@ def test_an_exchange_comes_back_as_it_was(body: bytes | None, media_type: str) -
     entry = json.loads(json.dumps(entry_of(exchange, keep_secrets=True)))
     valid(document_of([entry]))
     assert exchange_of(entry) == exchange
+
+
+def test_an_entry_need_not_say_when_it_began() -> None:
+    entry = entry_of(Exchange(method="GET", url="http://h/"))
+    del entry["startedDateTime"]
+    assert abs(exchange_of(entry).started - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_trailers_are_masked_as_fields_are() -> None:
+    exchange = Exchange(method="GET", url="http://h/", trailers=[("X-Sum", "1"), ("X-Api-Key", "s3cret")])
+    (entry,) = valid(document_of([entry_of(exchange)]))
+    assert exchange_of(entry).trailers == [("X-Sum", "1"), ("X-Api-Key", "[hidden]")]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        ("application/json", '{"token": "s3cret"}'.encode("utf-16")),
+        ("application/x-www-form-urlencoded", b"a=caf\xe9&password=s3cret"),
+    ],
+)
+def test_secrets_are_masked_in_bodies_that_are_not_utf_8(media_type: str, body: bytes) -> None:
+    fields = [("Content-Type", media_type)]
+    exchange = Exchange(
+        method="POST", url="http://h/", request_headers=fields, request_body=body, headers=fields, body=body
+    )
+    back = exchange_of(entry_of(exchange))
+    assert back.body == back.request_body != body
+    assert b"s3cret" not in (back.body or b"")

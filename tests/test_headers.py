@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiohttpconn import AsyncHTTPConnection, HTTPException, InvalidHeader, InvalidMethod, InvalidURL
+from aiohttpconn import AsyncHTTPConnection, HTTPException, InvalidHeader, InvalidMethod, InvalidURL, Request
 from aiohttpconn.headers import (
     EMPTY_HEADERS,
     check_field_name,
@@ -242,3 +242,10 @@ async def test_no_byte_is_sent_of_a_request_that_is_refused(raw_server: Any, bad
     assert server.connections == 1
     assert not server.requests
     assert await server.accepted[0].reader.read() == b""
+
+
+def test_the_repr_of_fields_leaves_credentials_out() -> None:
+    request = Request("GET", "http://a/", [("Authorization", "Basic c2VjcmV0"), ("Cookie", "sid=secret"), ("A", "1")])
+    assert repr(request.headers) == ("<Headers('Authorization': 'Basic [hidden]', 'Cookie': 'sid=[hidden]', 'A': '1')>")
+    assert isinstance(request.headers, CIMultiDictProxy)
+    assert request.headers["authorization"] == "Basic c2VjcmV0"

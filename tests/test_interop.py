@@ -22,6 +22,7 @@ from aiohttpconn import (
     TotalTimeout,
 )
 from tests.auditing import audit_quiet, settle
+from tests.bodies import endless
 from tests.servers.nginx import REDIRECTS, STATUSES, document
 from tests.servers.origin import pattern
 
@@ -123,10 +124,6 @@ async def test_uploads_of_every_kind(scheme: str, nginx: Nginx, client: Client, 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_an_upload_that_is_refused_half_way(scheme: str, nginx: Nginx, client: Client) -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 65536
-
     url = f"{origin(nginx, scheme)}/413"
     assert (await client.post(url, content=b"x" * 1000)).text == "1000"
     for content in (b"x" * (32 << 20), endless()):

@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from aiohttpconn import Client, ConnectError, Retry
 from aiohttpconn.client.hooks import Hooks
 from aiohttpconn.otel import OpenTelemetryHooks
+from tests.cancellation import cancel_when_received
 from tests.servers.origin import OriginServer, Reply
 from tests.servers.program import free_port
 from tests.servers.raw import Hold
@@ -159,12 +160,7 @@ async def test_no_connection(collected: Collected) -> None:
 async def test_a_call_that_is_cancelled_ends_its_span(raw_server: StartRaw, collected: Collected) -> None:
     server = await raw_server([ReadRequest(), Hold()])
     async with collected.client() as client:
-        call = asyncio.create_task(client.get(server.url))
-        while not server.requests:
-            await asyncio.sleep(0.001)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await cancel_when_received(client.get(server.url), server)
     (span,) = collected.spans
     assert span.attributes is not None
     assert span.attributes["error.type"] == "asyncio.exceptions.CancelledError"

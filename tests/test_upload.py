@@ -13,6 +13,7 @@ import pytest
 from aiohttpconn import (
     AsyncHTTPConnection,
     BodyLengthMismatch,
+    BodyNotReplayable,
     CannotSendRequest,
     HTTPResponse,
     RemoteDisconnected,
@@ -21,8 +22,11 @@ from aiohttpconn import (
     WriteError,
     WriteTimeout,
 )
+from aiohttpconn.upload import body_pieces
+from tests.bodies import endless
 from tests.servers.origin import pattern
 from tests.servers.raw import Body, Close, Head, Hold, Request, Reset, Send, StopReading, WaitFor
+from tests.turns import TurnCounter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -524,20 +528,6 @@ async def test_expect_step_by_step(raw_server: StartServer, final: bool) -> None
 # --- answers that come while the body is still being sent -------------------------------------------------------------
 
 
-def endless(sent: list[int] | None = None, closed: list[bool] | None = None) -> AsyncIterator[bytes]:
-    async def pieces() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                if sent is not None:
-                    sent.append(1)
-                yield LARGE[:65_536]
-        finally:
-            if closed is not None:
-                closed.append(True)
-
-    return pieces()
-
-
 LARGE_BODIES: dict[str, Callable[[], Any]] = {
     "bytes": lambda: LARGE,
     "file": lambda: io.BytesIO(LARGE),
@@ -608,7 +598,7 @@ async def test_body_that_is_not_sent_to_its_end_is_closed(raw_server: StartServe
     closed: list[bool] = []
     server = await raw_server([Head(), Send(TOO_LARGE), Hold()])
     async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
-        await conn.request("POST", "/", endless(closed=closed))
+        await conn.request("POST", "/", endless(closed))
         assert closed == [True]
         assert await answered(conn) == (413, b"too much")
 
@@ -618,7 +608,7 @@ async def test_reset_in_mid_upload_without_an_answer_is_write_error(raw_server: 
     server = await raw_server([Head(), Reset()])
     async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
         with pytest.raises(WriteError) as caught:
-            await conn.request("POST", "/", endless(closed=closed))
+            await conn.request("POST", "/", endless(closed))
         assert f"POST / at 127.0.0.1:{server.port}" in str(caught.value)
         assert not conn.is_connected
         assert closed == [True]
@@ -627,25 +617,16 @@ async def test_reset_in_mid_upload_without_an_answer_is_write_error(raw_server: 
 async def test_upload_that_never_waits_leaves_the_loop_its_turns(raw_server: StartServer) -> None:
     """A body that is always there and a peer that takes all at once must not keep everybody else waiting."""
     server = await raw_server([Request(), Send(OK), Hold()])
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(400):
-            seen.append(turns)
+            seen.append(turns.count)
             yield LARGE[:20_000]
 
     seen: list[int] = []
-    counting = asyncio.create_task(count())
-    async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
+    async with TurnCounter() as turns, asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
         await conn.request("POST", "/", pieces())
         assert await answered(conn) == (200, b"ok")
-    counting.cancel()
     most = max(seen.count(turn) for turn in set(seen))
     assert most * 20_000 <= 2 << 20
 
@@ -749,7 +730,7 @@ async def test_closing_in_the_middle_of_both_ends_the_upload(raw_server: StartSe
         [Head(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"), StopReading(), Hold()]
     )
     async with asyncio.timeout(20), AsyncHTTPConnection("127.0.0.1", server.port) as conn:
-        await conn.request("POST", "/", endless(closed=closed))
+        await conn.request("POST", "/", endless(closed))
         response = await conn.getresponse()
         assert await response.read(5) == b"hello"
         await (response.close() if how == "response" else conn.close())
@@ -852,3 +833,62 @@ async def test_peer_that_takes_slowly_is_waited_for(raw_server: StartServer) -> 
     async with asyncio.timeout(20), conn:
         await conn.request("POST", "/", LARGE)
         assert await answered(conn) == (200, b"ok")
+
+
+# --- one source, two readers ------------------------------------------------------------------------------------------
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.left = [b"one", b"two"]
+
+    def read(self, size: int) -> bytes:
+        return self.left.pop(0) if self.left else b""
+
+
+class AsyncReader(Reader):
+    async def read(self, size: int) -> bytes:  # type: ignore[override]
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: iter([b"one", b"two"]),
+        lambda: sync_generator(b"one", b"two"),
+        lambda: generator(b"one", b"two"),
+        lambda: PieceByPiece(b"one", b"two"),
+        Reader,
+        AsyncReader,
+    ],
+)
+async def test_what_can_be_read_once_is_read_by_one(make: Callable[[], Any]) -> None:
+    body = make()
+    reading, other = body_pieces(body, 3), body_pieces(body, 3)
+    assert await anext(reading) == b"one"
+    with pytest.raises(BodyNotReplayable, match="another request"):
+        await anext(other)
+    assert [piece async for piece in reading] == [b"two"]
+
+
+@pytest.mark.parametrize("make", [lambda: sync_generator(b"one", b"two"), lambda: generator(b"one", b"two")])
+@pytest.mark.parametrize("to_its_end", [False, True])
+async def test_a_generator_that_has_ended_is_no_empty_body(make: Callable[[], Any], to_its_end: bool) -> None:
+    body = make()
+    reading = body_pieces(body, 3)
+    if to_its_end:
+        assert [piece async for piece in reading] == [b"one", b"two"]
+    else:
+        await anext(reading)
+        await reading.aclose()  # type: ignore[attr-defined]
+    with pytest.raises(BodyNotReplayable, match="ended"):
+        await anext(body_pieces(body, 3))
+
+
+@pytest.mark.parametrize("make", [lambda: [b"one", b"two"], lambda: (b"one", b"two"), lambda: b"onetwo"])
+async def test_what_begins_anew_each_time_is_read_by_many(make: Callable[[], Any]) -> None:
+    body = make()
+    reading, other = body_pieces(body, 3), body_pieces(body, 3)
+    first = bytes(await anext(reading))
+    assert b"".join([bytes(piece) async for piece in other]) == b"onetwo"
+    assert first + b"".join([bytes(piece) async for piece in reading]) == b"onetwo"

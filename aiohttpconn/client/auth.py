@@ -10,15 +10,16 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy, istr
+from multidict import CIMultiDict, istr
 
 from ..errors import InvalidHeader
+from ..headers import Headers
+from ..messages import Request
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Generator
 
-    from ..messages import Request
     from .netrc_file import Netrc
     from .response import Response
 
@@ -55,6 +56,8 @@ class Auth:
     async def async_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         """`flow`, awaited; this one drives it."""
         flow = self.flow(request)
+        if not hasattr(flow, "send"):
+            raise TypeError(f"{type(self).__name__}.flow() must be a generator; one that awaits is async_flow()")
         try:
             signed = next(flow, None)
             if signed is None:
@@ -67,6 +70,11 @@ class Auth:
                     return
         finally:
             flow.close()
+
+    def sign_again(self, request: Request) -> Request:
+        """A request that `flow` yielded, signed anew: it is to be sent a second time (a retry, a hedge). By default it
+        is sent as it was; a signature that is good for one request only has to be made again here."""
+        return request
 
     def elsewhere(self) -> Auth | None:
         """What signs the requests to another origin than the one that the caller named, to which a redirect leads: by
@@ -98,10 +106,16 @@ def with_authorization(request: Request, value: str) -> Request:
     # The client's own fields stay in the wire form that was made of them once.
     headers = CIMultiDict(request.headers)
     headers.add(AUTHORIZATION, value)
-    signed = request.replace(headers=CIMultiDictProxy(headers))
-    signed.field_lines = lines
-    signed.more_lines = request.more_lines + f"Authorization: {value}\r\n".encode("latin-1")
-    return signed
+    return Request(
+        request.method,
+        request.url,
+        Headers(headers),
+        request.body,
+        field_lines=lines,
+        idempotent=request.idempotent,
+        more_lines=request.more_lines + f"Authorization: {value}\r\n".encode("latin-1"),
+        redirected_from=request.redirected_from,
+    )
 
 
 def octets(value: str | bytes, what: str, encoding: str = "utf-8") -> bytes:
@@ -174,6 +188,7 @@ class NetrcAuth(Auth):
 
         self._path = path
         self._netrc: Netrc = Netrc.read(path)
+        self._named = False  # whether an entry has to name the host
 
     def flow(self, request: Request) -> Generator[Request, Response, None]:
         if AUTHORIZATION in request.headers:
@@ -182,7 +197,7 @@ class NetrcAuth(Auth):
         url = request.url
         user, password = url.credentials or (None, "")
         if user is None or not password:
-            entry = self._netrc.entry(url.host, user or None)
+            entry = self._netrc.entry(url.host, user or None, default=not self._named)
             if entry is not None:
                 user, password = entry.login, entry.password
         if user is None:
@@ -191,8 +206,11 @@ class NetrcAuth(Auth):
             yield from BasicAuth(_as_read(user), _as_read(password)).flow(request)
 
     def elsewhere(self) -> Auth | None:
-        """Itself: it asks the file about each host."""
-        return self
+        """The same, without the entry that the file has for all other hosts: it was not given for any that a server
+        cares to name."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _named=True)
+        return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._path,)

@@ -12,6 +12,7 @@ from ..upload import is_bytes_like
 
 if TYPE_CHECKING:
     from ..headers import Headers
+    from ..messages import Request
     from .form import Files, FormData
 
 Content: TypeAlias = bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes] | Any
@@ -72,6 +73,26 @@ def encode_body(
 
     body = stream_body(content)
     return body, [_framing(body.size)]
+
+
+def prepared_body(body: Any) -> Any:
+    """A body as it can be sent: what is not in memory, as one that knows whether it can be read again. A body of the
+    caller's own with a method `rewind` knows that itself."""
+    if body is None or isinstance(body, (bytes, str, bytearray, memoryview)) or hasattr(body, "rewind"):
+        return body
+    from .replay import OneTimeBody, stream_body  # noqa: PLC0415 - not every client streams bodies
+
+    return body if isinstance(body, OneTimeBody) else stream_body(body)
+
+
+def with_body_prepared(request: Request) -> Request:
+    """A request with its body prepared, for good, so that it is not begun twice; and framed, if it was made by hand."""
+    body = prepared_body(request.body)
+    if body is not request.body:
+        object.__setattr__(request, "body", body)  # the same body, put so that it can be sent more than once
+    if CONTENT_LENGTH in request.headers or TRANSFER_ENCODING in request.headers:
+        return request
+    return request.replace(body=body)
 
 
 def merged_fields(client: Headers, body: Fields, own: Fields) -> Fields:
@@ -158,7 +179,8 @@ def _orjson_dumps() -> Callable[[Any], bytes] | None:
         import orjson  # noqa: PLC0415 - optional
     except ImportError:
         return None
-    return orjson.dumps
+    # As json does it, names that are numbers, None or booleans become text.
+    return functools.partial(orjson.dumps, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _holds_nan(value: Any) -> bool:

@@ -110,11 +110,32 @@ def domain_matches(host: str, domain: str) -> bool:
     return host == domain or (host.endswith(domain) and host[-len(domain) - 1] == "." and not is_address(host))
 
 
+def domains_above(host: str) -> list[str]:
+    """The domains that a host lies below, the longest first."""
+    above = []
+    if not is_address(host):
+        at = host.find(".")
+        while at >= 0:
+            above.append(host[at + 1 :])
+            at = host.find(".", at + 1)
+    return above
+
+
 def path_matches(path: str, cookie_path: str) -> bool:
     """Whether a cookie's path is a request's, or a directory above it (section 5.1.4)."""
     if not path.startswith(cookie_path):
         return False
     return len(path) == len(cookie_path) or cookie_path.endswith("/") or path[len(cookie_path)] == "/"
+
+
+def paths_above(path: str) -> list[str]:
+    """The paths of cookies that go with a request for a path: all that `path_matches` would find."""
+    above = [path]
+    at = path.find("/")
+    while at >= 0:
+        above += [path[: at + 1], path[:at]] if at else ["/"]
+        at = path.find("/", at + 1)
+    return above
 
 
 def default_path(path: str) -> str:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from math import ceil
+from threading import get_ident
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import HTTPException
 from .cookie import Cookie
+from .cookie_checks import loaded_cookie
 
 if TYPE_CHECKING:
     from .cookies import CookieJar
 
 _NETSCAPE_FIRST_LINE = "# Netscape HTTP Cookie File"
 _HTTP_ONLY = "#HttpOnly_"
+_FLAGS = {"TRUE", "FALSE"}
+_END = re.compile(r"-?[0-9]+(\.[0-9]*)?|")  # some write fractions
+_FAR = 1e12  # in 30,000 years; and what no float can hold
+_BOM = "\ufeff".encode().decode("latin-1")
 
 
 def save(target: str | os.PathLike[str] | IO[str], text: str) -> None:
@@ -29,7 +35,7 @@ def save(target: str | os.PathLike[str] | IO[str], text: str) -> None:
         target.write(text)
         return
     path = os.fspath(target)
-    beside = f"{path}.{os.getpid()}.tmp"
+    beside = f"{path}.{os.getpid()}.{get_ident()}.tmp"
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
         # What came off the wire is latin-1, a character a byte: so the bytes in the file are those.
@@ -67,16 +73,22 @@ def to_json(jar: CookieJar, session: bool) -> str:
     return json.dumps({"cookies": cookies}, indent=1) + "\n"
 
 
-def from_json(jar: CookieJar, text: str) -> None:
-    """Put the cookies of `to_json` into a jar."""
-    document = json.loads(text)
+def from_json(text: str) -> list[Cookie]:
+    """The cookies of `to_json`, but for those that have expired."""
+    try:
+        document = json.loads(text.removeprefix("\ufeff").removeprefix(_BOM))
+    except RecursionError as error:
+        raise ValueError("a file of cookies is not so deep") from error
     entries = document.get("cookies") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError('a file of cookies holds {"cookies": […]}')
+    cookies = []
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict) or not all(_is_right(name, entry.get(name)) for name in _FIELDS):
             raise ValueError(f"cookie {number} of the file is none")
-        _set(jar, f"cookie {number}", **{name: entry[name] for name in _FIELDS if name in entry})
+        given = {name: entry[name] for name in _FIELDS if entry.get(name) is not None}
+        cookies.append(_made(f"cookie {number}", **given))
+    return [cookie for cookie in cookies if not cookie.expired(cookie.created)]
 
 
 def _is_right(name: str, value: Any) -> bool:
@@ -109,9 +121,10 @@ def to_netscape(jar: CookieJar, session: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def from_netscape(jar: CookieJar, text: str) -> None:
-    """Put the cookies of a ``cookies.txt`` into a jar. What has expired is left out."""
-    for number, whole in enumerate(text.split("\n"), 1):
+def from_netscape(text: str) -> list[Cookie]:
+    """The cookies of a ``cookies.txt``, but for those that have expired."""
+    cookies = []
+    for number, whole in enumerate(text.removeprefix("\ufeff").removeprefix(_BOM).split("\n"), 1):
         line = whole.removesuffix("\r")
         http_only = line.startswith(_HTTP_ONLY)
         line = line.removeprefix(_HTTP_ONLY)
@@ -120,29 +133,59 @@ def from_netscape(jar: CookieJar, text: str) -> None:
         fields = line.split("\t", 6)
         if len(fields) == 6:
             fields.append("")  # an empty value at the end of a line is easily lost
-        if (
-            len(fields) != 7
-            or {fields[1], fields[3]} - {"TRUE", "FALSE"}
-            or not fields[4].removeprefix("-").isdecimal()
-        ):
+        if len(fields) != 7 or not {fields[1].upper(), fields[3].upper()} <= _FLAGS or not _END.fullmatch(fields[4]):
             raise ValueError(f"line {number} of the file is no line of a cookies.txt")
-        domain, below, path, secure, expires, name, value = fields
-        _set(
-            jar,
+        domain, below, path, secure, end, name, value = fields
+        cookie = _made(
             f"line {number}",
-            name=name,
-            value=value,
+            name=_octets(name),
+            value=_octets(value),
             domain=domain,
             path=path,
-            host_only=below == "FALSE",
-            secure=secure == "TRUE",
+            host_only=below.upper() == "FALSE",
+            secure=secure.upper() == "TRUE",
             http_only=http_only,
-            expires=int(expires) or None,
+            # Nothing is what the standard library writes for the session, and 0 what all others do.
+            expires=min(float(end or 0), _FAR) or None,
         )
+        if not cookie.expired(cookie.created):
+            cookies.append(cookie)
+    return cookies
 
 
-def _set(jar: CookieJar, where: str, **fields: Any) -> None:
+def _octets(text: str) -> str:
+    """A text as it goes over the wire, a character an octet: one that was decoded as UTF-8 is encoded so again."""
     try:
-        jar.set(**{name: value for name, value in fields.items() if value is not None})
-    except (HTTPException, ValueError) as error:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
+
+
+def _made(
+    where: str,
+    *,
+    name: str,
+    value: str,
+    domain: str,
+    path: str = "/",
+    host_only: bool | None = None,
+    secure: bool = False,
+    http_only: bool = False,
+    same_site: str | None = None,
+    expires: float | None = None,
+) -> Cookie:
+    try:
+        return loaded_cookie(
+            name,
+            value,
+            domain,
+            path,
+            host_only=host_only,
+            secure=secure,
+            http_only=http_only,
+            same_site=same_site,
+            expires=expires,
+        )
+    except ValueError as error:
         raise ValueError(f"{where} of the file cannot be a cookie: {error}") from error

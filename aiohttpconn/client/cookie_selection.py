@@ -13,13 +13,14 @@ _PATHS = 64
 class Selection:
     """What a request to one host and path gets, and when it last did."""
 
-    __slots__ = ("accessed", "cookies", "value")
+    __slots__ = ("accessed", "cookies", "noted", "value")
 
     def __init__(self, cookies: list[Cookie]) -> None:
         self.cookies = cookies
         pairs = [f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in cookies]
         self.value = "; ".join(pairs) if pairs else None
         self.accessed = 0
+        self.noted = 0  # the access that the cookies know of
 
 
 class Site:
@@ -50,5 +51,7 @@ class Site:
         """Tell the cookies when they were last sent: kept here meanwhile, since it would cost every request."""
         selections = [self.whole] if self.whole is not None else list(self.paths.values())
         for selection in selections:
-            for cookie in selection.cookies:
-                cookie.accessed = max(cookie.accessed, selection.accessed)
+            if selection.noted != selection.accessed:
+                selection.noted = selection.accessed
+                for cookie in selection.cookies:
+                    cookie.accessed = max(cookie.accessed, selection.accessed)

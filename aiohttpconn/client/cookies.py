@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from threading import RLock
 from time import time
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
-from ..errors import InvalidHeader
-from ..headers import check_field_value
-from ..url import URL, parse
+from ..url import URL
 from .cookie import Cookie, default_path, domain_matches, is_address, keeps_prefix
+from .cookie_checks import checked_cookies, host_of, made_cookie, refuse, taken_over
 from .cookie_selection import NEVER
 from .cookie_store import CookieStore
 from .public_suffixes import is_public_suffix
-from .set_cookie import CONTROL, MAX_AGE, MAX_COOKIE, SetCookie, parse_set_cookie
+from .set_cookie import MAX_AGE, SetCookie, parse_set_cookie
 
 if TYPE_CHECKING:
+    import http.cookiejar
     import os
 
 __all__ = ["Cookie", "CookieJar", "SetCookie", "checked_cookies", "parse_set_cookie"]
@@ -26,12 +26,13 @@ class CookieJar(CookieStore):
     """Cookies that servers set, and which of them go with a request. Clients may share one, on any loops and threads.
 
     - `max_per_domain`, `max_cookies`: how many are kept of one domain, and in all. When there are more, a sixth of that
-      domain's goes, or a tenth of all: first cookies of domains with more than 50, not Secure ones before the others,
-      and of these the ones that were not used for longest.
+      domain's goes at once, or a tenth of all, two for each that comes: first cookies of domains with more than 50, not
+      Secure ones before the others, and of these the ones that were not used for longest.
 
     `size` is the number of cookies stored, expired ones that nobody has looked at yet included; `len(jar)` is without
     them.
 
+    >>> from aiohttpconn.url import parse
     >>> jar = CookieJar()
     >>> jar.update(parse("https://example.org/login"), ["sid=31d4; Path=/; Secure", "tip=off; Domain=example.org"])
     >>> jar.header_for(parse("https://www.example.org/login"))
@@ -60,9 +61,14 @@ class CookieJar(CookieStore):
         self._asked = selection.accessed = self._asked + 1
         return selection.value
 
-    def update(self, url: URL, values: Sequence[str], *, now: float | None = None) -> None:
+    def update(self, url: URL, values: Sequence[str] = (), *, now: float | None = None) -> None:
         """Take in the Set-Cookie values of the response to a request (section 5.7). What is wrong is left out."""
-        scheme, host, _ = url.origin
+        try:
+            scheme, host, _ = url.origin
+        except AttributeError:
+            refuse("update() takes a URL and the Set-Cookie values of its response")
+        if values.__class__ is str:
+            raise TypeError("the values of Set-Cookie must be a list of str, not a str")
         for line in values:
             parsed = parse_set_cookie(line)
             if parsed is None:
@@ -100,7 +106,7 @@ class CookieJar(CookieStore):
         self,
         name: str,
         value: str,
-        domain: str,
+        domain: str | None = None,
         path: str = "/",
         *,
         host_only: bool | None = None,
@@ -114,49 +120,28 @@ class CookieJar(CookieStore):
         - `domain`: a host. With `host_only` False, or a leading dot, the cookie goes to the hosts below it as well.
         - `expires`: seconds since 1970, at most 400 days from now; None for the end of the session.
 
-        Raises `InvalidHeader` for what cannot stand in a Cookie field, `InvalidURL` for a domain that is none, and
-        ValueError for what no server could set: over 4096 octets, or against the rule of a ``__Host-`` or ``__Secure-``
-        name.
+        Raises `InvalidHeader` for what cannot stand in a Cookie field, `InvalidURL` for a domain that is no host, and
+        ValueError for what no server could set: over 4096 octets, against the rule of a ``__Host-`` or ``__Secure-``
+        name, or for all hosts below a public suffix, like ``co.uk``. TypeError without a domain: cookies that go with
+        all requests are a mapping, ``Client(cookies={…})``.
         """
-        if not name and not value:
-            raise ValueError("a cookie has a name or a value")
-        if name:
-            _check_name(name)
-        name, value = _checked(name, name), _checked(name, value)
-        if len(name) + len(value) > MAX_COOKIE:
-            raise ValueError(f"name and value of the cookie {name} are longer than {MAX_COOKIE} octets together")
-        if not path.startswith("/") or CONTROL.search(path) or ";" in path:
-            raise ValueError(f"the path of a cookie begins with a slash: {path!r}")
-        if host_only is None:
-            host_only = not domain.startswith(".")
-        host = domain.removeprefix(".")
-        host = parse(f"http://[{host}]/" if ":" in host and host[0] != "[" else f"http://{host}/").host
-        if is_address(host):
-            host_only = True
-        if same_site is not None and same_site not in ("Strict", "Lax", "None"):
-            raise ValueError(f"same_site must be 'Strict', 'Lax', 'None' or None, not {same_site!r}")
-        now = time()
-        if expires is not None:
-            expires = min(expires, now + MAX_AGE)
-        cookie = Cookie(
+        cookie = made_cookie(
             name,
             value,
-            host,
+            domain,
             path,
             host_only=host_only,
             secure=secure,
             http_only=http_only,
             same_site=same_site,
             expires=expires,
-            created=now,
         )
-        if not keeps_prefix(name, value, secure=secure, one_host=host_only and path == "/"):
-            raise ValueError(
-                f"a cookie with the name {name} must be Secure, and with __Host- for one host and all paths"
-            )
         with self._lock:
-            self._put(cookie, now)
+            self._put(cookie, cookie.created)
         return cookie.copy()
+
+    def __setitem__(self, name: str, value: str) -> NoReturn:
+        refuse("cookies[name] = value does not say where it goes")
 
     def get(
         self, name: str, default: str | None = None, *, domain: str | None = None, path: str | None = None
@@ -184,7 +169,7 @@ class CookieJar(CookieStore):
     def clear(self, domain: str | None = None) -> None:
         """Take all cookies out, or all of one domain (those of the hosts below it stay)."""
         with self._lock:
-            for cookie in self._cookies(None if domain is None else domain.removeprefix(".").lower()):
+            for cookie in self._cookies(None if domain is None else host_of(domain)):
                 self._remove(cookie)
 
     def end_session(self) -> None:
@@ -207,12 +192,24 @@ class CookieJar(CookieStore):
 
     def __contains__(self, item: object) -> bool:
         """Whether there is a cookie of that name, or that `Cookie`."""
-        return any(item in (cookie.name, cookie) for cookie in self)
+        now = time()
+        with self._lock:
+            return any(item in (cookie.name, cookie) and not cookie.expired(now) for cookie in self._cookies())
 
     def __repr__(self) -> str:
         return f"<CookieJar: {self.size} cookies of {len(self._domains)} domains>"
 
-    # --- files ---
+    # --- files, and other jars ---
+
+    @classmethod
+    def from_cookiejar(cls, jar: http.cookiejar.CookieJar) -> CookieJar:
+        """A jar with the cookies of a jar of the standard library, as requests has it too (httpx in `cookies.jar`).
+
+        Those that have expired are left out. Raises ValueError if one belongs to no domain, or can be no cookie.
+        """
+        made = cls()
+        made._add(taken_over(jar))
+        return made
 
     def save_json(self, target: str | os.PathLike[str] | IO[str], *, session: bool = True) -> None:
         """Write the cookies as JSON, to a path (replaced at once, readable for its owner only) or a text file.
@@ -225,10 +222,10 @@ class CookieJar(CookieStore):
         save(target, to_json(self, session))
 
     def load_json(self, source: str | os.PathLike[str] | IO[str]) -> None:
-        """Add the cookies that `save_json` wrote. Raises ValueError if the file holds anything else."""
+        """Add the cookies that `save_json` wrote. Raises ValueError if the file holds anything else, and adds none."""
         from .cookie_files import from_json, load  # noqa: PLC0415 - few jars are saved
 
-        from_json(self, load(source))
+        self._add(from_json(load(source)))
 
     def save_netscape(self, target: str | os.PathLike[str] | IO[str], *, session: bool = True) -> None:
         """Write the cookies as ``cookies.txt``, the form that curl, wget and browsers' tools read. See `save_json`.
@@ -240,10 +237,20 @@ class CookieJar(CookieStore):
         save(target, to_netscape(self, session))
 
     def load_netscape(self, source: str | os.PathLike[str] | IO[str]) -> None:
-        """Add the cookies of a ``cookies.txt``. Raises ValueError, with the number of the line, if it is none."""
+        """Add the cookies of a ``cookies.txt``. Raises ValueError, with the number of the line, if it is none, and adds
+        none.
+
+        What is for a public suffix and all below it becomes a cookie of that host alone, as it is when a server sets
+        it (section 5.7); what has expired is left out.
+        """
         from .cookie_files import from_netscape, load  # noqa: PLC0415 - few jars are saved
 
-        from_netscape(self, load(source))
+        self._add(from_netscape(load(source)))
+
+    def _add(self, cookies: list[Cookie]) -> None:
+        with self._lock:
+            for cookie in cookies:
+                self._put(cookie, cookie.created)
 
     # --- receiving ---
 
@@ -284,9 +291,13 @@ class CookieJar(CookieStore):
                 self._put(cookie, now)
 
     def _find(self, name: str, domain: str | None, path: str | None) -> list[Cookie]:
-        self._drop_expired(time())
-        cookies = self._cookies(None if domain is None else domain.removeprefix(".").lower())
-        return [cookie for cookie in cookies if cookie.name == name and (path is None or cookie.path == path)]
+        now = time()
+        cookies = self._cookies(None if domain is None else host_of(domain))
+        return [
+            cookie
+            for cookie in cookies
+            if cookie.name == name and (path is None or cookie.path == path) and not cookie.expired(now)
+        ]
 
 
 def _expiry(parsed: SetCookie, now: float) -> float | None:
@@ -294,25 +305,3 @@ def _expiry(parsed: SetCookie, now: float) -> float | None:
     if parsed.max_age is not None:
         return now + parsed.max_age if parsed.max_age else 0.0
     return None if parsed.expires is None else min(parsed.expires, now + MAX_AGE)
-
-
-def checked_cookies(cookies: Mapping[str, str]) -> dict[str, str]:
-    """The names and values of a mapping, checked. Raises `InvalidHeader` for an empty name, and for what cannot stand
-    in a Cookie field: control characters, semicolons, an equals sign in a name, characters outside latin-1."""
-    return {_checked(name, name): _checked(name, value) for name, value in cookies.items() if _check_name(name)}
-
-
-def _check_name(name: str) -> bool:
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a cookie must be str, not {type(name).__name__}")
-    if not name or "=" in name:
-        raise InvalidHeader(f"the name of a cookie must not be empty nor hold an equals sign: {name!r}")
-    return True
-
-
-def _checked(name: str, text: str) -> str:
-    text = check_field_value("Cookie", text)
-    if ";" in text:
-        # The value itself may be a secret.
-        raise InvalidHeader(f"the cookie {name!r} holds a semicolon, which ends a cookie")
-    return text

@@ -11,7 +11,7 @@ from ..errors import BodyNotReplayable, InvalidURL
 from ..headers import check_field_value
 from ..upload import body_pieces
 from ..url import join
-from .auth import Auth, octets, with_authorization
+from .auth import AUTHORIZATION, Auth, octets, with_authorization
 from .challenges import parse_challenges, parse_parameters
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ _SPACES = 8
 _ROUNDS = 4
 """Challenges that one request answers at most: a server that always calls its nonce stale would have it go on."""
 _BLOCK = 65_536
+_BODIES = 64
 # What a quoted-string does not hold as it is (RFC 9110 section 5.6.4), or has no charset for.
+_CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")
 _NEEDS_STAR = re.compile(r"[^ -~]")
 
 
@@ -81,6 +83,8 @@ def answerable(values: Iterable[str]) -> DigestChallenge | None:
     7616 section 3.7). Of its qop values "auth" is taken before "auth-int"."""
     for challenge in parse_challenges(values):
         parameters = challenge.parameters
+        if _CONTROL.search("".join(parameters.values())):
+            continue  # it could not be sent back
         if challenge.scheme != "digest" or "realm" not in parameters or not parameters.get("nonce"):
             continue
         algorithm = parameters.get("algorithm")
@@ -131,6 +135,8 @@ class DigestSession:
         name = octets(user, "user name", encoding)
         self._secret = secret_hash(challenge, name, octets(password, "password", encoding), self.cnonce)
         self._user = _user_parameter(challenge, user, name)
+        self.bodies: dict[str, str] = {}
+        """H of the bodies that were sent last, by nonce count: one that is sent again is not hashed again."""
         self.prefixes: tuple[str, ...] = ("",)
         """What the targets of its protection space begin with."""
 
@@ -160,6 +166,12 @@ class DigestSession:
         if challenge.userhash:
             parts.append("userhash=true")
         return check_field_value("Authorization", "Digest " + ", ".join(parts))
+
+    def remember(self, body: str) -> None:
+        """Keep H of the body that the last nonce count went with."""
+        self.bodies[f"{self.count:08x}"] = body
+        if len(self.bodies) > _BODIES:
+            del self.bodies[next(iter(self.bodies))]
 
     def learn(self, values: Iterable[str]) -> None:
         """Take the next nonce from Authentication-Info (RFC 7616 section 3.5), if it has one."""
@@ -251,8 +263,19 @@ class DigestAuth(Auth):
             request, body = await _body_hash(request, challenge)
             signed = self._signed(request, session, body)
 
+    def sign_again(self, request: Request) -> Request:
+        """The same with the next nonce count: a server takes each but once (RFC 7616 section 3.4)."""
+        fields = parse_parameters(request.headers.get(AUTHORIZATION, "").partition(" ")[2])
+        for session in self._sessions.get(request.url.origin, ()):
+            if session.nonce == fields.get("nonce"):
+                return self._signed(request, session, session.bodies.get(fields.get("nc", ""), ""))
+        return request  # another nonce has come: the server will say so
+
     def _signed(self, request: Request, session: DigestSession, body: str) -> Request:
-        return with_authorization(request, session.authorization(request.method, request.url.target, body))
+        signed = session.authorization(request.method, request.url.target, body)
+        if body:
+            session.remember(body)
+        return with_authorization(request, signed)
 
     def _check_replayable(self, request: Request) -> None:
         if request.replayable:
@@ -260,7 +283,7 @@ class DigestAuth(Auth):
         error = BodyNotReplayable(
             "the server asks for digest authentication, so the body has to be sent again, and it can be read only "
             "once; give it as bytes or as a seekable file, or send the request anew: it will be signed at once",
-            doing=f"{request.method} {request.url.without_userinfo()}",
+            doing=f"{request.method} {request.url.shown}",
         )
         error.request = request
         raise error

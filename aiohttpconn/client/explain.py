@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import HTTPException
-from .secrets import masked_text, masked_url
+from ..secrets import masked_text, masked_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import math
-from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
-from ..errors import HTTPException, ReadTimeout, TooManyRedirects, TotalTimeout
+from ..errors import HTTPException, ReadTimeout, RedirectBlocked, TooManyRedirects, TotalTimeout
+from ..headers import Headers
 from ..messages import Request
 from ..transport import RequestContext
 from ..upload import body_pieces
-from .redirects import redirect_location, redirected
+from .body import prepared_body
+from .redirects import check_location, left_behind, redirect_location, redirected
 from .response import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from ..config import Deadline, Hedge, Retry, Unset
     from ..messages import Proxy
     from ..transport import Transport
+    from ..url import Origin
     from .auth import Auth
+    from .charset import DefaultEncoding
     from .cookies import CookieJar
     from .hooks import Hooks
     from .retries import RetryRecord
@@ -35,6 +38,16 @@ if TYPE_CHECKING:
 DRAINED = 65_536
 """Bytes of a body that nobody asked for (a redirect's, a challenge's) that are read to keep its connection; a longer
 one costs more than a new connection."""
+
+
+class GivenCookies(NamedTuple):
+    """The cookies that are no jar's: those given with the request, those given with the client."""
+
+    own: Mapping[str, str] | None
+    client: Mapping[str, str] | None
+
+
+NO_COOKIES = GivenCookies(None, None)
 
 
 class Attempt(NamedTuple):
@@ -54,10 +67,13 @@ class Call:
     """What holds for one call beside its request: the client's settings with the caller's in their place."""
 
     __slots__ = (
+        "asked",
         "auth",
+        "bodies",
         "choose_proxy",
         "cookies",
         "deadline",
+        "default_encoding",
         "follow",
         "hedge",
         "history",
@@ -68,6 +84,7 @@ class Call:
         "resends",
         "retry",
         "sent",
+        "signer",
     )
 
     def __init__(
@@ -76,9 +93,10 @@ class Call:
         deadline: Deadline,
         follow: bool,
         auth: Auth | None,
-        cookies: Mapping[str, str] | None,
+        cookies: GivenCookies,
         jar: CookieJar | None,
         max_body: int | None,
+        default_encoding: DefaultEncoding,
         retry: Retry | None,
         hedge: Hedge | None,
         proxy: Proxy | Unset | None,
@@ -91,6 +109,7 @@ class Call:
         self.cookies = cookies
         self.jar = jar
         self.max_body = max_body
+        self.default_encoding = default_encoding
         self.retry = retry
         self.hedge = hedge
         self.proxy = proxy
@@ -99,6 +118,9 @@ class Call:
         self.resends = 0
         self.history: list[Response] = []
         self.sent = False  # a body that was sent once has to be rewound before it is sent again
+        self.asked: Request | None = None  # the hop's request, before it was signed and given cookies
+        self.signer: Auth | None = None  # who signed what is being sent
+        self.bodies: dict[int, tuple[object, object]] = {}  # streams that hooks and auth flows gave, as bodies
 
 
 class Flow:
@@ -113,6 +135,7 @@ class Flow:
         cross_origin_headers: frozenset[str],
     ) -> None:
         self.transport = transport
+        self._room: Callable[[Request, Proxy | Unset | None], bool] | None = getattr(transport, "has_room", None)
         self.record: RetryRecord | None = None  # made when somebody first asks for retries
         self.max_redirects = max_redirects
         self.allow_downgrade = allow_downgrade
@@ -124,31 +147,35 @@ class Flow:
             call.auth = _userinfo_auth(request)  # the caller's own: it signs wherever he named the origin
         return await self.follow(request, await self._hop(request, call, call.auth, call.cookies), call)
 
+    @property
+    def redirect_rules(self) -> dict[str, Any]:
+        """What `redirected` is to know of the client."""
+        return {"allow_downgrade": self.allow_downgrade, "keep": self.cross_origin_headers}
+
     async def follow(self, request: Request, response: Response, call: Call) -> Response:
         """Go on from the response to a request, if it is a redirect.
 
         The request is the one before it was signed and given cookies: each hop has its own.
         """
         first = request.url.origin
+        response.redirect_rules = self.redirect_rules
         redirects = 0
         auth, cookies = call.auth, call.cookies
         while call.follow and (location := redirect_location(response.head)) is not None:
             try:
+                check_location(response.head)
                 if redirects >= self.max_redirects:
                     raise TooManyRedirects(
                         f"more than {self.max_redirects} redirects",
                         history=(*call.history, response),
-                        doing=f"{request.method} {request.url.without_userinfo()}",
+                        doing=f"{request.method} {request.url.shown}",
                     )
-                following = redirected(
-                    request,
-                    response.status,
-                    location,
-                    allow_downgrade=self.allow_downgrade,
-                    keep=self.cross_origin_headers,
-                )
+                following = redirected(request, response.status, location, **response.redirect_rules)
             except HTTPException as error:
                 error.request = request
+                if isinstance(error, RedirectBlocked):
+                    error.history = (*call.history, response)
+                    error.doing = f"{request.method} {request.url.shown}"
                 await response.close()
                 raise
             redirects += 1
@@ -157,32 +184,42 @@ class Flow:
             call.history.append(response)
             if call.hooks is not None:
                 await call.hooks.redirect(response, following)
-            dropped = tuple([name for name in request.headers if name not in following.headers])
-            request = following
-            # What was given for one host, or signs for one origin, stays there.
+            sent, before, request = response.request.headers, request, following
+            # What was given for one host, or signs for one origin, stays there; userinfo of a Location serves its hop.
             origin = request.url.origin
             hop_auth = auth if auth is None or origin == first else auth.elsewhere()
-            response = await self._hop(request, call, hop_auth, cookies if origin.host == first.host else None)
-            response.dropped = dropped
+            if request.url.has_userinfo:
+                hop_auth = _userinfo_auth(request)
+            hop_cookies = cookies if serves_same(first, origin) else NO_COOKIES
+            response = await self._hop(request, call, hop_auth, hop_cookies)
+            response.redirect_rules = self.redirect_rules
+            if origin != before.url.origin:
+                response.dropped = left_behind(sent, response.request)
         return response
 
     # --- one hop ---
 
-    async def _hop(
-        self, request: Request, call: Call, auth: Auth | None, cookies: Mapping[str, str] | None
-    ) -> Response:
+    async def _hop(self, request: Request, call: Call, auth: Auth | None, cookies: GivenCookies) -> Response:
         """Send the requests of an auth flow, and return the response to the last of them."""
-        if auth is None and request.url.has_userinfo:
-            auth = _userinfo_auth(request)  # a Location's: for this hop only
+        call.asked = request
+        call.signer = auth
         if auth is None:
             return await self._attempts(request, call, cookies)
         if auth.needs_request_body:
-            request = await _with_body_read(request)
+            request = await _in_time(_with_body_read(request), request, call)
         flow = auth.async_flow(request)
+        if not hasattr(flow, "asend"):
+            raise TypeError(f"{type(auth).__name__}.async_flow() must be an async generator")
         try:
-            signed = await _in_time(anext(flow), request, call)
+            try:
+                signed = await _in_time(anext(flow), request, call)
+            except StopAsyncIteration:
+                raise RuntimeError(f"{type(auth).__name__} yielded no request") from None
             while True:
-                response = await self._attempts(signed, call, cookies)
+                if not isinstance(signed, Request):
+                    raise TypeError(f"{type(auth).__name__} must yield a Request, not {type(signed).__name__}")
+                here = signed.url.host == request.url.host  # a flow may ask somebody else, for a token
+                response = await self._attempts(_sendable(signed, call), call, cookies if here else NO_COOKIES)
                 try:
                     if auth.needs_response_body:
                         await response.read_or_close()
@@ -199,7 +236,7 @@ class Flow:
 
     # --- one request, perhaps several times ---
 
-    async def _attempts(self, request: Request, call: Call, cookies: Mapping[str, str] | None) -> Response:
+    async def _attempts(self, request: Request, call: Call, cookies: GivenCookies) -> Response:
         retry, hedge, record = call.retry, call.hedge, self.record
         if record is None or (retry is None and hedge is None):
             return await self._send(request, call, cookies)
@@ -212,6 +249,8 @@ class Flow:
             response: Response | None = None
             failure: HTTPException | None = None
             try:
+                if attempts and call.signer is not None:
+                    request = call.signer.sign_again(request)
                 response = await self._send_or_hedge(request, call, cookies)
             except HTTPException as error:
                 failure = error
@@ -244,39 +283,57 @@ class Flow:
             finally:
                 del failure, outcome  # an error that its own traceback refers to is a circle
 
-    async def _send_or_hedge(self, request: Request, call: Call, cookies: Mapping[str, str] | None) -> Response:
+    async def _send_or_hedge(self, request: Request, call: Call, cookies: GivenCookies) -> Response:
         hedge, record = call.hedge, self.record
         if hedge is None or record is None or not (request.is_idempotent and _unread(request)):
             return await self._send(request, call, cookies)
         after = record.hedge_after(hedge, request)
-        began = perf_counter()
+        began = asyncio.get_running_loop().time()
         if after is None:
             response = await self._send(request, call, cookies)
         else:
             from .hedging import race  # noqa: PLC0415 - few clients hedge
 
-            send, may_hedge = partial(self._send, request, call, cookies), partial(record.may_hedge, hedge, request)
-            response = await race(send, after, may_hedge)
-        record.took(request, perf_counter() - began)
+            context = RequestContext(call.deadline)
+
+            def departed() -> float | None:
+                return began if self._room is None else context.leased_at
+
+            def again() -> Coroutine[Any, Any, Response]:
+                signed = request if call.signer is None else call.signer.sign_again(request)
+                return self._send(signed, call, cookies)
+
+            def may_hedge() -> bool:
+                # One that waits for a connection would only be in the way of others.
+                room = self._room is None or self._room(request, self._proxy_of(request, call))
+                return room and record.may_hedge(hedge, request)
+
+            response = await race(self._send(request, call, cookies, context), again, after, departed, may_hedge)
+        record.took(request, asyncio.get_running_loop().time() - began)
         return response
+
+    def _proxy_of(self, request: Request, call: Call) -> Proxy | Unset | None:
+        return call.proxy if call.choose_proxy is None else call.choose_proxy(request)
 
     # --- one request, once ---
 
-    async def _send(self, request: Request, call: Call, cookies: Mapping[str, str] | None) -> Response:
+    async def _send(
+        self, request: Request, call: Call, cookies: GivenCookies, context: RequestContext | None = None
+    ) -> Response:
         hooks, jar = call.hooks, call.jar
-        asked = request
         request = with_cookies(request, jar, cookies)
         if call.sent:
             request.rewind()
         elif not _unread(request):
             call.sent = True
+        context = context or RequestContext(call.deadline)
         began = perf_counter()
         try:
             if hooks is not None:
-                request = await hooks.request(request, call.resends)
+                request = _sendable(await hooks.request(request, call.resends), call)
                 call.resends += 1
-            proxy = call.proxy if call.choose_proxy is None else call.choose_proxy(request)
-            context = RequestContext(call.deadline, proxy, None if hooks is None else hooks.observer)
+                context.observer = hooks.observer
+            context.proxy = self._proxy_of(request, call)
             raw = await self.transport.send(request, context)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, HTTPException):
@@ -287,8 +344,9 @@ class Flow:
         response = Response(raw, request, began)
         response.max_body = call.max_body
         response.history = tuple(call.history)
-        if request is not asked:
-            response.asked = asked
+        response.default_encoding = call.default_encoding
+        if request is not call.asked:
+            response.asked = call.asked
         if jar is not None and raw.head.set_cookie is not None:
             jar.update(request.url, raw.head.set_cookie)
         if hooks is not None:
@@ -301,30 +359,70 @@ class Flow:
         return response
 
 
-def with_cookies(request: Request, jar: CookieJar | None, cookies: Mapping[str, str] | None) -> Request:
-    """The request with the Cookie field that a jar and a mapping make for it, after one that the caller set."""
+def serves_same(first: Origin, other: Origin) -> bool:
+    """Whether cookies that were given for one origin may go to another: on the same host, and not in the clear where
+    the first was not."""
+    return other.host == first.host and (other.is_secure or not first.is_secure)
+
+
+def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies) -> Request:
+    """The request with the Cookie field that a jar and mappings make for it, after one that the caller set.
+
+    A name is sent once: as the caller gave it with the request (by a field or a mapping), else as the jar has it, else
+    as it was given with the client: a server that sets a cookie anew means the new one.
+    """
     value = jar.header_for(request.url) if jar is not None and jar.size else None
-    if cookies:
-        own = "; ".join([f"{name}={content}" for name, content in cookies.items()])
-        value = own if value is None else f"{own}; {value}"
-    if value is None:
-        return request
-    headers = CIMultiDict(request.headers)
+    headers = request.headers
+    if cookies is NO_COOKIES and "Cookie" not in headers:
+        if value is None:
+            return request
+    else:
+        fields = [pair for field in headers.getall("Cookie", ()) for pair in field.split("; ")]
+        own = _pairs(cookies.own)
+        kept = _others(value.split("; ") if value is not None else [], fields + own)
+        pairs = fields + _others(_pairs(cookies.client), fields + own + kept) + own + kept
+        if not pairs:
+            return request
+        value = "; ".join(pairs)
     if "Cookie" in headers:
-        return request.with_fields({"Cookie": "; ".join([*headers.getall("Cookie"), value])})
-    headers.add("Cookie", value)
+        return request.with_fields({"Cookie": value})
+    merged = CIMultiDict(headers)
+    merged.add("Cookie", value)
     lines = request.field_lines
-    signed = Request(
+    return Request(
         request.method,
         request.url,
-        CIMultiDictProxy(headers),
+        Headers(merged),
         request.body,
         field_lines=lines,
         idempotent=request.idempotent,
+        more_lines=b"" if lines is None else request.more_lines + f"Cookie: {value}\r\n".encode("latin-1"),
+        redirected_from=request.redirected_from,
     )
-    if lines is not None:
-        signed.more_lines = request.more_lines + f"Cookie: {value}\r\n".encode("latin-1")
-    return signed
+
+
+def _pairs(cookies: Mapping[str, str] | None) -> list[str]:
+    return [f"{name}={content}" for name, content in (cookies or {}).items()]
+
+
+def _others(pairs: list[str], than: list[str]) -> list[str]:
+    """The pairs with other names."""
+    names = {pair.partition("=")[0] for pair in than}
+    return [pair for pair in pairs if pair.partition("=")[0] not in names]
+
+
+def _sendable(request: Request, call: Call) -> Request:
+    """The request, its body one that knows whether it can be read again, whoever made it (a hook, an auth flow)."""
+    body = request.body
+    if _unread(request):
+        return request
+    known = call.bodies.get(id(body))
+    if known is None:
+        prepared = prepared_body(body)
+        if prepared is body:
+            return request
+        known = call.bodies[id(body)] = (body, prepared)  # kept, so that nobody else gets its id
+    return request.replace(body=known[1], headers=request.headers)
 
 
 def _unread(request: Request) -> bool:
@@ -358,7 +456,7 @@ async def _in_time(step: Awaitable[Request], request: Request, call: Call) -> Re
     except TimeoutError as error:
         if limit is None or not limit.expired():
             raise
-        doing = f"signing {request.method} {request.url.without_userinfo()}"
+        doing = f"signing {request.method} {request.url.shown}"
         late = deadline.expiry(TotalTimeout, deadline.at, doing)
         late.request = request
         raise late from error

@@ -40,6 +40,9 @@ def urlencoded(data: FormData) -> bytes:
 def multipart_body(data: FormData | None, files: Files, boundary: str) -> OneTimeBody:
     """A form with files as multipart/form-data (RFC 7578): first the fields of `data`, then the files, in order.
 
+    A str among the fields has its line ends made CR LF, as browsers do it (HTML standard, "multipart/form-data encoding
+    algorithm"; RFC 2046 section 4.1.1 has it so for text); bytes go out as they are, and so do the contents of files.
+
     Nothing is read yet. The body knows its size when every file's is known, and can be sent again when every file can.
     Raises TypeError for what is no form, `InvalidHeader` for fields of a part that cannot be sent.
     """
@@ -109,7 +112,7 @@ def _parts(data: FormData | None, files: Files, boundary: str) -> Iterator[tuple
     if data is not None:
         for name, value in _fields(data):
             head = multipart.part_head(boundary, [("Content-Disposition", multipart.disposition(name))])
-            yield head, bytes_body(_text(name, value))
+            yield head, bytes_body(_text(name, multipart.with_crlf(value) if isinstance(value, str) else value))
     for name, value in _pairs(files, "files", "a file goes under a name: files={'file': …}"):
         filename, content, media_type, headers = _file(name, value)
         fields = [("Content-Disposition", multipart.disposition(name, filename))]

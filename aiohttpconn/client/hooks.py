@@ -64,7 +64,9 @@ class Hooks:
     - `on_interim(request, head)`: a 1xx response came (100 Continue, 103 Early Hints).
     - `on_chunk(response, data)`: a piece of the body arrived, its content codings still on.
     - `on_error(request, error)`: it got no response: an `HTTPException`, what the body's own iterator or a hook
-      raised, or `asyncio.CancelledError` when its caller gave up. (A body that breaks off is told to its reader only.)
+      raised, or `asyncio.CancelledError` when its caller gave up, or when the other attempt of a hedge was answered
+      first (its text is then `hedging.CALLED_OFF`). Also when the body of a response that is read for the caller
+      breaks off, after `on_response`; one that the caller reads himself is told to him only.
 
     They are called one after the other, in the task of the caller, who waits for those that are coroutines, under none
     of the timeouts. What one raises, the caller gets once the others have been told (not after `on_request`, which ends

@@ -12,8 +12,8 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ..secrets import masked_fields, masked_text, masked_url
 from .hooks import Hooks
-from .secrets import masked_fields, masked_text, masked_url
 
 if TYPE_CHECKING:
     from ..headers import Headers

@@ -44,11 +44,11 @@ class Netrc:
                 raise
             return cls([])
 
-    def entry(self, host: str, login: str | None = None) -> Entry | None:
-        """The first entry for a host, and for that user if there is one; else the default entry."""
+    def entry(self, host: str, login: str | None = None, *, default: bool = True) -> Entry | None:
+        """The first entry for a host, and for that user if there is one; else the default entry, if it may serve."""
         host = host.rstrip(".")
         for entry in self._entries:
-            if entry.host in (host, None) and login in (entry.login, None):
+            if (entry.host == host or (default and entry.host is None)) and login in (entry.login, None):
                 return entry
         return None
 

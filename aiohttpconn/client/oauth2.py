@@ -144,7 +144,7 @@ class OAuth2ClientCredentials(Auth):
         except HTTPException as error:
             own = TokenError(
                 f"no access token: {error.describe()}",
-                doing=f"fetching a token from {self._url.without_userinfo()}",
+                doing=f"fetching a token from {self._url.shown}",
             )
             if isinstance(error, TokenError):
                 own.status, own.error, own.description = error.status, error.error, error.description

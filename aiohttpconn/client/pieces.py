@@ -252,7 +252,7 @@ class ValueIterator(AsyncIterator[Any]):
         error = json.JSONDecodeError(message, line, position)
         error.lineno = self._line
         where = f"line {self._line} column {position + 1} of the response to {request.method}"
-        error.args = (f"{message}: {where} {request.url.without_userinfo()}",)
+        error.args = (f"{message}: {where} {request.url.shown}",)
         return error
 
     async def aclose(self) -> None:

@@ -1,7 +1,8 @@
 """Bodies that are streams: what can be read once, what can be read again, and how many bytes that will be.
 
 Each is an async iterable of bytes; to iterate anew is to begin anew. `Request.rewind()` asks for a method `rewind`,
-which only those have that can.
+which only those have that can. One request may be sent several times at once (hedged ones are): each reading goes its
+own way through the body, and whoever began it ends it, by the iterator's `aclose()`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import os
 import stat
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from contextlib import aclosing
+from typing import Any, TypeAlias, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from ..errors import BodyNotReplayable
 from ..messages import BytesLike
-from ..upload import body_pieces
+from ..upload import SoleReading, body_pieces, checked_block
 
 BLOCK = 262_144
 """Bytes that are read of a file at a time: each is a trip to a thread, some 50 µs."""
@@ -31,12 +34,11 @@ class OneTimeBody:
     To begin to read it a second time is `BodyNotReplayable`: never is a half-read body sent as if it were whole.
     """
 
-    __slots__ = ("_begun", "_pieces", "_running", "size")
+    __slots__ = ("_begun", "_pieces", "size")
 
     def __init__(self, pieces: Callable[[], Pieces], size: int | None = None) -> None:
         self._pieces = pieces
         self._begun = False
-        self._running: Pieces | None = None
         self.size = size
 
     def _begin(self) -> None:
@@ -48,14 +50,7 @@ class OneTimeBody:
 
     def __aiter__(self) -> Pieces:
         self._begin()
-        self._running = self._pieces()
-        return self._running
-
-    async def aclose(self) -> None:
-        """End a reading that was broken off."""
-        running, self._running = self._running, None
-        if running is not None:
-            await running.aclose()
+        return self._pieces()
 
 
 class ReplayableBody(OneTimeBody):
@@ -81,18 +76,10 @@ class ReplayableBody(OneTimeBody):
 class IteratorBody(OneTimeBody):
     """What a caller's iterable or async iterable of bytes, or object that can only `read`, gives."""
 
-    __slots__ = ("_content",)
+    __slots__ = ()
 
     def __init__(self, content: Any) -> None:
         super().__init__(lambda: _encoded(content) if hasattr(content, "read") else _iterated(content))
-        self._content = content
-
-    async def aclose(self) -> None:
-        """End the reading, and the caller's generator with it, if it is an asynchronous one."""
-        await super().aclose()
-        aclose = getattr(self._content, "aclose", None)
-        if aclose is not None and not hasattr(self._content, "read"):
-            await aclose()
 
 
 def stream_body(content: Any) -> OneTimeBody:
@@ -132,11 +119,9 @@ def joined_body(parts: Sequence[OneTimeBody]) -> OneTimeBody:
 
     async def pieces() -> Pieces:
         for part in parts:
-            try:
-                async for piece in part:
+            async with aclosing(aiter(part)) as reading:
+                async for piece in reading:
                     yield piece
-            finally:
-                await part.aclose()
 
     if all(isinstance(part, ReplayableBody) for part in parts):
 
@@ -149,9 +134,8 @@ def joined_body(parts: Sequence[OneTimeBody]) -> OneTimeBody:
     return OneTimeBody(pieces, size)
 
 
-async def _iterated(content: Any) -> Pieces:
-    async for piece in body_pieces(content, BLOCK):
-        yield piece
+def _iterated(content: Any) -> Pieces:
+    return cast("Pieces", body_pieces(content, BLOCK))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -161,17 +145,17 @@ def _file_body(file: Any) -> OneTimeBody:
     text = isinstance(file, io.TextIOBase) or isinstance(getattr(file, "encoding", None), str)
     if inspect.iscoroutinefunction(file.read) or inspect.iscoroutinefunction(getattr(file, "seek", None)):
         return _async_file_body(file)
-    start = _position(file)
+    shared = _shared(file, _open_files, _OpenFile)
+    start, size = shared.span(text)
     if start is None:
         return IteratorBody(file)
-    size = None if text else _size(file, start)
-    lock = threading.Lock()  # one for all readings: a request may be sent several times at once
+    begin = start
 
     def pieces() -> Pieces:
-        return _read(_Reading(file, start, text, lock))
+        return _blocks(shared, _Reading(begin, size, text))
 
     # Back at once, so that a closed file is an error before anything is sent.
-    return ReplayableBody(pieces, size, lambda: file.seek(start))
+    return ReplayableBody(pieces, size, lambda: shared.rewind(begin))
 
 
 def _path_body(path: os.PathLike[Any]) -> ReplayableBody:
@@ -181,13 +165,13 @@ def _path_body(path: os.PathLike[Any]) -> ReplayableBody:
 
     async def pieces() -> Pieces:
         # Unbuffered: it is read in large blocks.
-        file = open(path, "rb", buffering=0)  # noqa: ASYNC230, SIM115 - some 20 µs; a thread's result could get lost
-        reading = _Reading(file, 0, False, threading.Lock())
+        file = _OpenFile(open(path, "rb", buffering=0))  # noqa: ASYNC230, SIM115 - some 20 µs; a thread's result could get lost
         try:
-            async for block in _read(reading):
-                yield block
+            async with aclosing(_blocks(file, _Reading(0, None, False))) as blocks:
+                async for block in blocks:
+                    yield block
         finally:
-            reading.close()
+            file.close()
 
     return ReplayableBody(pieces, information.st_size)
 
@@ -196,15 +180,18 @@ def _async_file_body(file: Any) -> OneTimeBody:
     """A file whose methods are awaited, aiofiles' for one: where it begins is known when it is first read."""
     if not hasattr(file, "seek") or not hasattr(file, "tell") or not _seekable_by_number(file):
         return IteratorBody(file)
-    start: list[Any] = []
+    shared = _shared(file, _open_async_files, _OpenAsyncFile)
+    known: list[Any] = []
 
     async def pieces() -> Pieces:
-        if start:
-            await file.seek(start[0])
-        else:
-            start.append(await _awaited(file.tell()))
-        async for block in _encoded(file):
-            yield block
+        reading = _AsyncReading(known)
+        shared.readings.append(reading)
+        try:
+            while block := await shared.block(reading):
+                yield block
+        finally:
+            reading.ended = True
+            shared.readings.remove(reading)
 
     return ReplayableBody(pieces)
 
@@ -212,60 +199,184 @@ def _async_file_body(file: Any) -> OneTimeBody:
 async def _encoded(file: Any) -> Pieces:
     """A file's blocks from where it stands, text in UTF-8 (connections send it in latin-1, as `http.client` does)."""
     is_async = inspect.iscoroutinefunction(file.read)
-    while True:
-        block = file.read(BLOCK) if is_async else await asyncio.to_thread(file.read, BLOCK)
-        block = await _awaited(block)
-        if not block:
-            return
-        yield block.encode() if isinstance(block, str) else block
-
-
-async def _awaited(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
+    with SoleReading(file):
+        while True:
+            block = file.read(BLOCK) if is_async else await asyncio.to_thread(file.read, BLOCK)
+            block = checked_block(await block if inspect.isawaitable(block) else block)
+            if not block:
+                return
+            yield block.encode() if isinstance(block, str) else block
 
 
 class _Reading:
-    """One way through a file, in a thread unless the file is in memory.
+    """One way through a file: where it began, how many bytes that will be, where it is.
 
-    A cancelled request leaves its thread reading; so every block of a binary file is sought and read under a lock, and
-    closing waits for nobody: whoever comes out last does it.
+    Where text stands is no count, and costly to ask: `at` of text is set only when another reading moves the file.
     """
 
-    __slots__ = ("_at", "_closing", "_file", "_lock", "_text", "in_memory")
+    __slots__ = ("at", "ended", "size", "start", "text")
 
-    def __init__(self, file: Any, start: int, text: bool, lock: threading.Lock) -> None:
-        self._file = file
-        self._at: int | None = start
-        self._text = text
-        self._lock = lock
+    def __init__(self, start: int, size: int | None, text: bool) -> None:
+        self.start = start
+        self.size = size
+        self.at = start
+        self.text = text
+        self.ended = False
+
+
+class _OpenFile:
+    """A file, as all share it who read it at the same time, for one request or for several.
+
+    It is read in a thread unless it is in memory. A cancelled request leaves its thread reading; so every block is
+    sought and read under a lock, and closing waits for nobody: whoever comes out last does it.
+    """
+
+    __slots__ = ("__weakref__", "_at_work", "_closing", "_lock", "file", "in_memory", "readings")
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self._lock = threading.Lock()
+        self._at_work: _Reading | None = None  # of text: who left the file where it stands
         self._closing = False
         self.in_memory = isinstance(file, (io.BytesIO, io.StringIO))
+        self.readings: list[_Reading] = []
+        """Those under way."""
 
-    def block(self) -> bytes:
+    def span(self, text: bool) -> tuple[int | None, int | None]:
+        """Where a body begins that is made of the file now (None if it cannot be put back there), and its size."""
+        if self.readings:
+            # Where it stands is the readings' affair: it would be anywhere.
+            reading = self.readings[-1]
+            return reading.start, reading.size
         with self._lock:
-            if self._at is not None:
-                self._file.seek(self._at)
-            data = self._file.read(BLOCK)
-            if self._text:
-                self._at = None  # where text stands is no count: from here on it is read in turn
-            elif self._at is not None:
-                self._at += len(data)
+            start = _position(self.file)
+            return start, None if text or start is None else _size(self.file, start)
+
+    def block(self, reading: _Reading) -> bytes:
+        with self._lock:
+            file = self.file
+            if not reading.text:
+                file.seek(reading.at)
+                data = checked_block(file.read(BLOCK))
+                reading.at += len(data)
+            else:
+                if self._at_work is not reading:
+                    self._save()
+                    file.seek(reading.at)
+                    self._at_work = reading
+                data = checked_block(file.read(BLOCK))
         if self._closing:
             self.close()
         return data.encode() if isinstance(data, str) else data
+
+    def rewind(self, start: int) -> None:
+        # Held by a thread, it is open, and it stands where that one wants it.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._save()
+                self.file.seek(start)
+            finally:
+                self._lock.release()
+
+    def _save(self) -> None:
+        """Note how far the reading has come that was last at work, before the file is moved."""
+        last = self._at_work
+        if last is not None and not last.ended:
+            last.at = self.file.tell()
+        self._at_work = None  # not before: if that fails, the other goes on
 
     def close(self) -> None:
         self._closing = True
         if self._lock.acquire(blocking=False):
             try:
-                self._file.close()
+                self.file.close()
             finally:
                 self._lock.release()
 
 
-async def _read(reading: _Reading) -> Pieces:
-    while block := reading.block() if reading.in_memory else await asyncio.to_thread(reading.block):
-        yield block
+async def _blocks(file: _OpenFile, reading: _Reading) -> Pieces:
+    file.readings.append(reading)
+    try:
+        while block := file.block(reading) if file.in_memory else await asyncio.to_thread(file.block, reading):
+            yield block
+    finally:
+        reading.ended = True
+        file.readings.remove(reading)
+
+
+class _AsyncReading:
+    """One way through an asynchronous file. `known` is where its body begins, empty until that was asked; `at` is set
+    when another reading moves the file."""
+
+    __slots__ = ("at", "ended", "known")
+
+    def __init__(self, known: list[Any]) -> None:
+        self.known = known
+        self.at: Any = None
+        self.ended = False
+
+
+class _OpenAsyncFile:
+    """A file whose methods are awaited, as all share it who read it at the same time."""
+
+    __slots__ = ("__weakref__", "_at_work", "_is_async", "_lock", "_running", "file", "readings")
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self._is_async = inspect.iscoroutinefunction(file.read)
+        self._lock = asyncio.Lock()
+        self._at_work: _AsyncReading | None = None  # who left the file where it stands
+        self._running: asyncio.Future[Any] | None = None
+        self.readings: list[_AsyncReading] = []
+        """Those under way."""
+
+    async def block(self, reading: _AsyncReading) -> bytes:
+        async with self._lock:
+            if self._running is not None and not self._running.done():
+                await asyncio.wait((self._running,))  # a cancelled reading's: it may still move the file
+            if self._at_work is not reading:
+                await self._turn_to(reading)
+            file = self.file
+            read = file.read(BLOCK) if self._is_async else asyncio.to_thread(file.read, BLOCK)
+            block = checked_block(await self._done(await self._done(read)))
+        return block.encode() if isinstance(block, str) else block
+
+    async def _turn_to(self, reading: _AsyncReading) -> None:
+        """Have the file stand where a reading has come to."""
+        file, last = self.file, self._at_work
+        if not reading.known:
+            # While others read it, it may stand anywhere.
+            known = next((other.known for other in self.readings if other.known), None)
+            if known is None:
+                reading.known.append(await self._done(file.tell()))
+                self._at_work = reading
+                return
+            reading.known.append(known[0])
+        if last is not None and not last.ended:
+            last.at = await self._done(file.tell())
+        self._at_work = None  # cancelled in the midst, it stands nowhere
+        await self._done(file.seek(reading.known[0] if reading.at is None else reading.at))
+        self._at_work = reading
+
+    async def _done(self, operation: Any) -> Any:
+        """What an operation comes to. Cancelled, it goes on in its thread: the next one waits for it."""
+        if not inspect.isawaitable(operation):
+            return operation
+        self._running = running = asyncio.ensure_future(operation)
+        return await asyncio.shield(running)
+
+
+_Shared = TypeVar("_Shared", _OpenFile, _OpenAsyncFile)
+_open_files: WeakValueDictionary[int, _OpenFile] = WeakValueDictionary()
+_open_async_files: WeakValueDictionary[int, _OpenAsyncFile] = WeakValueDictionary()
+
+
+def _shared(file: Any, known: WeakValueDictionary[int, _Shared], make: Callable[[Any], _Shared]) -> _Shared:
+    """What all bodies of a file share. By its id: not every file can be hashed; what is found holds it."""
+    shared = known.get(id(file))
+    if shared is None:
+        shared = known[id(file)] = make(file)
+    return shared
 
 
 # --- where a file stands, and how much is left of it ------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from multidict import CIMultiDict, CIMultiDictProxy, istr
+from multidict import CIMultiDict, istr
 
 from ..errors import HTTPException, HTTPStatusError, StreamClosed, StreamConsumed
 from ..headers import EMPTY_HEADERS, Headers
@@ -16,7 +17,7 @@ from .pieces import TURN, BodyIterator, DecodedPieces, KeptPieces, RawPieces, Va
 from .redirects import redirect_location, redirected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from ..messages import Request
@@ -58,6 +59,8 @@ class Response:
     """The second attempt that was sent beside the first (see `Hedge`), None where there was none."""
     dropped: tuple[str, ...] = ()
     """The names of the request's fields that were not sent to this origin, to which a redirect led."""
+    redirect_rules: Mapping[str, Any] = MappingProxyType({})
+    """What `redirected` is to know of the client."""
     asked: Request | None = None
     """The request before it was signed and given cookies, where that makes a difference."""
     default_encoding: DefaultEncoding = None
@@ -162,13 +165,14 @@ class Response:
     def next_request(self) -> Request | None:
         """The request that would follow this redirect; None if it is none. For who does not have them followed.
 
-        Give it to `Client.send`, which puts the cookies on. Across origins it has lost the fields that may be secrets.
-        Raises `RedirectBlocked` (from https to http, too), `InvalidURL`, `BodyNotReplayable`.
+        Give it to `Client.send`, which puts the cookies on, and signs it if it stays with the origin. Across origins it
+        has lost the fields that may be secrets, by the client's rules. Raises `RedirectBlocked`, `InvalidURL`,
+        `BodyNotReplayable`.
         """
         location = redirect_location(self.head)
         if location is None:
             return None
-        return redirected(self.asked or self.request, self.head.status, location)
+        return redirected(self.asked or self.request, self.head.status, location, **self.redirect_rules)
 
     def explain(self) -> str:
         """What happened, on a page to read: each hop with its route, connection, time, failed attempts, and the fields
@@ -208,7 +212,7 @@ class Response:
             raise HTTPStatusError(
                 f"{self.status} {self.reason}".rstrip(),
                 response=self,
-                doing=f"{self.request.method} {self.request.url.without_userinfo()}",
+                doing=f"{self.request.method} {self.request.url.shown}",
             )
         return self
 
@@ -390,7 +394,7 @@ class Response:
     def name(self, error: HTTPException) -> None:
         """Say in an error whose response it is about, if nobody has said so yet."""
         error.request = error.request or self.request
-        error.doing = error.doing or f"reading the response to {self.request.method} {self.url.without_userinfo()}"
+        error.doing = error.doing or f"reading the response to {self.request.method} {self.url.shown}"
 
     def _named(self, error: HTTPException) -> HTTPException:
         self.name(error)
@@ -501,6 +505,13 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
+
+            raise no_such("Response", name)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot without streams, for errors that carry a response to another process.
         head = self.head
@@ -519,6 +530,7 @@ class Response:
                 "hedged": self.hedged,
                 "dropped": self.dropped,
                 "asked": self.asked,
+                "redirect_rules": dict(self.redirect_rules),
             },
         )
 
@@ -539,7 +551,7 @@ class _Snapshot:
 
     def __init__(self, head: ResponseHead, trailers: tuple[tuple[str, str], ...], kept: dict[str, Any]) -> None:
         self.head = head
-        self.trailers = CIMultiDictProxy(CIMultiDict(trailers)) if trailers else EMPTY_HEADERS
+        self.trailers = Headers(CIMultiDict(trailers)) if trailers else EMPTY_HEADERS
         self.__dict__.update(kept)
 
     def close_now(self) -> None:
@@ -554,7 +566,7 @@ def _restore_response(
     kept: dict[str, Any],
 ) -> Response:
     version, status, reason, pairs = head
-    snapshot = _Snapshot(ResponseHead(version, status, reason, CIMultiDictProxy(CIMultiDict(pairs))), *raw)
+    snapshot = _Snapshot(ResponseHead(version, status, reason, Headers(CIMultiDict(pairs))), *raw)
     response = Response(snapshot, request, began)  # type: ignore[arg-type]
     response.__dict__.update(kept)
     return response

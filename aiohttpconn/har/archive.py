@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from .entries import Entry
 
 
-def document_of(entries: Iterable[Entry]) -> dict[str, Any]:
-    """A whole HAR document of entries, oldest first."""
-    ordered = sorted(entries, key=lambda entry: datetime.fromisoformat(entry["startedDateTime"]))
+def document_of(entries: Iterable[Entry], *, sort: bool = True) -> dict[str, Any]:
+    """A whole HAR document of entries: oldest first, or with `sort` False in the order they are in."""
+    ordered = list(entries)
+    if sort:
+        ordered.sort(key=lambda entry: datetime.fromisoformat(entry["startedDateTime"]))
     return {"log": {"version": "1.2", "creator": {"name": "aiohttpconn", "version": __version__}, "entries": ordered}}
 
 
-def save(path: str | os.PathLike[str], entries: Iterable[Entry]) -> None:
-    """Write entries to a file, which is replaced at once or not at all."""
-    text = json.dumps(document_of(entries), ensure_ascii=False, indent=2)
-    beside = f"{os.fspath(path)}.part"
+def save(path: str | os.PathLike[str], entries: Iterable[Entry], *, sort: bool = True) -> None:
+    """Write entries to a file, as `document_of` has them; it is replaced at once or not at all."""
+    text = json.dumps(document_of(entries, sort=sort), ensure_ascii=False, indent=2)
+    beside = f"{os.fspath(path)}.{os.getpid()}.part"  # processes may write the same file
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text + "\n")
     os.replace(beside, path)

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from ..client.secrets import masked_body, masked_fields, masked_text, masked_url
+from ..secrets import masked_body, masked_fields, masked_text, masked_url
 
 Pairs: TypeAlias = "list[tuple[str, str]]"
 Entry: TypeAlias = "dict[str, Any]"
@@ -24,7 +24,8 @@ class Exchange:
 
     `body` is the response's, content codings taken off, though `headers` still name them; None if it was not recorded.
     `timings` are seconds by HAR's names (``blocked``, ``dns``, ``connect``, ``ssl``, ``send``, ``wait``,
-    ``receive``). `status` is 0 where `error` says why there was no response. `comment` says what is not as it was.
+    ``receive``). `trailers` are in ``_trailers``, since HAR has no word for them. `status` is 0 where `error` says why
+    there was no response. `comment` says what is not as it was.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Exchange:
     http_version: str = "HTTP/1.1"
     headers: Pairs = field(default_factory=list)
     body: bytes | None = None
+    trailers: Pairs = field(default_factory=list)
     encoded_size: int = -1
     comment: str = ""
     error: str = ""
@@ -56,6 +58,7 @@ def exchange_of(entry: Entry) -> Exchange:
         content = response.get("content") or {}
         post = request.get("postData") or {}
         timings = entry.get("timings") or {}
+        started = entry.get("startedDateTime")
         return Exchange(
             method=request["method"],
             url=request["url"],
@@ -67,10 +70,11 @@ def exchange_of(entry: Entry) -> Exchange:
             http_version=response.get("httpVersion") or "HTTP/1.1",
             headers=_pairs(response.get("headers")),
             body=_bytes(content),
+            trailers=_pairs(response.get("_trailers")),
             encoded_size=int(response.get("bodySize", -1)),
             comment=content.get("comment", ""),
             error=response.get("_error") or "",
-            started=datetime.fromisoformat(entry["startedDateTime"]),
+            started=datetime.fromisoformat(started) if started else datetime.now(UTC),
             timings={name: value / 1000 for name, value in timings.items() if _is_time(value)},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -145,6 +149,8 @@ class _Writer:
             "headersSize": -1,
             "bodySize": exchange.encoded_size,
         }
+        if exchange.trailers:
+            response["_trailers"] = _named(self._shown(exchange.trailers))
         if exchange.error:
             response["_error"] = exchange.error if self._keep_secrets else masked_text(exchange.error)
         return response
@@ -154,13 +160,13 @@ class _Writer:
 
     def _text(self, media_type: str, body: bytes) -> tuple[str, str]:
         """A body as text and "", or in base64 and "base64": whatever is not UTF-8 would not come back as it was."""
+        if not self._keep_secrets:
+            body = masked_body(media_type, body)
         if _is_text(media_type):
             try:
-                text = body.decode()
+                return body.decode(), ""
             except UnicodeDecodeError:
                 pass
-            else:
-                return (text if self._keep_secrets else masked_body(media_type, text)), ""
         return (b64encode(body).decode(), "base64") if body else ("", "")
 
 
@@ -168,7 +174,8 @@ def _is_text(media_type: str) -> bool:
     essence, _, parameters = media_type.lower().partition(";")
     if "charset" in parameters and not any(name in parameters for name in ("utf-8", "utf8", "us-ascii")):
         return False
-    return essence.strip().startswith("text/") or essence.strip().endswith(_TEXTUAL)
+    essence = essence.strip()
+    return not essence or essence.startswith("text/") or essence.endswith(_TEXTUAL)
 
 
 def _request_cookies(headers: Pairs) -> list[dict[str, Any]]:

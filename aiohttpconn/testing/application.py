@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from ..headers import Headers
 from ..messages import ResponseHead
@@ -71,7 +71,7 @@ class ApplicationCall:
                 self.head.set_exception(error)
                 return
             fields: CIMultiDict[str] = CIMultiDict({"Content-Type": "text/plain; charset=utf-8"})
-            self.head.set_result(ResponseHead(11, 500, phrase(500), CIMultiDictProxy(fields)))
+            self.head.set_result(ResponseHead(11, 500, phrase(500), Headers(fields)))
             self.exchange.stream.reader.feed_data(b"Internal Server Error")
             self.exchange.end()
         elif self._raises:
@@ -119,7 +119,7 @@ class ApplicationCall:
                 raise RuntimeError("the application sent trailers that its 'http.response.start' did not announce")
             self._trailers.extend(_fields(message.get("headers", ())))
             if not message.get("more_trailers", False):
-                self._end(CIMultiDictProxy(self._trailers))
+                self._end(Headers(self._trailers))
 
     def _start(self, message: Message) -> None:
         fields = CIMultiDict(_fields(message.get("headers", ())))
@@ -128,7 +128,7 @@ class ApplicationCall:
             self._trailers = CIMultiDict()
         if status >= 200 and status not in (204, 304) and "Content-Length" not in fields:
             fields["Transfer-Encoding"] = "chunked"  # as the servers of applications do
-        self.head.set_result(ResponseHead(11, status, phrase(status), CIMultiDictProxy(fields)))
+        self.head.set_result(ResponseHead(11, status, phrase(status), Headers(fields)))
 
     async def _send_body(self, body: BytesLike) -> None:
         # A response without a body, and one that has had its Content-Length, is over, and whatever is sent is dropped.

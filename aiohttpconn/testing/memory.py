@@ -86,7 +86,7 @@ class MemoryExchange:
 
     def doing(self) -> str:
         """What is being done, for messages."""
-        return f"{self.request.method} {self.request.url.without_userinfo()}"
+        return f"{self.request.method} {self.request.url.shown}"
 
     # --- the request ---
 

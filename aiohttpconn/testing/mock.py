@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from ..client.response import Response
 from ..errors import StreamConsumed
@@ -38,7 +38,7 @@ class MockRequest:
         self.request: Request = exchange.request
         """What was given to the transport."""
         host = [] if "Host" in self.request.headers else [("Host", self.request.url.origin.host_field)]
-        self.headers: Headers = CIMultiDictProxy(CIMultiDict([*host, *self.request.headers.items()]))
+        self.headers: Headers = Headers(CIMultiDict([*host, *self.request.headers.items()]))
         """The fields, Host included."""
         self._pieces: AsyncIterator[BytesLike] = exchange.request_pieces()
         self._begun = self.request.body is None
@@ -109,7 +109,7 @@ class MockRequest:
             await aclose()
 
     def __repr__(self) -> str:
-        return f"<MockRequest {self.method} {self.url.without_userinfo()}>"
+        return f"<MockRequest {self.method} {self.url.shown}>"
 
 
 class MockResponse:
@@ -155,13 +155,10 @@ class MockResponse:
                 fields.setdefault("Content-Length", str(len(self.content)))
             elif "Content-Length" not in fields:
                 fields["Transfer-Encoding"] = "chunked"
-        self.head = ResponseHead(11, status, phrase(status) if reason is None else reason, CIMultiDictProxy(fields))
-        self.trailers: Headers = (
-            CIMultiDictProxy(CIMultiDict(header_pairs(trailers))) if trailers is not None else EMPTY_HEADERS
-        )
+        self.head = ResponseHead(11, status, phrase(status) if reason is None else reason, Headers(fields))
+        self.trailers: Headers = Headers(CIMultiDict(header_pairs(trailers))) if trailers is not None else EMPTY_HEADERS
         self.interim = [
-            ResponseHead(11, code, phrase(code), CIMultiDictProxy(CIMultiDict(header_pairs(pairs))))
-            for code, pairs in interim
+            ResponseHead(11, code, phrase(code), Headers(CIMultiDict(header_pairs(pairs)))) for code, pairs in interim
         ]
 
     @classmethod

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from ..errors import HTTPException
 from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
 from ..pool import ConnectionPool
 from ..wire.codings import decode_all
-from .archive import Recorded, load, save
 from .faults import relay
 from .memory import MemoryExchange, MemoryTransport, UnexpectedRequest, name
 from .scrub import Scrubber
 
 if TYPE_CHECKING:
+    from ..har import Exchange
     from ..messages import Request
     from ..response import HTTPResponse
     from ..transport import RequestContext, Transport
@@ -73,14 +72,16 @@ class RecordReplay(MemoryTransport):
             raise ValueError(f'match takes "method", "url", "body" and "headers.NAME", not {wrong[0]!r}')
         self._scrubber = Scrubber(scrub)
         self._inner = inner
-        self._recorded: list[Recorded] = [] if mode == "record" else load(self.path)
-        self._known: dict[_Key, list[Recorded]] = {}
+        self._recorded = [] if mode == "record" else _exchanges_in(self.path)
+        self._known: dict[_Key, list[Exchange]] = {}
         for each in self._recorded:
-            self._known.setdefault(self._key_of(each), []).append(each)
+            # Scrubbed once more: others may have written the file, or other rules applied when it was.
+            asked = self._asked(each.method, each.url, each.request_headers, each.request_body or b"")
+            self._known.setdefault(self._key_of(asked), []).append(each)
         self._served: dict[_Key, int] = {}
 
     @property
-    def recorded(self) -> tuple[Recorded, ...]:
+    def recorded(self) -> tuple[Exchange, ...]:
         """The exchanges that the file holds."""
         return tuple(self._recorded)
 
@@ -90,7 +91,8 @@ class RecordReplay(MemoryTransport):
         try:
             async with exchange.head_limit():
                 body = b"".join([bytes(piece) async for piece in exchange.request_pieces()])
-            asked = self._asked(request, body)
+            url = str(request.url.without_fragment())
+            asked = self._asked(request.method, url, request.headers.items(), body)
             key = self._key_of(asked)
             known = self._known.get(key)
             if known is not None and self.mode != "record":
@@ -102,14 +104,13 @@ class RecordReplay(MemoryTransport):
             if self._inner is None:
                 self._inner = ConnectionPool()
             again = request if request.body is None else request.replace(body=body)
-            began, started = perf_counter(), datetime.now(UTC).isoformat()
+            began = perf_counter()
             response = await self._inner.send(again, context)
         except BaseException as error:
             exchange.broken(exchange.stream)
             name(error, exchange)
             raise
-        begun = asked._replace(started=started)
-        return relay(exchange, response, self._recording(response, key, begun, began))
+        return relay(exchange, response, self._recording(response, key, asked, began))
 
     async def close(self) -> None:
         """Close this and the transport inside. Idempotent."""
@@ -120,7 +121,7 @@ class RecordReplay(MemoryTransport):
     # --- recording ---
 
     async def _recording(
-        self, response: HTTPResponse, key: _Key, asked: Recorded, began: float
+        self, response: HTTPResponse, key: _Key, recorded: Exchange, began: float
     ) -> AsyncIterator[bytes]:
         """The pieces of a response's body, recorded once they are all there."""
         kept = []
@@ -138,46 +139,53 @@ class RecordReplay(MemoryTransport):
         except HTTPException:
             pass  # the reader has been told
         body = scrubber.body(body, head.headers.get("Content-Type", ""))
-        recorded = asked._replace(
-            version=head.version,
-            status=head.status,
-            reason=head.reason,
-            response_headers=fields,
-            response_body=body,
-            trailers=scrubber.fields(response.trailers.items()),
-            seconds=perf_counter() - began,
-        )
+        recorded.http_version = f"HTTP/1.{head.version - 10}"
+        recorded.status, recorded.reason = head.status, head.reason
+        recorded.headers = fields
+        recorded.body, recorded.encoded_size = body, len(body)
+        recorded.trailers = scrubber.fields(response.trailers.items())
+        recorded.timings = {"wait": perf_counter() - began}
         self._recorded.append(recorded)
         self._known.setdefault(key, []).append(recorded)
         if self.mode == "auto":
             self._served[key] = len(self._known[key])
-        save(self.path, self._recorded)
+        self._save()
 
-    def _asked(self, request: Request, body: bytes) -> Recorded:
+    def _save(self) -> None:
+        from ..har import entry_of, save  # noqa: PLC0415 - every run of pytest loads this module, and few of them a file
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # In the order in which they are replayed, wherever a test has set the clock.
+        save(self.path, [entry_of(each, keep_secrets=True) for each in self._recorded], sort=False)
+
+    def _asked(self, method: str, url: str, fields: Iterable[tuple[str, str]], body: bytes) -> Exchange:
         """A request with its secrets gone."""
+        from ..har import Exchange  # noqa: PLC0415 - as above
+
         scrubber = self._scrubber
-        return Recorded(
-            request.method,
-            scrubber.url(str(request.url.without_fragment())),
-            scrubber.fields(request.headers.items()),
-            scrubber.body(body, request.headers.get("Content-Type", "")),
-            *(11, 0, "", (), b""),
+        headers = scrubber.fields(fields)
+        media_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+        return Exchange(
+            method=method,
+            url=scrubber.url(url),
+            request_headers=headers,
+            request_body=scrubber.body(body, media_type) or None,
         )
 
     # --- matching ---
 
-    def _key_of(self, recorded: Recorded) -> _Key:
+    def _key_of(self, asked: Exchange) -> _Key:
         parts: list[object] = []
         for part in self.match:
             if part.startswith("headers."):
                 wanted = part.removeprefix("headers.").lower()
-                parts.append(tuple([value for field, value in recorded.request_headers if field.lower() == wanted]))
+                parts.append(tuple([value for field, value in asked.request_headers if field.lower() == wanted]))
             else:
-                parts.append(getattr(recorded, _PARTS[part]))
+                parts.append(getattr(asked, _PARTS[part]))
         return tuple(parts)
 
-    def _unexpected(self, asked: Recorded) -> UnexpectedRequest:
-        known = [f"{each.method} {each.url}" for each in self._recorded]
+    def _unexpected(self, asked: Exchange) -> UnexpectedRequest:
+        known = [f"{each.method} {self._scrubber.url(each.url)}" for each in self._recorded]
         same = f"{asked.method} {asked.url}"
         if same in known:
             why = f"what was recorded differs in another part of {', '.join(self.match)}"
@@ -195,12 +203,26 @@ class RecordReplay(MemoryTransport):
 _PARTS = {"method": "method", "url": "url", "body": "request_body"}
 
 
-def _replayed(exchange: MemoryExchange, recorded: Recorded) -> HTTPResponse:
+def _exchanges_in(path: Path) -> list[Exchange]:
+    """The exchanges in a file, none if there is no such file. Raises ValueError for a file that is no HAR."""
+    from ..har import exchange_of, load  # noqa: PLC0415 - as above
+
+    try:
+        return [exchange_of(entry) for entry in load(path)]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise ValueError(f"{path} is not an HTTP Archive (HAR 1.2): {error}") from error
+
+
+def _replayed(exchange: MemoryExchange, recorded: Exchange) -> HTTPResponse:
     """The response that was recorded, framed by the body that is there now (scrubbing may have changed its length)."""
-    fields = CIMultiDict(recorded.response_headers)
+    body = recorded.body or b""
+    version = 10 if recorded.http_version.upper() == "HTTP/1.0" else 11
+    fields = CIMultiDict(recorded.headers)
     bodiless = exchange.request.method == "HEAD" or recorded.status in (204, 304)
     if "Content-Length" in fields and not bodiless:
-        fields["Content-Length"] = str(len(recorded.response_body))
-    head = ResponseHead(recorded.version, recorded.status, recorded.reason, CIMultiDictProxy(fields))
-    trailers: Headers = CIMultiDictProxy(CIMultiDict(recorded.trailers)) if recorded.trailers else EMPTY_HEADERS
-    return exchange.respond(head, recorded.response_body, trailers)
+        fields["Content-Length"] = str(len(body))
+    head = ResponseHead(version, recorded.status, recorded.reason, Headers(fields))
+    trailers: Headers = Headers(CIMultiDict(recorded.trailers)) if recorded.trailers else EMPTY_HEADERS
+    return exchange.respond(head, body, trailers)

@@ -125,7 +125,7 @@ class MockRoutes(MockTransport):
 
 
 def _named(request: MockRequest) -> str:
-    return f"{request.method} {request.url.without_userinfo()}"
+    return f"{request.method} {request.url.shown}"
 
 
 def _matcher(url: str | re.Pattern[str]) -> Callable[[str], bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from multidict import CIMultiDict, CIMultiDictProxy, istr
+from multidict import CIMultiDict, istr
 
 from ..errors import BadHeader, BadStatusLine, LineTooLong, TooManyFields
 from ..headers import Headers
@@ -116,7 +116,7 @@ def unfolded_lines(block: bytes) -> list[bytes]:
 def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> Headers:
     """The fields of a block that ends before the LF of its last field: a head after its status line, or trailers."""
     if not block:
-        return CIMultiDictProxy(CIMultiDict())
+        return Headers(CIMultiDict())
     if len(block) > MAX_LINE:
         longest = max(len(line.removesuffix(b"\r")) for line in block.split(b"\n"))
         if longest > MAX_LINE:
@@ -124,7 +124,7 @@ def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> Headers:
     lines = unfolded_lines(block)
     if len(lines) > max_fields:
         raise TooManyFields(max_fields)
-    return CIMultiDictProxy(CIMultiDict(list(map(_field, lines))))
+    return Headers(CIMultiDict(list(map(_field, lines))))
 
 
 def parse_whole_head(data: bytes, max_head: int, max_fields: int) -> tuple[ResponseHead, int] | None:
@@ -142,7 +142,7 @@ def parse_whole_head(data: bytes, max_head: int, max_fields: int) -> tuple[Respo
     try:
         version, status, reason = _STATUS_LINES[lines[0]]
         del lines[0]
-        headers = CIMultiDictProxy(CIMultiDict(list(map(_field, lines))))
+        headers = Headers(CIMultiDict(list(map(_field, lines))))
     except _NotPlain:
         return None
     return ResponseHead(version, status, reason, headers), end

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _BOUNDARY_PARAMETER = re.compile(r""";[ \t]*boundary[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;"]*))""", re.IGNORECASE)
 _NEEDS_QUOTES = re.compile(r"[^0-9A-Za-z'+_\-.]")
+_NEWLINE = re.compile(r"\r\n?|\n")
 _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
@@ -53,16 +54,26 @@ def boundary_of(value: str) -> str | None:
     return check_boundary(plain.strip(" \t") if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
 
 
+def with_crlf(text: str) -> str:
+    """The text with CR LF for each of its line ends, be they CR, LF or CR LF: as HTML's forms send names and values.
+
+    >>> with_crlf("a\\nb\\rc\\r\\nd")
+    'a\\r\\nb\\r\\nc\\r\\nd'
+    """
+    return _NEWLINE.sub("\r\n", text) if "\n" in text or "\r" in text else text
+
+
 def disposition(name: str, filename: str | None = None) -> bytes:
     """The value of a part's Content-Disposition: UTF-8, with quotes, CR and LF escaped as browsers do.
 
     RFC 7578 section 4.2 leaves the escaping open; this is that of the HTML standard, "multipart/form-data encoding
-    algorithm". RFC 2231's ``filename*`` must not be used there.
+    algorithm", by which a line end in the name, but not in the file's, is CR LF. RFC 2231's ``filename*`` must not be
+    used there.
 
     >>> disposition("file", 'a "b".txt')
     b'form-data; name="file"; filename="a %22b%22.txt"'
     """
-    value = f'form-data; name="{name.translate(_ESCAPES)}"'
+    value = f'form-data; name="{with_crlf(name).translate(_ESCAPES)}"'
     if filename is not None:
         value += f'; filename="{filename.translate(_ESCAPES)}"'
     return value.encode(errors="surrogateescape")  # a file's name that is no UTF-8 goes as it is on disk

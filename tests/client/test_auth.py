@@ -31,6 +31,7 @@ from aiohttpconn import (
 from aiohttpconn.client.auth import auth_of
 from aiohttpconn.url import parse
 from tests.auditing import audit_quiet, settle
+from tests.bodies import CountedBody
 from tests.cancellation import cancel_everywhere
 from tests.servers.origin import OriginServer, Reply
 from tests.servers.program import Program, free_port, listens, require
@@ -512,18 +513,7 @@ async def test_cancelled_at_every_await(path: str, http_server: OriginServer) ->
 
 async def test_cancelled_while_a_body_is_read_for_a_flow(http_server: OriginServer) -> None:
     asking_server(http_server)
-    running = 0
-
-    async def pieces() -> AsyncIterator[bytes]:
-        nonlocal running
-        running += 1
-        try:
-            for _ in range(3):
-                yield b"piece"
-                await settle(1)
-        finally:
-            running -= 1
-
+    pieces = CountedBody(b"piece", times=3)
     async with Client(trust_env=False) as client:
         pool = client.pool
         assert pool is not None
@@ -535,6 +525,6 @@ async def test_cancelled_while_a_body_is_read_for_a_flow(http_server: OriginServ
         async def check() -> None:
             await settle(5)
             audit_quiet(pool)
-            assert running == 0, "the body's iterator was not ended"
+            assert pieces.running == 0, "the body's iterator was not ended"
 
         assert await cancel_everywhere(post, check) > 0

@@ -13,7 +13,10 @@ import pytest
 
 from aiohttpconn import BodyLengthMismatch, Client
 from aiohttpconn.client.body import encode_body
+from aiohttpconn.testing import script
+from tests.bodies import endless
 from tests.servers.origin import OriginServer, pattern
+from tests.servers.raw import Head, Hold, Send
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -309,22 +312,9 @@ async def test_an_error_of_the_iterator_is_the_callers_own(client: Client, http_
 
 
 async def test_the_iterator_is_ended_when_the_server_says_no(client: Client, raw_server: Any) -> None:
-    ended = []
-
-    async def endless() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"x" * 65536
-        finally:
-            ended.append(True)
-
-    async def refuse(reader: Any, writer: Any, conn: Any) -> None:
-        await conn.read_head()
-        await conn.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
-        await conn.wait_closed_by_peer()
-
-    server = await raw_server(refuse)
-    response = await client.post(server.url, content=endless())
+    ended: list[bool] = []
+    server = await raw_server([Head(), Send(script.response(b"no!", 413, close=True)), Hold()])
+    response = await client.post(server.url, content=endless(ended))
     assert (response.status, response.text) == (413, "no!")
     assert ended == [True]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ import pytest
 
 from aiohttpconn import BodyNotReplayable, Client, NetworkError, RemoteDisconnected, Request, WriteError
 from aiohttpconn.url import parse
+from tests.auditing import settle
+from tests.bodies import endless
 from tests.servers.origin import OriginServer, Reply, pattern
-from tests.servers.raw import Connection, Hold, Send
+from tests.servers.raw import Connection, Head, Hold, Reset, Send
 from tests.servers.raw import Request as ReadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 MIB = 1 << 20
@@ -320,10 +323,6 @@ async def test_a_body_of_ones_own_is_asked_to_rewind(
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_nothing_half_sent_is_sent_again_if_it_may_not_be(method: str, client: Client, raw_server: Any) -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 65536
-
     server = await raw_server(half_then_gone(2 * MIB), [ReadRequest(), Send(OK), Hold()])
     await client.get(server.url)
     content: Any = endless() if method == "PUT" else io.BytesIO(bytes(6 * MIB))
@@ -332,12 +331,282 @@ async def test_nothing_half_sent_is_sent_again_if_it_may_not_be(method: str, cli
     assert server.connections == 1
 
 
-async def test_one_file_sent_several_times_at_once(file: Path, http_server: OriginServer) -> None:
-    import asyncio
+# --- at once ----------------------------------------------------------------------------------------------------------
 
-    async with Client(trust_env=False) as client:
-        with open(file, "rb") as opened:
-            opened.seek(7)
-            request = client.build_request("PUT", f"{http_server.url}/echo", content=opened)
-            responses = await asyncio.gather(*[client.send(request) for _ in range(4)])
-    assert [response.content for response in responses] == [CONTENT] * 4
+
+@pytest.mark.parametrize("form", [False, True])
+@pytest.mark.parametrize("built", ["once", "each"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_body_sent_several_times_at_once(
+    kind: str, built: str, form: bool, file: Path, client: Client, http_server: OriginServer
+) -> None:
+    async with Source(file) as source:
+        content = await source.of(kind)
+        body: dict[str, Any] = {"files": {"f": ("name", content)}} if form else {"content": content}
+
+        def build() -> Request:
+            return client.build_request("PUT", f"{http_server.url}/echo", **body)
+
+        one = build()
+        requests = [one if built == "once" else build() for _ in range(4)]
+        responses = await asyncio.gather(*[client.send(request) for request in requests])
+        for request, response in zip(requests, responses, strict=True):
+            if not form:
+                assert response.content == source.sent(kind)
+                continue
+            boundary = request.headers["Content-Type"].partition("boundary=")[2].encode()
+            head, _, rest = response.content.partition(b"\r\n\r\n")
+            assert head.startswith(b"--" + boundary)
+            assert rest == source.sent(kind) + b"\r\n--" + boundary + b"--\r\n"
+
+
+@pytest.mark.parametrize("form", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_send_that_is_cancelled_ends_no_other_of_the_same_request(
+    kind: str, form: bool, file: Path, client: Client, raw_server: Any
+) -> None:
+    begun, go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def script(reader: Any, writer: Any, conn: Connection) -> None:
+        head = await conn.read_head()
+        await reader.readexactly(10)
+        begun.release()
+        if head.target == "/stays":
+            await go.wait()
+            rest = await reader.readexactly(len(whole) - 10)
+            await conn.send(OK if await asyncio.to_thread(whole.endswith, rest) else b"HTTP/1.1 400 Cut\r\n\r\n")
+        await conn.wait_closed_by_peer()
+
+    server = await raw_server(script)
+    big = pattern(16 * MIB)
+    file.write_bytes(b"skipped" + big)
+    async with Source(file) as source:
+        content: Any
+        if kind in ("list", "bytes"):
+            content = [big[at : at + 100_000] for at in range(0, len(big), 100_000)]
+        elif kind == "path":
+            file.write_bytes(big)
+            content = file
+        elif kind in ("BytesIO", "StringIO"):
+            content = (
+                io.BytesIO(b"skipped" + big) if kind == "BytesIO" else io.StringIO("skipped" + big.decode("latin-1"))
+            )
+            content.seek(7)
+        else:
+            content = await source.of(kind)
+        body: dict[str, Any] = {"files": {"f": ("name", content)}} if form else {"content": content}
+        goes = client.build_request("PUT", f"{server.url}/goes", **body)
+        whole = b"".join([bytes(piece) async for piece in goes.body])
+        goes = goes.with_fields({"Content-Length": str(len(whole))}).without_fields("Transfer-Encoding")
+        first = asyncio.create_task(client.send(goes))
+        second = asyncio.create_task(client.send(goes.replace(url=f"{server.url}/stays")))
+        await begun.acquire()
+        await begun.acquire()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        go.set()
+        assert (await second).status == 200
+
+
+@pytest.mark.parametrize("kind", ["text", "StringIO", "file", "aiofiles"])
+async def test_rewound_while_another_reads(kind: str, file: Path, client: Client) -> None:
+    async with Source(file) as source:
+        request = client.build_request("POST", "http://localhost/", content=await source.of(kind))
+        reading = aiter(request.body)
+        begun = bytes(await anext(reading))
+        request.rewind()
+        assert begun + b"".join([bytes(piece) async for piece in reading]) == source.sent(kind)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig", "gb18030"])
+async def test_text_is_read_by_turns(encoding: str, tmp_path: Path, client: Client) -> None:
+    text = "".join([f"{number}: ä € \U0001f600\r\n" for number in range(40_000)])
+    path = tmp_path / "text"
+    path.write_text(text, encoding=encoding, newline="")
+    with open(path, encoding=encoding) as file:
+        request = client.build_request("POST", "http://localhost/", content=file)
+        found = [b"", b""]
+        readings = [aiter(request.body), aiter(request.body)]
+        while pieces := [await anext(reading, b"") for reading in readings]:
+            if pieces == [b"", b""]:
+                break
+            found = [sofar + piece for sofar, piece in zip(found, pieces, strict=True)]
+    assert found == [text.replace("\r\n", "\n").encode()] * 2
+
+
+async def test_where_a_file_stands_while_it_is_sent_is_not_where_another_body_begins(
+    file: Path, client: Client
+) -> None:
+    for kind in ("file", "text", "BytesIO", "aiofiles"):
+        async with Source(file) as source:
+            content = await source.of(kind)
+            reading = aiter(client.build_request("POST", "http://localhost/", content=content).body)
+            await anext(reading)
+            meanwhile = client.build_request("POST", "http://localhost/", content=content)
+            assert b"".join([bytes(piece) async for piece in meanwhile.body]) == source.sent(kind)
+            await reading.aclose()
+
+
+async def test_two_stretches_of_one_file_at_once(file: Path, client: Client, http_server: OriginServer) -> None:
+    with open(file, "rb") as opened:
+        whole = client.build_request("PUT", f"{http_server.url}/echo", content=opened)
+        opened.seek(7)
+        rest = client.build_request("PUT", f"{http_server.url}/echo", content=opened)
+        responses = await asyncio.gather(client.send(whole), client.send(rest))
+    assert [response.content for response in responses] == [b"skipped" + CONTENT, CONTENT]
+
+
+async def test_what_a_cancelled_reading_left_to_a_thread_moves_no_other(client: Client) -> None:
+    """An asynchronous file works in a thread, which goes on when its caller is cancelled."""
+
+    class Threaded:
+        def __init__(self) -> None:
+            self.inside = io.BytesIO(CONTENT)
+            self.slow: asyncio.Future[None] | None = None
+
+        async def read(self, size: int) -> bytes:
+            if self.slow is None:
+                return self.inside.read(size)
+
+            async def later(slow: asyncio.Future[None]) -> bytes:
+                await slow
+                return self.inside.read(size)
+
+            return await asyncio.shield(asyncio.ensure_future(later(self.slow)))
+
+        async def seek(self, at: int) -> int:
+            self.inside.seek(at)
+            await settle(20)
+            return at
+
+        async def tell(self) -> int:
+            return self.inside.tell()
+
+    file = Threaded()
+    request = client.build_request("POST", "http://localhost/", content=file)
+    file.slow = slow = asyncio.get_running_loop().create_future()
+    cancelled = asyncio.create_task(anext(aiter(request.body)))
+    await settle()
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    file.slow = None
+
+    async def read() -> bytes:
+        return b"".join([bytes(piece) async for piece in request.body])
+
+    reading = asyncio.create_task(read())
+    await settle(10)
+    slow.set_result(None)
+    assert await reading == CONTENT
+
+
+@pytest.mark.parametrize("built", ["once", "each", "by hand"])
+async def test_of_two_that_send_what_can_be_read_once_one_gets_it_whole(
+    built: str, client: Client, http_server: OriginServer
+) -> None:
+    """Each would get a part of it, and send that as if it were the whole."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def generator() -> AsyncIterator[bytes]:
+        yield CONTENT
+        begun.set()
+        await go.wait()
+        yield b"end"
+
+    body, url = generator(), f"{http_server.url}/echo"
+    if built == "by hand":
+        one = other = Request("PUT", url, [("Transfer-Encoding", "chunked")], body=body)
+    else:
+        one = other = client.build_request("PUT", url, content=body)
+        if built == "each":
+            other = client.build_request("PUT", url, content=body)
+    first = asyncio.create_task(client.send(one))
+    await begun.wait()
+    with pytest.raises(BodyNotReplayable, match="only once"):
+        await client.send(other)
+    go.set()
+    assert (await first).content == CONTENT + b"end"
+
+
+@pytest.mark.parametrize("make", [pieces, lambda: (b"once" for _ in range(1))])
+async def test_a_generator_that_has_ended_is_no_empty_body(
+    make: Any, client: Client, http_server: OriginServer
+) -> None:
+    generator = make()
+    await client.put(f"{http_server.url}/echo", content=generator)
+    with pytest.raises(BodyNotReplayable, match="only once"):
+        await client.put(f"{http_server.url}/echo", content=generator)
+
+
+async def test_a_generator_is_ended_with_the_request_that_was_broken_off(client: Client, raw_server: Any) -> None:
+    ended = []
+
+    def generator() -> Iterator[bytes]:
+        try:
+            while True:
+                yield CONTENT
+        finally:
+            ended.append(True)
+
+    server = await raw_server([Head(), Reset()])
+    body = generator()
+    with pytest.raises((WriteError, RemoteDisconnected, NetworkError)):
+        await client.post(server.url, content=body)
+    assert ended == [True]
+    with pytest.raises(BodyNotReplayable):
+        await client.post(server.url, content=body)
+
+
+# --- files that have nothing to read yet ------------------------------------------------------------------------------
+
+
+class NothingYet:
+    def read(self, size: int = -1) -> bytes | None:
+        return None
+
+
+class NothingYetAsync:
+    async def read(self, size: int = -1) -> bytes | None:
+        return None
+
+
+class NothingYetSeekable(NothingYet):
+    def seek(self, at: int, whence: int = 0) -> int:
+        return 0
+
+    def tell(self) -> int:
+        return 0
+
+
+class NothingYetSeekableAsync(NothingYetAsync):
+    async def seek(self, at: int) -> int:
+        return 0
+
+    async def tell(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("make", [NothingYet, NothingYetAsync, NothingYetSeekable, NothingYetSeekableAsync])
+@pytest.mark.parametrize("raw", [False, True])
+async def test_a_file_that_has_nothing_yet_is_not_taken_as_ended(
+    make: Any, raw: bool, client: Client, http_server: OriginServer
+) -> None:
+    url = f"{http_server.url}/echo"
+    chunked = [("Transfer-Encoding", "chunked")]
+    request = Request("PUT", url, chunked, body=make()) if raw else client.build_request("PUT", url, content=make())
+    # What can be sought is measured, at 0 bytes: where no body is announced none can be missing.
+    request = request.without_fields("Content-Length").with_fields({"Transfer-Encoding": "chunked"})
+    with pytest.raises(BlockingIOError, match=r"read\(\) returned None"):
+        await client.send(request)
+
+
+async def test_a_pipe_that_does_not_block(client: Client, http_server: OriginServer) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(reading, "rb", buffering=0) as pipe, open(writing, "wb"):
+        with pytest.raises(BlockingIOError, match=r"read\(\) returned None"):
+            await client.put(f"{http_server.url}/echo", content=pipe)
+        with pytest.raises(BlockingIOError, match=r"read\(\) returned None"):
+            await client.put(f"{http_server.url}/echo", files={"f": pipe})

@@ -68,7 +68,7 @@ async def test_every_verb_sends_its_method(method: str, client: Client, http_ser
     assert response.content == b"" if method == "HEAD" else response.json()["method"] == method
 
 
-@pytest.mark.parametrize("method", ["PURGE", "PROPFIND", "get"])
+@pytest.mark.parametrize("method", ["PURGE", "PROPFIND", "purge"])
 async def test_a_method_of_any_kind_goes_out_as_it_was_given(
     method: str, client: Client, http_server: OriginServer
 ) -> None:

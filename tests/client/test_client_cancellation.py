@@ -10,7 +10,9 @@ import pytest
 
 from aiohttpconn import Client, Limits, ProxyError, Timeout
 from tests.auditing import Ground, audit_quiet, settle
+from tests.bodies import CountedBody
 from tests.cancellation import cancel_everywhere
+from tests.client.reading import take
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -65,18 +67,7 @@ async def test_get_over_a_new_connection_each_time(http_server: OriginServer) ->
 
 @pytest.mark.parametrize("content", ["bytes", "pieces", "expect"])
 async def test_post(content: str, http_server: OriginServer) -> None:
-    running = 0
-
-    async def pieces() -> AsyncIterator[bytes]:
-        nonlocal running
-        running += 1
-        try:
-            for _ in range(5):
-                yield b"x" * 40_000
-                await settle(1)
-        finally:
-            running -= 1
-
+    pieces = CountedBody(b"x" * 40_000, times=5)
     async with audited() as (client, check):
 
         async def post() -> None:
@@ -87,7 +78,7 @@ async def test_post(content: str, http_server: OriginServer) -> None:
 
         async def check_all() -> None:
             await check()
-            assert running == 0, "the body's iterator was not ended"
+            assert pieces.running == 0, "the body's iterator was not ended"
 
         assert await cancel_everywhere(post, check_all) > 0
         await post()
@@ -99,11 +90,8 @@ async def test_stream(way: str, http_server: OriginServer) -> None:
 
         async def stream() -> None:
             async with client.stream("GET", f"{http_server.url}/chunked/200000") as response:
-                if way == "read":
-                    await response.read()
-                elif way != "leave":
-                    async for _ in getattr(response, way)():
-                        pass
+                if way != "leave":
+                    await take(response, way)
 
         assert await cancel_everywhere(stream, check) > 0
         await stream()

@@ -38,13 +38,15 @@ def test_any_line_is_taken_or_left_and_the_count_is_exact(steps: list[tuple[str,
         now += later
         jar.update(parse(url), lines, now=now)
         assert jar.size == len(jar._cookies()) <= 6
-        assert sum(map(len, jar._secure_names.values())) == sum(cookie.secure for cookie in jar._cookies())
+        places = [domains for paths in jar._secure_names.values() for domains in paths.values()]
+        assert sum(map(len, places)) == sum(cookie.secure for cookie in jar._cookies())
         for asked in ("http://a.example.org/a/b", "https://a.example.org/a/b"):
             value = jar.header_for(parse(asked), now=now)
             fresh = CookieJar()  # has selected nothing before
             for cookie in sorted(jar._cookies(), key=lambda cookie: cookie.order):
                 fresh._put(cookie.copy(), now)
             assert value == fresh.header_for(parse(asked), now=now)
+            assert len(jar._hosts) == len({*jar._sites, *jar._secure_sites})
             assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value or "")
 
 

@@ -20,6 +20,7 @@ from aiohttpconn import (
     WriteTimeout,
 )
 from tests.auditing import audit_quiet, settle
+from tests.bodies import endless
 from tests.exchanges import until
 from tests.servers.origin import OriginServer, Reply
 from tests.servers.raw import Head as ReadHead
@@ -120,11 +121,6 @@ async def test_connect_through_a_proxy_that_is_silent(raw_server: StartRaw, clie
 
 async def test_write(raw_server: StartRaw, client: Client) -> None:
     server = await raw_server([StopReading(), Pause(60)], receive_buffer=4096)
-
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 65536
-
     url = f"{server.url}/"
     with pytest.raises(WriteTimeout) as caught:
         await client.post(url, content=endless(), timeout=Timeout(write=SOON))

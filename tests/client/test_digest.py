@@ -18,6 +18,7 @@ from aiohttpconn.client.digest import DigestSession, answerable, response_hash, 
 from aiohttpconn.url import parse
 from tests import corpus
 from tests.auditing import audit_quiet, settle
+from tests.bodies import CountedBody
 from tests.cancellation import cancel_everywhere
 from tests.servers.origin import OriginServer, Reply
 
@@ -431,18 +432,7 @@ async def test_cancelled_at_every_await(closes: bool, qop: str) -> None:
 
 
 async def test_cancelled_while_a_body_is_hashed() -> None:
-    running = 0
-
-    async def pieces() -> AsyncIterator[bytes]:
-        nonlocal running
-        running += 1
-        try:
-            for _ in range(3):
-                yield b"x" * 1000
-                await settle(1)
-        finally:
-            running -= 1
-
+    pieces = CountedBody(b"x" * 1000, times=3)
     async with DigestServer(qop="auth-int") as server, Client(trust_env=False) as client:
         pool = client.pool
         assert pool is not None
@@ -455,6 +445,6 @@ async def test_cancelled_while_a_body_is_hashed() -> None:
         async def check() -> None:
             await settle(5)
             audit_quiet(pool)
-            assert running == 0, "the body's iterator was not ended"
+            assert pieces.running == 0, "the body's iterator was not ended"
 
         assert await cancel_everywhere(post, check) > 0

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError, IncompleteRead, RemoteDisconnected, Retry
+from aiohttpconn import BodyTooLarge, Client, ConnectError, IncompleteRead, RemoteDisconnected, Retry
 from aiohttpconn.client.hooks import Hooks, resend_count
 from aiohttpconn.messages import Request
 from aiohttpconn.url import parse
 from tests.auditing import audit_quiet, settle
+from tests.cancellation import cancel_when_received
 from tests.servers.origin import OriginServer, Reply
 from tests.servers.program import free_port
 from tests.servers.raw import Hold, Send
@@ -218,14 +219,33 @@ async def test_an_answer_that_does_not_come_is_told(raw_server: StartRaw) -> Non
     assert told.what == ["on_request", "on_connect", "on_error"]
 
 
-async def test_a_body_that_breaks_off_is_told_to_its_reader_only(raw_server: StartRaw) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_body_that_breaks_off_is_told_unless_the_caller_reads_it_himself(
+    stream: bool, raw_server: StartRaw
+) -> None:
     told = Told()
     server = await raw_server([ReadRequest(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")])
     async with new_client(told.hooks(True)) as client:
-        with pytest.raises(IncompleteRead):
-            await client.get(server.url)
+        with pytest.raises(IncompleteRead) as caught:
+            if stream:
+                async with client.stream("GET", server.url) as response:
+                    await response.read()
+            else:
+                await client.get(server.url)
     assert "on_response" in told.what
-    assert "on_error" not in told.what
+    if stream:
+        assert "on_error" not in told.what
+    else:
+        assert told.what[-1] == "on_error"
+        assert told.told["on_error"][0][1] is caught.value
+
+
+async def test_a_body_that_is_too_large_is_told(http_server: OriginServer) -> None:
+    told = Told()
+    async with Client(trust_env=False, max_body=10, hooks=told.hooks(False)) as client:
+        with pytest.raises(BodyTooLarge):
+            await client.get(f"{http_server.url}/bytes/100")
+    assert isinstance(told.told["on_error"][0][1], BodyTooLarge)
 
 
 async def test_what_the_body_raises_is_told(http_server: OriginServer) -> None:
@@ -245,12 +265,7 @@ async def test_a_caller_who_gives_up_is_told(raw_server: StartRaw) -> None:
     told = Told()
     server = await raw_server([ReadRequest(), Hold()])
     async with new_client(told.hooks(True)) as client:
-        call = asyncio.create_task(client.get(server.url))
-        while not server.requests:
-            await asyncio.sleep(0.001)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await cancel_when_received(client.get(server.url), server)
         await quiet(client)
     assert told.what == ["on_request", "on_connect", "on_error"]
     assert isinstance(told.told["on_error"][0][1], asyncio.CancelledError)

@@ -10,6 +10,7 @@ import pytest
 
 from aiohttpconn import AsyncHTTPConnection, Client, ReadTimeout, Timeout, TooSlow, TotalTimeout
 from tests.auditing import audit_quiet, settle
+from tests.client.reading import take
 from tests.servers.raw import Hold, Pause, Send
 from tests.servers.raw import Request as ReadRequest
 
@@ -35,11 +36,7 @@ async def test_drips_of_one_byte(kind: bytes, way: str, client: Client, raw_serv
     server = await raw_server([ReadRequest(), Send(kind), Send(body(kind, 1000), each=each, pause=0.005)])
     with pytest.raises(TooSlow, match="less than 10000 bytes per second over 0") as caught:
         async with client.stream("GET", f"{server.url}/", timeout=SLOW) as response:
-            if way == "read":
-                await response.read()
-            else:
-                async for _ in getattr(response, way)():
-                    pass
+            await take(response, way)
     assert caught.value.request.url == f"{server.url}/"
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert client.stats().open == 0

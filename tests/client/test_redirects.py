@@ -112,7 +112,7 @@ async def test_the_same_over_a_socket(status: int, method: str, client: Client, 
 @pytest.mark.parametrize("idempotent", [True, False, None])
 def test_what_the_caller_said_of_idempotence_is_kept(idempotent: bool | None) -> None:
     made = request("POST", body=b"x")
-    made.idempotent = idempotent
+    made = made.replace(idempotent=idempotent)
     assert redirected(made, 307, "/x").idempotent is idempotent
 
 

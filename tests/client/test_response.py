@@ -29,6 +29,7 @@ from aiohttpconn import (
 from aiohttpconn.headers import EMPTY_HEADERS
 from aiohttpconn.messages import ResponseHead
 from aiohttpconn.url import parse
+from tests.client.reading import take
 from tests.servers.origin import DOCUMENT, OriginServer, Reply, pattern
 from tests.servers.raw import Hold, Send
 from tests.servers.raw import Request as ReadRequest
@@ -454,11 +455,7 @@ async def test_a_broken_coding_is_a_decoding_error(kind: str, client: Client, ht
     for way in ("iter_bytes", "iter_text", "iter_lines", "read"):
         async with client.stream("GET", url) as response:
             with pytest.raises(DecodingError) as caught:
-                if way == "read":
-                    await response.read()
-                else:
-                    async for _ in getattr(response, way)():
-                        pass
+                await take(response, way)
             assert caught.value.request is response.request
             with pytest.raises((StreamConsumed, StreamClosed)):
                 response.content  # noqa: B018 - the property raises

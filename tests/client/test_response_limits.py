@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiohttpconn import BodyTooLarge, Client, DecodingError, HTTPException
+from tests.client.reading import take
 from tests.corpus import load
 from tests.servers.origin import OriginServer, Reply, pattern
 from tests.servers.raw import Hold, Send
 from tests.servers.raw import Request as ReadRequest
+from tests.turns import TurnCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +26,6 @@ if TYPE_CHECKING:
 StartRaw = Any  # Callable[..., Awaitable[RawServer]]
 MIB = 1 << 20
 WAYS = ["read", "iter_bytes", "iter_raw", "iter_text", "iter_lines", "iter_ndjson"]
-
-
-async def take(response: Any, way: str) -> int:
-    """Read a body one way; how many bytes or characters came."""
-    if way == "read":
-        return len(await response.read())
-    return sum([len(str(piece)) if way == "iter_ndjson" else len(piece) async for piece in getattr(response, way)()])
 
 
 @pytest.mark.parametrize("framing", ["bytes", "chunked", "until-close"])
@@ -158,29 +153,17 @@ async def test_a_gib_of_zeros_stopped_after_a_mib(client: Client, http_server: O
 async def test_others_have_their_turn_while_a_bomb_is_decoded(client: Client, http_server: OriginServer) -> None:
     http_server.routes["/bomb"] = Reply(gzip.compress(bytes(32 * MIB)), fields=[("Content-Encoding", "gzip")])
     for way in ("get", "stream"):
-        turns = 0
-
-        async def count() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
         if way == "get":
-            counting = asyncio.create_task(count())
-            before = 0
-            assert len((await client.get(f"{http_server.url}/bomb")).content) == 32 * MIB
+            async with TurnCounter() as turns:
+                assert len((await client.get(f"{http_server.url}/bomb")).content) == 32 * MIB
         else:
             async with client.stream("GET", f"{http_server.url}/bomb") as response:
                 pieces = response.iter_bytes()
                 await anext(pieces)
-                counting = asyncio.create_task(count())
-                before = turns
-                async for _ in pieces:
-                    pass
-        assert turns - before >= 5
-        counting.cancel()
-        await asyncio.gather(counting, return_exceptions=True)
+                async with TurnCounter() as turns:
+                    async for _ in pieces:
+                        pass
+        assert turns.count >= 5
 
 
 async def test_stacked_codings_that_decode_to_nothing_end(client: Client, http_server: OriginServer) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn.client.secrets import (
+from aiohttpconn import AsyncHTTPConnection, HTTPStatusError, ReadTimeout, Request, TooManyRedirects
+from aiohttpconn.secrets import (
     is_secret,
     masked_body,
     masked_field,
     masked_fields,
     masked_form,
+    masked_json,
     masked_text,
     masked_url,
 )
 from aiohttpconn.url import parse
+from tests.servers.origin import OriginServer, Reply
+
+if TYPE_CHECKING:
+    from aiohttpconn import Client
 
 
 @pytest.mark.parametrize(
@@ -24,6 +31,8 @@ from aiohttpconn.url import parse
         *("token", "access_token", "X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential", "sig", "Signature"),
         *("key", "api_key", "apikey", "apiKey", "api-key", "AWSAccessKeyId", "X-Goog-Signature", "password", "passwd"),
         *("client_secret", "csrfToken", "auth", "jwt", "sessionid", "subscription-key", "client_assertion"),
+        *("tokens", "passwordConfirm", "refresh_token_value", "password[0]", "code_verifier", "X-Session-Id-2"),
+        *("Authentication-Info", "Signature-Input", "max_tokens_password"),
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -32,7 +41,31 @@ def test_names_of_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["page", "keyword", "monkey", "author", "design", "tokens_left", "X-Amz-Date", "X-Amz-Expires", "q", "", "keys"],
+    [
+        *(
+            "page",
+            "keyword",
+            "monkey",
+            "author",
+            "design",
+            "tokens_left",
+            "X-Amz-Date",
+            "X-Amz-Expires",
+            "q",
+            "",
+            "keys",
+        ),
+        *(
+            "token_type",
+            "token_type_hint",
+            "tokenUrl",
+            "token_endpoint",
+            "max_tokens",
+            "maxTokens",
+            "_",
+            "WWW-Authenticate",
+        ),
+    ],
 )
 def test_names_of_what_may_be_seen(name: str) -> None:
     assert not is_secret(name)
@@ -54,6 +87,10 @@ def test_names_of_what_may_be_seen(name: str) -> None:
         ("http://h/?a=1#access_token=x&state=y", "http://h/?a=1#access_token=[hidden]&state=y"),
         ("http://h/#access_token=x", "http://h/#access_token=[hidden]"),
         ("http://h/token=x", "http://h/token=x"),
+        ("http://h/#token=x?b=1", "http://h/#token=[hidden]"),
+        ("http://h/#/cb?token=x&b=1", "http://h/#/cb?token=[hidden]&b=1"),
+        ("http://h/?next=/a?b=1?token=x&c=1#d", "http://h/?next=/a?b=1?token=[hidden]&c=1#d"),
+        ("http://h/?a;token=x", "http://h/?a;token=[hidden]"),
     ],
 )
 def test_urls(url: str, shown: str) -> None:
@@ -80,6 +117,7 @@ def test_a_parsed_url_and_another_mask() -> None:
         ("Referer", "https://joe:pw@h/", "https://h/"),
         ("Idempotency-Key", "abc", "abc"),
         ("Sec-WebSocket-Key", "abc", "abc"),
+        ("Authentication-Info", 'nextnonce="abc"', "[hidden]"),
         ("WWW-Authenticate", 'Basic realm="x"', 'Basic realm="x"'),
         ("Accept", "*/*", "*/*"),
     ],
@@ -107,6 +145,47 @@ def test_forms_and_json() -> None:
     assert json.loads(masked_body("application/problem+json", json.dumps(document))) == shown
 
 
+def test_what_stands_under_a_secret_name_is_secret_as_far_as_it_is_text() -> None:
+    document = {"tokens": ["abc", 1, {"id": "abc", "": ""}], "credentials": {"user": "joe", "uses": 2, "ok": None}}
+    shown = {
+        "tokens": ["[hidden]", 1, {"id": "[hidden]", "": ""}],
+        "credentials": {"user": "[hidden]", "uses": 2, "ok": None},
+    }
+    assert json.loads(masked_body("application/json", json.dumps(document))) == shown
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "shown"),
+    [
+        ("application/x-www-form-urlencoded", b"password=a#b&c=\xff&pin=1", b"password=[hidden]&c=\xff&pin=1"),
+        ("application/json", b'{"a":"\\ud800", "token": "abc"}', b'{"a": "\\ud800", "token": "[hidden]"}'),
+        ("application/json", '\ufeff{"token": "ü"}'.encode(), b'{"token": "[hidden]"}'),
+        ("application/json", '{"token": "ü"}'.encode("utf-16"), b'{"token": "[hidden]"}'),
+        ("application/json", b"\xff", b"\xff"),
+        ("text/plain", b"token=\xff", b"token=\xff"),
+    ],
+)
+def test_bodies_in_bytes(media_type: str, body: bytes, shown: bytes) -> None:
+    assert masked_body(media_type, body) == shown
+
+
+def test_numbers_are_secret_where_the_name_is_a_secrets_own() -> None:
+    assert masked_json({"token": 1, "pwd": 1.5, "total_tokens": 1}) == {
+        "token": "[hidden]",
+        "pwd": "[hidden]",
+        "total_tokens": 1,
+    }
+
+
+def test_another_judge_is_asked_about_everything_that_is_named() -> None:
+    def judge(name: str, value: object) -> bool:
+        return name == "own" and value != "2"
+
+    fields = [("own", "1"), ("token", "1"), ("Location", "/?own=1&own=2")]
+    assert masked_fields(fields, "X", judge) == [("own", "X"), ("token", "1"), ("Location", "/?own=X&own=2")]
+    assert masked_json({"own": ["a", 1], "token": {"own": 1}}, "X", judge) == {"own": ["X", 1], "token": {"own": "X"}}
+
+
 @pytest.mark.parametrize(
     ("media_type", "text"),
     [
@@ -119,3 +198,28 @@ def test_forms_and_json() -> None:
 )
 def test_other_bodies_stay_as_they_are(media_type: str, text: str) -> None:
     assert masked_body(media_type, text) == text
+
+
+def test_urls_and_requests_show_no_secrets_of_theirs() -> None:
+    url = parse("http://joe:pw@example.org/a?page=2&token=s3cret#f")
+    assert url.shown == "http://example.org/a?page=2&token=[hidden]#f"
+    assert repr(url) == "URL('http://joe:[hidden]@example.org/a?page=2&token=[hidden]#f')"
+    assert repr(Request("GET", url)) == "<Request GET http://example.org/a?page=2&token=[hidden]#f>"
+
+
+async def test_errors_show_no_secrets_of_a_query(client: Client, http_server: OriginServer) -> None:
+    response = await client.get(f"{http_server.url}/status/403?api_key=s3cret&X-Amz-Signature=s3cret&page=7")
+    with pytest.raises(HTTPStatusError) as caught:
+        response.raise_for_status()
+    assert "s3cret" not in str(caught.value)
+    assert "page=7" in str(caught.value)
+    http_server.routes["/loop"] = Reply(status=302, fields=[("Location", "/loop?token=s3cret")])
+    with pytest.raises(TooManyRedirects) as many:
+        await client.get(f"{http_server.url}/loop?token=s3cret")
+    assert "s3cret" not in str(many.value)
+    async with AsyncHTTPConnection("127.0.0.1", http_server.port) as conn:
+        await conn.request("GET", "/hold?token=s3cret")
+        conn.timeout = 0.05
+        with pytest.raises(ReadTimeout) as late:
+            await conn.getresponse()
+    assert "s3cret" not in str(late.value)

@@ -10,9 +10,10 @@ import pytest
 
 from aiohttpconn import Client, IncompleteRead, ReadError, ReadTimeout, StreamClosed, StreamConsumed
 from tests.auditing import audit_quiet, settle
+from tests.client.reading import take
 from tests.exchanges import until
 from tests.servers.origin import OriginServer, pattern
-from tests.servers.raw import Hold, Reset, Send, WaitFor
+from tests.servers.raw import Hold, Reset, Send, Step, WaitFor
 from tests.servers.raw import Request as ReadRequest
 
 StartRaw = Any  # Callable[..., Awaitable[RawServer]]
@@ -229,10 +230,7 @@ async def test_cancelling_a_read_closes_the_connection(way: str, client: Client,
     async def read() -> None:
         async with client.stream("GET", server.url) as response:
             entered.set()
-            if way == "read":
-                await response.read()
-            async for _ in getattr(response, way)():
-                pass
+            await take(response, way)
 
     task = asyncio.create_task(read())
     await entered.wait()
@@ -244,17 +242,15 @@ async def test_cancelling_a_read_closes_the_connection(way: str, client: Client,
     await server.wait_idle()
 
 
+def in_two_parts(go: asyncio.Event) -> list[Step]:
+    """Answers with the first part of a body, and with the rest when `go` is set."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    return [ReadRequest(), Send(head + b"he"), WaitFor(go), Send(b"llo"), Hold()]
+
+
 @pytest.mark.parametrize("how", ["not read", "streamed", "closed"])
 async def test_a_body_that_is_not_to_be_had_says_whose_it_is(how: str, client: Client, raw_server: StartRaw) -> None:
-    server = await raw_server(
-        [
-            ReadRequest(),
-            Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
-            WaitFor(go := asyncio.Event()),
-            Send(b"llo"),
-            Hold(),
-        ]
-    )
+    server = await raw_server(in_two_parts(go := asyncio.Event()))
     async with client.stream("GET", f"{server.url}/what") as response:
         errors = []
         if how == "not read":
@@ -287,25 +283,13 @@ async def test_errors_of_the_body_say_whose_it_is(way: str, client: Client, raw_
     server = await raw_server([ReadRequest(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")])
     async with client.stream("GET", f"{server.url}/what") as response:
         with pytest.raises(IncompleteRead) as info:
-            if way == "read":
-                await response.read()
-            else:
-                async for _ in getattr(response, way)():
-                    pass
+            await take(response, way)
     assert info.value.request is response.request
     assert f"GET {server.url}/what" in str(info.value)
 
 
 async def test_going_on_in_another_loop_is_refused_and_harms_nothing(client: Client, raw_server: StartRaw) -> None:
-    server = await raw_server(
-        [
-            ReadRequest(),
-            Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
-            WaitFor(go := asyncio.Event()),
-            Send(b"llo"),
-            Hold(),
-        ]
-    )
+    server = await raw_server(in_two_parts(go := asyncio.Event()))
     async with client.stream("GET", server.url) as response:
 
         async def elsewhere() -> None:

@@ -19,8 +19,10 @@ import aiofiles
 import pytest
 
 from aiohttpconn import BodyLengthMismatch, Client, InvalidHeader
+from aiohttpconn.testing import script
+from tests.bodies import endless
 from tests.servers.origin import OriginServer, pattern
-from tests.servers.raw import Connection, Received
+from tests.servers.raw import Connection, Head, Hold, Received, Send
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -147,6 +149,26 @@ async def test_every_shape_of_a_file(
     expected = [Part("f", filename, media_type, content)]
     assert await sent(client, http_server, files={"f": value}) == expected
     assert parsed_by_email(http_server.requests[-1]) == expected
+
+
+async def test_line_ends_of_fields_are_cr_lf_and_files_stay_as_they_are(
+    client: Client, http_server: OriginServer
+) -> None:
+    text = "a\nb\rc\r\nd\n"
+    files: dict[str, Any] = {"f\n": ("f\n", text), "g": (None, text), "h": io.StringIO(text, newline="")}
+    request = client.build_request(
+        "POST", f"{http_server.url}/echo", data={"s": text, "b": text.encode(), "n\rn": "\n"}, files=files
+    )
+    await client.send(request)
+    (received,) = http_server.requests
+    assert [(part.name, part.filename, part.content) for part in parsed_by_email(received)] == [
+        ("s", None, b"a\r\nb\r\nc\r\nd\r\n"),
+        ("b", None, text.encode()),
+        ("n%0D%0An", None, b"\r\n"),
+        ("f%0D%0A", "f%0A", text.encode()),
+        ("g", None, text.encode()),
+        ("h", "upload", text.encode()),
+    ]
 
 
 async def test_pairs_repeat_a_name_and_keep_their_order(client: Client, http_server: OriginServer) -> None:
@@ -397,24 +419,11 @@ async def test_an_own_content_length_is_held_to(client: Client, http_server: Ori
 async def test_generators_and_files_are_closed_when_the_server_says_no(
     file: Path, client: Client, raw_server: Any
 ) -> None:
-    ended = []
-
-    async def endless() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"x" * 65536
-        finally:
-            ended.append(True)
-
-    async def refuse(reader: Any, writer: Any, conn: Connection) -> None:
-        await conn.read_head()
-        await conn.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
-        await conn.wait_closed_by_peer()
-
+    ended: list[bool] = []
     os.truncate(file, 256 * MIB)
-    server = await raw_server(refuse)
+    server = await raw_server([Head(), Send(script.response(b"no!", 413, close=True)), Hold()])
     descriptors = len(os.listdir("/dev/fd"))
-    for content in (endless(), file):
+    for content in (endless(ended), file):
         response = await client.post(server.url, files={"f": ("f", content)})
         assert (response.status, response.text) == (413, "no!")
     assert ended == [True]

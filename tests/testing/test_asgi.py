@@ -348,20 +348,26 @@ async def test_closing_ends_what_is_going_on() -> None:
 # --- lifespan ---------------------------------------------------------------------------------------------------------
 
 
-async def test_lifespan_and_its_state() -> None:
-    seen = []
+def noting_lifespan(seen: list[str], state: dict[str, Any]) -> Any:
+    """A lifespan that gives the application its state, and notes when it begins and when it ends."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
         seen.append("begins")
-        yield {"database": "open"}
+        yield state
         seen.append("ends")
+
+    return lifespan
+
+
+async def test_lifespan_and_its_state() -> None:
+    seen: list[str] = []
 
     async def show(request: Request) -> Response:
         request.state.own = 1
         return PlainTextResponse(request.state.database)
 
-    app = Starlette(routes=[Route("/", show)], lifespan=lifespan)
+    app = Starlette(routes=[Route("/", show)], lifespan=noting_lifespan(seen, {"database": "open"}))
     transport, client = client_of(app, lifespan="on")
     with pytest.raises(RuntimeError, match="async with"):
         await client.get(URL)
@@ -551,15 +557,8 @@ class Order(BaseModel):
 
 
 async def test_fastapi() -> None:
-    seen = []
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        seen.append("begins")
-        yield {"prefix": "order"}
-        seen.append("ends")
-
-    app = FastAPI(lifespan=lifespan)
+    seen: list[str] = []
+    app = FastAPI(lifespan=noting_lifespan(seen, {"prefix": "order"}))
 
     @app.post("/orders", status_code=201)
     async def order(order: Order) -> dict[str, Any]:

@@ -301,17 +301,18 @@ async def test_a_body_shorter_than_its_length_is_incomplete() -> None:
         assert (caught.value.partial, caught.value.expected) == (b"1234", 6)
 
 
+async def first_then_silence(ended: asyncio.Event) -> AsyncIterator[bytes]:
+    """A body that says one piece and nothing more, and sets `ended` when it is ended."""
+    try:
+        yield b"first"
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+
+
 async def test_closing_a_response_early_ends_its_body() -> None:
     ended = asyncio.Event()
-
-    async def body() -> AsyncIterator[bytes]:
-        try:
-            yield b"first"
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async with client_of(lambda request: MockResponse(chunks=body())) as client:
+    async with client_of(lambda request: MockResponse(chunks=first_then_silence(ended))) as client:
         async with client.stream("GET", URL) as response:
             assert await anext(aiter(response.iter_bytes())) == b"first"
         await ended.wait()
@@ -319,15 +320,7 @@ async def test_closing_a_response_early_ends_its_body() -> None:
 
 async def test_dropping_a_response_warns_and_ends_its_body() -> None:
     ended = asyncio.Event()
-
-    async def body() -> AsyncIterator[bytes]:
-        try:
-            yield b"first"
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async with client_of(lambda request: MockResponse(chunks=body())) as client:
+    async with client_of(lambda request: MockResponse(chunks=first_then_silence(ended))) as client:
         request = client.build_request("GET", URL)
         response: Any = await client.send(request, stream=True)
         assert response.status == 200

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiohttpconn import Client, ConnectionPool, ReadError
+from aiohttpconn.har import HarRecorder, entry_of, exchange_of, load, save
 from aiohttpconn.testing import (
     FaultTransport,
     MockRequest,
@@ -19,6 +21,7 @@ from aiohttpconn.testing import (
     faults,
 )
 from aiohttpconn.testing.scrub import Scrubber
+from tests.test_har import valid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +184,80 @@ def test_bodies_that_hold_nothing_secret_stay_byte_for_byte() -> None:
         assert scrubber.body(body, "application/json") == body
     assert scrubber.body(b"token=1", "text/plain") == b"token=1"
     assert scrubber.body(b'{"token":"x"}', "application/problem+json; charset=utf-8") == b'{"token": "REDACTED"}'
+
+
+@pytest.mark.parametrize(
+    ("url", "scrubbed"),
+    [
+        ("/p?sid=x&pw=x&pass=x", "/p?sid=REDACTED&pw=REDACTED&pass=REDACTED"),
+        ("/p?token=&sid=", "/p?token=&sid="),
+        ("/p?tokens_left=5&my-own=x", "/p?tokens_left=REDACTED&my-own=REDACTED"),
+        ("/p?next=/q?token=x", "/p?next=/q?token=REDACTED"),
+    ],
+)
+def test_what_the_log_hides_is_scrubbed_too_but_what_is_empty_stays(url: str, scrubbed: str) -> None:
+    assert Scrubber(["my_own"]).url(url) == scrubbed
+
+
+def test_fields() -> None:
+    fields = [("Authorization", "Bearer x"), ("Origin", "http://a:b@h"), ("X-Subscription-Key", "x"), ("Own", "x")]
+    assert Scrubber(["own"]).fields([*fields, ("Accept", "*/*"), ("Cookie", "a=1; b")]) == [
+        ("Authorization", "REDACTED"),
+        ("Origin", "http://h"),
+        ("X-Subscription-Key", "REDACTED"),
+        ("Own", "REDACTED"),
+        ("Accept", "*/*"),
+        ("Cookie", "a=REDACTED; REDACTED"),
+    ]
+
+
+def test_members_that_a_program_decides_by_stay() -> None:
+    body = b'{"next_page_token": "", "token": 1, "tokens": ["x", 1], "key": "x", "pin": 1, "auth": {"user": "x"}}'
+    scrubbed = Scrubber(["PIN"]).body(body, "application/json")
+    assert json.loads(scrubbed) == {
+        "next_page_token": "",
+        "token": 1,
+        "tokens": ["REDACTED", 1],
+        "key": "x",
+        "pin": "REDACTED",
+        "auth": {"user": "REDACTED"},
+    }
+
+
+async def test_a_file_is_found_again_whoever_masked_it_and_how(tmp_path: Path) -> None:
+    path = tmp_path / "a.har"
+    url = f"{URL}/?token=s3cret&page=2"
+    recorder = HarRecorder(keep_secrets=True)
+    async with Client(transport=MockTransport(echo), trust_env=False, hooks=recorder) as client:
+        await client.post(url, json={"password": "s3cret"})
+    for entry in (recorder.entries, [entry_of(exchange_of(entry)) for entry in recorder.entries]):
+        save(path, entry)
+        async with RecordReplay(path, mode="replay") as transport, client_of(transport) as client:
+            answer = await client.post(url.replace("s3cret", "other"), json={"password": "other"})
+            assert answer.json()["method"] == "POST"
+            with pytest.raises(UnexpectedRequest, match=r"recorded are: POST \S+/\?token=REDACTED&page=2 "):
+                await client.get(URL)
+
+
+async def test_what_is_recorded_is_har_and_stays_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.har"
+    bodies = iter([b"0", b"1"])
+
+    def handler(request: MockRequest) -> MockResponse:
+        body = next(bodies)
+        return MockResponse(chunks=lambda: [body], trailers={"X-Api-Key": "s3cret"})
+
+    answer = MockTransport(handler)
+    async with RecordReplay(path, answer, "record") as transport, client_of(transport) as client:
+        for _ in range(2):
+            await client.post(URL, content="text", headers={"Content-Type": "text/plain"})
+            transport.recorded[0].started += timedelta(days=1)  # a clock that was set back
+    valid(json.loads(path.read_text()))
+    recorded = [exchange_of(entry) for entry in load(path)]
+    assert [each.body for each in recorded] == [b"0", b"1"]
+    assert recorded[0].request_body == b"text"
+    assert recorded[0].trailers == [("X-Api-Key", "REDACTED")]
+    assert recorded[0].started > recorded[1].started
 
 
 async def test_a_response_that_was_not_read_to_its_end_is_not_recorded(tmp_path: Path) -> None:

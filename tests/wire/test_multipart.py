@@ -75,6 +75,9 @@ def test_a_content_type_with_a_bad_boundary(value: str) -> None:
         # The HTML standard escapes these three, and nothing else.
         ('a"b', 'c"d', 'form-data; name="a%22b"; filename="c%22d"'),
         ("a\r\nb", "c\rd\n", 'form-data; name="a%0D%0Ab"; filename="c%0Dd%0A"'),
+        # By the same a line end in a name is CR LF; a file's name is as it is.
+        ("a\nb\rc", "a\nb\rc", 'form-data; name="a%0D%0Ab%0D%0Ac"; filename="a%0Ab%0Dc"'),
+        ("\n\r\r\n\n", None, 'form-data; name="%0D%0A%0D%0A%0D%0A%0D%0A"'),
         ("a%22b", "50%.txt", 'form-data; name="a%22b"; filename="50%.txt"'),
         ("a\\b", "C:\\x;y=z", 'form-data; name="a\\b"; filename="C:\\x;y=z"'),
     ],
