@@ -471,39 +471,39 @@ class Client:
 
     @_awaited
     def get(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
-        """`request("GET", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth`, `timeout` …"""
+        """`request("GET", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         if options:
             return self.request("GET", url, **options)
         return self._send(("GET", url), False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
 
     @_awaited
     def head(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
-        """`request("HEAD", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth`, `timeout` …"""
+        """`request("HEAD", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         return self.request("HEAD", url, **options)
 
     @_awaited
     def options(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
-        """`request("OPTIONS", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth`, `timeout` …"""
+        """`request("OPTIONS", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         return self.request("OPTIONS", url, **options)
 
     @_awaited
     def delete(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
-        """`request("DELETE", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth`, `timeout` …"""
+        """`request("DELETE", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         return self.request("DELETE", url, **options)
 
     @_awaited
     def post(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
-        """`request("POST", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth`, `timeout` …"""
+        """`request("POST", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         return self.request("POST", url, **options)
 
     @_awaited
     def put(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
-        """`request("PUT", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth`, `timeout` …"""
+        """`request("PUT", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         return self.request("PUT", url, **options)
 
     @_awaited
     def patch(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
-        """`request("PATCH", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth`, `timeout` …"""
+        """`request("PATCH", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         return self.request("PATCH", url, **options)
 
     # --- state ---
