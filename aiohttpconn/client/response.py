@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from ..config import Deadline
     from ..messages import Request
     from ..response import HTTPResponse
     from .charset import DefaultEncoding, TextDecoder
@@ -63,6 +64,8 @@ class Response:
     """What `redirected` is to know of the client."""
     asked: Request | None = None
     """The request before it was signed and given cookies, where that makes a difference."""
+    deadline: Deadline | None = None
+    """When the time for the exchange is over; it holds for reading the body, too."""
     default_encoding: DefaultEncoding = None
     """The charset of text that declares none and has no byte order mark: a name, or who guesses it from the body."""
 
