@@ -13,7 +13,16 @@ from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
 from ..url import URL
 from ..wire.codings import WholeBody, decode_all, decoder_for
-from .pieces import TURN, BodyIterator, DecodedPieces, KeptPieces, RawPieces, ValueIterator, WatchedPieces
+from .pieces import (
+    TURN,
+    BodyIterator,
+    DecodedPieces,
+    KeptPieces,
+    RawPieces,
+    ValueIterator,
+    WatchedPieces,
+    check_total,
+)
 from .redirects import redirect_location, redirected
 
 if TYPE_CHECKING:
@@ -313,8 +322,9 @@ class Response:
                 return body
             self._whole = whole = WholeBody(codings, body)
         try:
-            while not whole.advance(TURN):  # noqa: ASYNC110 - nothing is waited for: others have their turn
-                await asyncio.sleep(0)
+            while not whole.advance(TURN):
+                await asyncio.sleep(0)  # nothing is waited for: others have their turn
+                check_total(self)
         finally:
             self._whole = None
         return whole.content()
