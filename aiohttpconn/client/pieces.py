@@ -249,9 +249,14 @@ class BodyIterator(AsyncIterator[T]):
             data = await self._pieces.next()
             self._ended = not data
             items = chunker.feed(data) if data else chunker.flush()
-            self._items = iter(items)
-            self._left = len(items)
             self._since_turn += len(data) // _ITEM
+            count = len(items)
+            if self._since_turn + count <= _ITEMS_TURN:
+                self._since_turn += count
+                self._ready = iter(items)
+            else:
+                self._items = iter(items)
+                self._left = count
 
     async def aclose(self) -> None:
         """Close the response."""
