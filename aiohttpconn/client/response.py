@@ -13,13 +13,23 @@ from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
 from ..url import URL
 from ..wire.codings import WholeBody, decode_all, decoder_for
-from .pieces import TURN, BodyIterator, DecodedPieces, KeptPieces, RawPieces, ValueIterator, WatchedPieces
+from .pieces import (
+    TURN,
+    BodyIterator,
+    DecodedPieces,
+    KeptPieces,
+    RawPieces,
+    ValueIterator,
+    WatchedPieces,
+    check_total,
+)
 from .redirects import redirect_location, redirected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from ..config import Deadline
     from ..messages import Request
     from ..response import HTTPResponse
     from .charset import DefaultEncoding, TextDecoder
@@ -63,6 +73,8 @@ class Response:
     """What `redirected` is to know of the client."""
     asked: Request | None = None
     """The request before it was signed and given cookies, where that makes a difference."""
+    deadline: Deadline | None = None
+    """When the time for the exchange is over; it holds for reading the body, too."""
     default_encoding: DefaultEncoding = None
     """The charset of text that declares none and has no byte order mark: a name, or who guesses it from the body."""
 
@@ -310,8 +322,9 @@ class Response:
                 return body
             self._whole = whole = WholeBody(codings, body)
         try:
-            while not whole.advance(TURN):  # noqa: ASYNC110 - nothing is waited for: others have their turn
-                await asyncio.sleep(0)
+            while not whole.advance(TURN):
+                await asyncio.sleep(0)  # nothing is waited for: others have their turn
+                check_total(self)
         finally:
             self._whole = None
         return whole.content()
