@@ -82,7 +82,7 @@ class Client:
     - `hooks`: who is told what happens, see `Hooks`.
     - `json_encoder`: makes the str or bytes of what `json=` is given; left out: orjson if it is installed, else json.
     - `default_encoding`: the charset of text that declares none and has no byte order mark: a name, or a function that
-      guesses it from the body's bytes; left out: utf-8.
+      guesses one of Python's own from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
     - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
@@ -695,14 +695,12 @@ def _count(name: str, value: int) -> int:
 def _checked_encoding(value: DefaultEncoding) -> DefaultEncoding:
     if value is None or callable(value):
         return value
-    import codecs  # noqa: PLC0415 - few name one
+    from .charset import is_charset  # noqa: PLC0415 - few name one
 
     if not isinstance(value, str):
         raise TypeError(f"default_encoding must be the name of a charset or a function, not {value!r}")
-    try:
-        codecs.lookup(value)
-    except LookupError:
-        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}") from None
+    if not is_charset(value):
+        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}")
     return value
 
 

@@ -347,6 +347,8 @@ class Flow:
         response.max_body = call.max_body
         response.history = tuple(call.history)
         response.default_encoding = call.default_encoding
+        if call.deadline.timeout.total is not None:
+            response.deadline = call.deadline
         if request is not call.asked:
             response.asked = call.asked
         if jar is not None and raw.head.set_cookie is not None:

@@ -252,7 +252,7 @@ class Response:
     def encoding(self) -> str:
         """The charset of `text`; may be set.
 
-        It is what Content-Type declares if Python knows it, else what a byte order mark says, else what the client's
+        It is what Content-Type declares if it is one of Python's charsets, else what a byte order mark says, else what the client's
         `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
         """
         if self._encoding is None:
@@ -271,16 +271,19 @@ class Response:
 
     @encoding.setter
     def encoding(self, value: str) -> None:
-        import codecs  # noqa: PLC0415 - for the few who know better
+        from .charset import is_charset  # noqa: PLC0415 - for the few who know better
 
-        codecs.lookup(value)
+        if not is_charset(value):
+            raise LookupError(f"no charset that text can be decoded by: {value!r}")
         self._encoding = value
 
     @property
     def text(self) -> str:
         """The decoded body as text; what does not decode is replaced by U+FFFD."""
         content = self.content
-        return content.decode(self.encoding, "replace")
+        from .charset import decode_text  # noqa: PLC0415 - the same
+
+        return decode_text(content, self.encoding)
 
     def json(self, **options: Any) -> Any:
         """The body as JSON (RFC 8259); `options` are those of `json.loads`.
