@@ -252,8 +252,8 @@ class Response:
     def encoding(self) -> str:
         """The charset of `text`; may be set.
 
-        It is what Content-Type declares if it is one of Python's charsets, else what a byte order mark says, else what the client's
-        `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
+        It is what Content-Type declares if it is one of Python's charsets, else what a byte order mark says, else what
+        the client's `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
         """
         if self._encoding is None:
             if (declared := self.charset_encoding) is not None:
