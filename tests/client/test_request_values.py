@@ -294,7 +294,7 @@ async def test_statuses_are_raised_after_retries_and_challenges(flaky: str, http
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"cross_origin_headers": "X-Key"}, r"give it as \[name\]"),
+        ({"cross_origin_headers": "X-Key"}, r"give one as \[name\]"),
         ({"max_redirects": "5"}, "max_redirects must be a number"),
         ({"max_redirects": -1}, "max_redirects must be a number"),
         ({"follow_redirects": "no"}, "follow_redirects must be True or False"),
