@@ -24,6 +24,7 @@ from .pieces import (
     check_total,
 )
 from .redirects import redirect_location, redirected
+from .renames import answer_to_other_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -521,13 +522,6 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
-
-            raise no_such("Response", name)
-
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot without streams, for errors that carry a response to another process.
         head = self.head
@@ -549,6 +543,9 @@ class Response:
                 "redirect_rules": dict(self.redirect_rules),
             },
         )
+
+
+answer_to_other_names(Response)
 
 
 class _Snapshot:
