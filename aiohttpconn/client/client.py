@@ -28,7 +28,7 @@ from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar, checked_cookies
-from .environ import bypasses_proxy, environment_proxies, names_tls_settings
+from .environ import EnvironmentProxies, names_tls_settings
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
@@ -74,7 +74,7 @@ class Client:
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
     - `proxy`: URL of an http proxy, its credentials as userinfo; left out: the environment's (HTTP_PROXY, HTTPS_PROXY,
-      ALL_PROXY, NO_PROXY) with `trust_env`; None: no proxy.
+      ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `follow_redirects`, `max_redirects`; `allow_downgrade`: whether a redirect may lead from https to http;
@@ -161,7 +161,7 @@ class Client:
         }
         self._closed = False
         self._gets: dict[str, Request] = {}
-        self._env_proxies: dict[str, Proxy | None] = {}
+        self._env_proxies: EnvironmentProxies | None = None
         if transport is not None:
             if needless := [name for name, value in network.items() if value is not UNSET]:
                 raise TypeError(f"{', '.join(needless)}: these are the transport's own affair when transport= is given")
@@ -171,7 +171,7 @@ class Client:
             self._pool: ConnectionPool | None = None
         else:
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
-                self._env_proxies = environment_proxies()
+                self._env_proxies = EnvironmentProxies()
             context = None  # the pool's default is made when https is first spoken
             if not isinstance(verify, Unset) and verify is not True:
                 context = ssl_context(verify, trust_env)
@@ -411,9 +411,8 @@ class Client:
 
     def _proxy_of(self, request: Request) -> Proxy | None:
         """The environment's proxy for a request."""
-        origin = request.url.origin
-        proxy = self._env_proxies.get(origin.scheme)
-        return None if proxy is None or bypasses_proxy(origin) else proxy
+        assert self._env_proxies is not None
+        return self._env_proxies.proxy_for(request.url.origin)
 
     @_awaited
     def request(
