@@ -7,6 +7,7 @@ What counts as one is told by its name: ``Authorization``, ``Set-Cookie``, ``X-A
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, AnyStr, Literal, TypeAlias
 from urllib.parse import unquote_plus
 
@@ -81,17 +82,21 @@ def is_secret(name: str, value: object = None, place: Place = "member") -> bool:
     >>> is_secret("X-Amz-Signature"), is_secret("access_token"), is_secret("tokens_left")
     (True, True, False)
     """
+    said = (_judged if len(name) <= 64 else _judged.__wrapped__)(name, place)
+    return said or (said is None and not isinstance(value, int | float))
+
+
+@lru_cache(1024)  # the names are few, and looking at one takes 2 us
+def _judged(name: str, place: Place) -> bool | None:
+    """What `is_secret` says; None if that depends on whether the value is a number."""
     bare = bare_name(name)
     if bare in _WHOLE or _ENDINGS.search(bare):
         return True
-    if place == "parameter":
-        if bare in _PARAMETERS:
-            return True
-    elif place == "field" and _ENDINGS_OF_FIELDS.search(bare) and not _HARMLESS_FIELDS.search(bare):
+    if place == "parameter" and bare in _PARAMETERS:
         return True
-    if isinstance(value, int | float) or not _WORDS.search(bare):
-        return False
-    return _CONFIGURATION.search(name) is None
+    if place == "field" and _ENDINGS_OF_FIELDS.search(bare) and not _HARMLESS_FIELDS.search(bare):
+        return True
+    return None if _WORDS.search(bare) and _CONFIGURATION.search(name) is None else False
 
 
 def masked_url(url: URL | str, mask: str = MASK, userinfo: str = "", secret: Judge = is_secret) -> str:

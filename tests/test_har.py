@@ -60,7 +60,8 @@ STRUCTURE = {
         ],
     }
 }
-OPTIONAL = {"postData", "text", "encoding", "compression", "comment", "_error", "_encoding", "_trailers", "params"}
+OPTIONAL = {"postData", "text", "encoding", "compression", "comment", "params"}
+OPTIONAL |= {"_error", "_encoding", "_trailers", "_coded", "_partial"}
 COOKIE_OPTIONAL = {"path", "domain", "expires", "httpOnly", "secure"}
 
 
@@ -366,6 +367,8 @@ def test_an_exchange_comes_back_as_it_was(body: bytes | None, media_type: str) -
         reason="Created",
         headers=[("Content-Type", media_type), ("Authorization", "kept")],
         body=body,
+        coded=body == b"text",
+        partial=body is None,
         trailers=[("X-Sum", "1"), ("X-Api-Key", "kept")],
         encoded_size=7,
         started=datetime(2026, 1, 2, 3, 4, 5, 6000, UTC),
