@@ -114,7 +114,7 @@ class HarRecorder(Hooks):
             exchange.comment = CALLED_OFF
         else:
             exchange.error = said
-        exchange.timings = {"send": 0.0, "wait": perf_counter() - (began or perf_counter()), "receive": 0.0}
+        exchange.timings = {"send": 0.0, "wait": perf_counter() - began if began else 0.0, "receive": 0.0}
         self._records.append(_Record(exchange, perf_counter()))
 
     def _record_of(self, request: Request) -> _Record | None:
