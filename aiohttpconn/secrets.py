@@ -67,7 +67,11 @@ _WITHIN_NAME = re.compile(r"[;?#]")
 _PAIR_IN_VALUE = re.compile(r"[?#]([^?#=]+)=([^?#]*)")  # a URL as a parameter: next=/there?token=
 
 _JSON = re.compile(r"[\ufeff\s\x1e]*+[\[{]")
-_MEMBER = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*+:\s*+")((?:[^"\\]|\\.)*+)', re.DOTALL)
+# Any string is a match to its end, so that none of it is looked at twice.
+_MEMBER = re.compile(
+    r'"((?:[^"\\]|\\.)*+)(?:"(?:(\s*+:\s*+")((?:[^"\\]|\\.)*+)("?+))?+)?+',
+    re.DOTALL,
+)
 _BOUNDARY = re.compile(r""";\s*boundary\s*=\s*(?:"([^"]+)"|([^";\s]+))""", re.IGNORECASE)
 _PART_NAME = re.compile(r"""^content-disposition:[^\r\n]*?;\s*name=(?:"([^"\r\n]*)"|([^;\s]+))""", re.I | re.M)
 _PART_TYPE = re.compile(r"^content-type:\s*([^\r\n]*)", re.I | re.M)
@@ -185,8 +189,8 @@ def masked_body(media_type: str, body: AnyStr, mask: str = MASK, secret: Judge =
     essence = media_type.partition(";")[0].strip().lower()
     if isinstance(body, str):
         if essence == "multipart/form-data":
-            encoded = body.encode(errors="surrogateescape")
-            return _masked_multipart(media_type, encoded, mask, secret).decode(errors="surrogateescape")
+            encoded = body.encode(errors="surrogatepass")
+            return _masked_multipart(media_type, encoded, mask, secret).decode(errors="surrogatepass")
         return masked_form(body, mask, secret) if essence == _FORM else _masked_json_text(body, mask, secret)
     if essence == "multipart/form-data":
         return _masked_multipart(media_type, body, mask, secret)
@@ -259,8 +263,9 @@ def _masked_members(text: str, mask: str, secret: Judge) -> str:
     """JSON that does not parse, such as one that breaks off, with the texts that go by secret names masked."""
 
     def shown(member: re.Match[str]) -> str:
-        name, colon, value = member.groups()
-        return f'"{name}"{colon}{mask}' if secret(name, value, "member") else member[0]
+        name, colon, value, end = member.groups()
+        found = colon is not None and secret(name, value, "member")
+        return f'"{name}"{colon}{mask}{end}' if found else member[0]
 
     return _MEMBER.sub(shown, text)
 
@@ -270,7 +275,7 @@ def _masked_multipart(media_type: str, body: bytes, mask: str, secret: Judge) ->
     found = _BOUNDARY.search(media_type)
     if found is None:
         return body
-    delimiter = b"\r\n--" + (found[1] or found[2]).encode()
+    delimiter = b"\r\n--" + (found[1] or found[2]).encode(errors="surrogatepass")
     first, *parts = (b"\r\n" + body).split(delimiter)
     for number, part in enumerate(parts):
         head, empty_line, content = part.partition(b"\r\n\r\n")

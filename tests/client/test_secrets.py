@@ -261,6 +261,8 @@ def test_another_judge_is_asked_about_everything_that_is_named() -> None:
         ("", '{"a": 1, "b": "\\ud800"}'),
         ("text/html", '<a data-x="{}">'),
         ("application/json", "{" * 100_000 + '"' * 100_001),
+        ("application/json", "{" + '"\\' * 100_000),
+        ("multipart/form-data; boundary=\ud800", "\ud800"),
     ],
 )
 def test_other_bodies_stay_as_they_are(media_type: str, text: str) -> None:
