@@ -23,14 +23,15 @@ from ..messages import Proxy, Request, method_of
 from ..net.tls import ssl_context
 from ..pool import ConnectionPool, PoolStats
 from ..transport import RequestContext, Transport
-from ..url import URL, Params, join, merge_params, other_params, parse
+from ..url import URL, Params, is_known, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar, checked_cookies
-from .environ import bypasses_proxy, environment_proxies, names_tls_settings
+from .environ import EnvironmentProxies, names_tls_settings
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
+from .renames import answer_to_other_names
 from .response import Response
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_KEPT_GETS = 256
 _DEBUG = logging.DEBUG
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
 """Asked for each request (75 ns), so that the level may be changed at any time."""
@@ -72,7 +74,7 @@ class Client:
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
     - `proxy`: URL of an http proxy, its credentials as userinfo; left out: the environment's (HTTP_PROXY, HTTPS_PROXY,
-      ALL_PROXY, NO_PROXY) with `trust_env`; None: no proxy.
+      ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `follow_redirects`, `max_redirects`; `allow_downgrade`: whether a redirect may lead from https to http;
@@ -82,7 +84,7 @@ class Client:
     - `hooks`: who is told what happens, see `Hooks`.
     - `json_encoder`: makes the str or bytes of what `json=` is given; left out: orjson if it is installed, else json.
     - `default_encoding`: the charset of text that declares none and has no byte order mark: a name, or a function that
-      guesses it from the body's bytes; left out: utf-8.
+      guesses one of Python's own from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
     - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
@@ -158,7 +160,8 @@ class Client:
             "local_address": local_address,
         }
         self._closed = False
-        self._env_proxies: dict[str, Proxy | None] = {}
+        self._gets: dict[str, Request] = {}
+        self._env_proxies: EnvironmentProxies | None = None
         if transport is not None:
             if needless := [name for name, value in network.items() if value is not UNSET]:
                 raise TypeError(f"{', '.join(needless)}: these are the transport's own affair when transport= is given")
@@ -168,7 +171,7 @@ class Client:
             self._pool: ConnectionPool | None = None
         else:
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
-                self._env_proxies = environment_proxies()
+                self._env_proxies = EnvironmentProxies()
             context = None  # the pool's default is made when https is first spoken
             if not isinstance(verify, Unset) and verify is not True:
                 context = ssl_context(verify, trust_env)
@@ -256,6 +259,21 @@ class Client:
         pairs = merged_fields(self._headers, fields, own)
         return Request(method, url, Headers(CIMultiDict(pairs)), body, idempotent=idempotent)
 
+    def _get_of(self, url: str) -> Request:
+        """The GET of a URL without anything else; kept when it is asked for again, as many are: 5,000 of a request's
+        62,000 instructions."""
+        may_come_again = is_known(url)
+        if self._base_url is None and self._params is None:  # what `_build` does then
+            request = Request("GET", parse(url), self._headers, None, field_lines=self._field_lines)
+        else:
+            request = self._build("GET", url)
+        if not may_come_again:
+            return request
+        if len(self._gets) >= _KEPT_GETS:
+            self._gets.clear()
+        self._gets[url] = request
+        return request
+
     def _absolute(self, url: str | URL) -> URL:
         """A URL as it is, anything else appended to `base_url`: never does it lead to another host."""
         if isinstance(url, URL) or not isinstance(url, str) or _ABSOLUTE.match(url):
@@ -296,11 +314,13 @@ class Client:
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
-    async def _send(self, request: Request | tuple[Any, ...], stream: bool, own: _Own | None) -> Response:
-        """Send a request, or one still to be built of what `_build` takes: in here, so that what is wrong with it is
-        raised where the caller awaits, without a coroutine more (0.5 µs)."""
-        if isinstance(request, tuple):
-            request = self._build(*request)
+    async def _send(self, request: Request | tuple[Any, ...] | str | URL, stream: bool, own: _Own | None) -> Response:
+        """Send a request, or one still to be built of what `_build` takes, or a GET of a URL: in here, so that what is
+        wrong with it is raised where the caller awaits, without a coroutine more (0.5 µs)."""
+        if isinstance(request, str):
+            request = self._gets.get(request) or self._get_of(request)
+        elif not isinstance(request, Request):
+            request = self._build(*request) if isinstance(request, tuple) else self._build("GET", request)
         if self._closed:
             error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.shown}")
             error.request = request
@@ -391,9 +411,8 @@ class Client:
 
     def _proxy_of(self, request: Request) -> Proxy | None:
         """The environment's proxy for a request."""
-        origin = request.url.origin
-        proxy = self._env_proxies.get(origin.scheme)
-        return None if proxy is None or bypasses_proxy(origin) else proxy
+        assert self._env_proxies is not None
+        return self._env_proxies.proxy_for(request.url.origin)
 
     @_awaited
     def request(
@@ -474,7 +493,7 @@ class Client:
         """`request("GET", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         if options:
             return self.request("GET", url, **options)
-        return self._send(("GET", url), False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
+        return self._send(url, False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
 
     @_awaited
     def head(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
@@ -596,15 +615,11 @@ class Client:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
-
-            raise no_such("Client", name)
-
     def __repr__(self) -> str:
         return f"<Client {'closed' if self._closed else self._transport!r}>"
+
+
+answer_to_other_names(Client)
 
 
 class StreamedResponse:
@@ -695,14 +710,12 @@ def _count(name: str, value: int) -> int:
 def _checked_encoding(value: DefaultEncoding) -> DefaultEncoding:
     if value is None or callable(value):
         return value
-    import codecs  # noqa: PLC0415 - few name one
+    from .charset import is_charset  # noqa: PLC0415 - few name one
 
     if not isinstance(value, str):
         raise TypeError(f"default_encoding must be the name of a charset or a function, not {value!r}")
-    try:
-        codecs.lookup(value)
-    except LookupError:
-        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}") from None
+    if not is_charset(value):
+        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}")
     return value
 
 

@@ -340,36 +340,66 @@ TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What the environment may say of TLS: which CAs are trusted instead of the system's, where session keys are logged."""
 
 _Settings: TypeAlias = tuple[str | None, ...]
+_Stamp: TypeAlias = tuple[int, int, int] | None
 
 
-@functools.lru_cache(maxsize=64)
-def _context(verify: bool | str, environment: _Settings | None) -> ssl.SSLContext:
-    """`environment` has the values of `TLS_VARIABLES`, which Python and OpenSSL look at themselves; None if they are to
-    be passed over."""
+@functools.lru_cache(maxsize=16)
+def _context(verify: bool | str, environment: _Settings | None, stamps: tuple[_Stamp, ...]) -> ssl.SSLContext:
+    """`environment` has the values of `TLS_VARIABLES`; None if they are to be passed over. `stamps` are those of the CA
+    files and folders, so that one that was replaced is read anew."""
+    # ssl.create_default_context() by hand: that opens SSLKEYLOGFILE whether the environment is to be trusted or not.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if sys.version_info >= (3, 13):
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        _load_authorities(context, None if verify is True else verify, environment)
+    keys = None if environment is None else environment[2]
+    if keys and not sys.flags.ignore_environment:
+        try:
+            context.keylog_filename = keys
+        except (OSError, ssl.SSLError) as error:
+            raise TLSError(
+                f"SSLKEYLOGFILE names a file that cannot be written, {keys!r}: {error.strerror or error}: "
+                "correct or unset it, or pass trust_env=False"
+            ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, path: str | None, environment: _Settings | None) -> None:
+    """Trust the CAs of a file or folder; None for the system's, or what the environment has in their place."""
     cafile = capath = None
-    if isinstance(verify, str):
-        source = verify
-        cafile, capath = (None, verify) if os.path.isdir(verify) else (verify, None)
+    if path is not None:
+        source = repr(path)
+        cafile, capath = (None, path) if os.path.isdir(path) else (path, None)
     elif environment is None:
         source = "the system's default paths"
         paths = ssl.get_default_verify_paths()
         cafile = paths.openssl_cafile if os.path.isfile(paths.openssl_cafile) else None
         capath = paths.openssl_capath if os.path.isdir(paths.openssl_capath) else None
     else:
-        source = "SSL_CERT_FILE"
-        if verify and environment[0] and not os.path.isfile(environment[0]):
+        source = "SSL_CERT_FILE, SSL_CERT_DIR or the system's default paths"
+        if environment[0] and not os.path.isfile(environment[0]):
             raise TLSError(f"SSL_CERT_FILE names no file: {environment[0]!r}")  # OpenSSL would trust nobody, in silence
     try:
-        context = ssl.create_default_context(cafile=cafile, capath=capath)
+        if cafile or capath:
+            context.load_verify_locations(cafile, capath)
+        else:
+            context.load_default_certs()
     except (OSError, ssl.SSLError) as error:
-        raise TLSError(f"no CA certificates could be loaded from {source!r}: {error}") from error
-    if environment is None:
-        context.keylog_filename = None  # type: ignore[assignment]
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+        raise TLSError(f"no CA certificates could be loaded from {source}: {error}") from error
+
+
+def _stamp(path: str) -> _Stamp:
+    """What changes when a file is replaced, or a folder's entries are; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def ssl_context(
@@ -380,9 +410,15 @@ def ssl_context(
 
     With `trust_env` SSL_CERT_FILE and SSL_CERT_DIR replace the system's CAs, and SSLKEYLOGFILE is written to.
 
-    Built once per way and shared: building one costs 15 ms. Raises `TLSError` when the CAs cannot be loaded.
+    Built once per way and shared: building one costs 15 ms. A file of CAs that was replaced is read anew, and so is a
+    folder to which files were added, or from which they were removed. Raises `TLSError` when the CAs cannot be loaded,
+    and when SSLKEYLOGFILE cannot be written.
     """
     if isinstance(verify, ssl.SSLContext):
         return verify
     environment = tuple([os.environ.get(name) for name in TLS_VARIABLES]) if trust_env else None
-    return _context(verify if isinstance(verify, bool) else os.fspath(verify), environment)
+    if not isinstance(verify, bool):
+        path = os.fspath(verify)
+        return _context(path, environment, (_stamp(path),))
+    sources = environment[:2] if verify and environment is not None else ()
+    return _context(verify, environment, tuple([_stamp(source) for source in sources if source]))
