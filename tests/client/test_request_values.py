@@ -215,9 +215,15 @@ class _Coroutine(Auth):
         yield request
 
 
+class _AsyncCoroutine(Auth):
+    async def async_flow(self, request: Request) -> Any:  # type: ignore[override]
+        return request
+
+
 @pytest.mark.parametrize(
     ("auth", "kind", "says"),
     [
+        (_AsyncCoroutine(), TypeError, r"_AsyncCoroutine\.async_flow\(\) must be an async generator"),
         (_Empty(), RuntimeError, "yielded no request"),
         (_AsyncEmpty(), RuntimeError, "_AsyncEmpty yielded no request"),
         (_Text(), TypeError, "_Text must yield a Request, not str"),
