@@ -196,7 +196,7 @@ class RemoteDisconnected(BadStatusLine, NetworkError, ConnectionResetError):
 
 
 class BadHeader(ProtocolError):
-    """A line of the head or of the trailers is not a field (RFC 9112 section 5). `line` is that line, a secret masked."""
+    """A line of the head or of the trailers is not a field (RFC 9112 section 5). `line` is it, secrets masked."""
 
     def __init__(self, line: str = "", why: str = "not a header field", *, doing: str | None = None) -> None:
         super().__init__(line, doing=doing)

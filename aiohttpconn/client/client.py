@@ -144,6 +144,8 @@ class Client:
         self._pairs = pairs
         self._headers: Headers = Headers(CIMultiDict(pairs))
         self._field_lines = encode_fields(pairs)
+        if json_encoder is not None and not callable(json_encoder):
+            raise TypeError(f"json_encoder must be a function, not {json_encoder!r}")
         self._encode_json = json_encoder
         self._default_encoding = _checked_encoding(default_encoding)
         self._raise_for_status = _flag("raise_for_status", raise_for_status)
@@ -163,9 +165,11 @@ class Client:
         self._gets: dict[str, Request] = {}
         self._env_proxies: EnvironmentProxies | None = None
         if transport is not None:
-            if needless := [name for name, value in network.items() if value is not UNSET]:
+            limits_of_heads = {"max_head": (max_head, MAX_HEAD), "max_fields": (max_fields, MAX_FIELDS)}
+            needless = [name for name, value in network.items() if value is not UNSET]
+            if needless := needless + [name for name, (value, usual) in limits_of_heads.items() if value != usual]:
                 raise TypeError(f"{', '.join(needless)}: these are the transport's own affair when transport= is given")
-            if not callable(getattr(transport, "send", None)):
+            if isinstance(transport, type) or not callable(getattr(transport, "send", None)):
                 raise TypeError(f"transport must have send() and close(), as Transport says, not {transport!r}")
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None

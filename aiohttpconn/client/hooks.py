@@ -230,6 +230,8 @@ async def _tell(hooks: Iterable[Callable[..., Any]] | None, *told: object) -> No
 def _hooks(name: str, given: H | Iterable[H] | None) -> tuple[H, ...] | None:
     if given is None:
         return None
+    if not callable(given) and not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a function or several, not {given!r}")
     hooks = (given,) if callable(given) else tuple(given)
     if wrong := [hook for hook in hooks if not callable(hook)]:
         raise TypeError(f"{name} must be a function or several, not {wrong[0]!r}")

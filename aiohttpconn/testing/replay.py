@@ -113,6 +113,7 @@ class RecordReplay(MemoryTransport):
             if known is not None and self.mode != "record":
                 number = self._served.get(key, 0)
                 self._served[key] = number + 1
+                await exchange.connected()
                 return _replayed(exchange, known[min(number, len(known) - 1)])
             if self.mode == "replay":
                 raise self._unexpected(asked, self._failures.get(key))

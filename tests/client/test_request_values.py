@@ -215,9 +215,15 @@ class _Coroutine(Auth):
         yield request
 
 
+class _AsyncCoroutine(Auth):
+    async def async_flow(self, request: Request) -> Any:  # type: ignore[override]
+        return request
+
+
 @pytest.mark.parametrize(
     ("auth", "kind", "says"),
     [
+        (_AsyncCoroutine(), TypeError, r"_AsyncCoroutine\.async_flow\(\) must be an async generator"),
         (_Empty(), RuntimeError, "yielded no request"),
         (_AsyncEmpty(), RuntimeError, "_AsyncEmpty yielded no request"),
         (_Text(), TypeError, "_Text must yield a Request, not str"),
@@ -300,10 +306,15 @@ async def test_statuses_are_raised_after_retries_and_challenges(flaky: str, http
         ({"follow_redirects": "no"}, "follow_redirects must be True or False"),
         ({"raise_for_status": 1}, "raise_for_status must be True or False"),
         ({"default_encoding": 5}, "default_encoding must be the name"),
+        ({"json_encoder": 5}, "json_encoder must be a function"),
+        ({"transport": ConnectionPool}, "transport must have send"),
+        ({"transport": ConnectionPool(), "max_head": 5}, "max_head"),
     ],
 )
 def test_what_a_client_is_made_with_is_checked(options: dict[str, Any], says: str) -> None:
     with pytest.raises(TypeError, match=says):
         Client(trust_env=False, **options)
+    with pytest.raises(TypeError, match="on_request must be a function or several, not 5"):
+        Hooks(on_request=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must be a charset that Python knows"):
         Client(trust_env=False, default_encoding="nope")
