@@ -63,7 +63,7 @@ from .errors import (
 )
 from .headers import Headers
 from .messages import Opening, Proxy, Request, ResponseHead
-from .net.resolve import Resolver
+from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
 from .pool import ConnectionPool, HostStats, PoolStats
 from .response import HTTPResponse
@@ -76,8 +76,16 @@ if TYPE_CHECKING:
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
     from .har import HarRecorder
+    from .net.dns import AioDNSResolver
+    from .net.guard import AddressPolicy
+    from .net.lookups import CachingResolver
+    from .net.overrides import OverridingResolver
 
 _LATER = {
+    "AddressPolicy": "net.guard",
+    "AioDNSResolver": "net.dns",
+    "CachingResolver": "net.lookups",
+    "OverridingResolver": "net.overrides",
     "Auth": "client.auth",
     "BasicAuth": "client.auth",
     "BearerAuth": "client.auth",
@@ -115,6 +123,8 @@ __all__ = [
     "UNSET",
     "URL",
     "AddressBlocked",
+    "AddressPolicy",
+    "AioDNSResolver",
     "AsyncHTTPConnection",
     "AsyncHTTPSConnection",
     "Attempt",
@@ -126,6 +136,7 @@ __all__ = [
     "BodyLengthMismatch",
     "BodyNotReplayable",
     "BodyTooLarge",
+    "CachingResolver",
     "CannotSendHeader",
     "CannotSendRequest",
     "ChecksumMismatch",
@@ -159,6 +170,7 @@ __all__ = [
     "Observer",
     "Opening",
     "Origin",
+    "OverridingResolver",
     "PoolClosed",
     "PoolStats",
     "PoolTimeout",
@@ -185,6 +197,7 @@ __all__ = [
     "StreamWriter",
     "StreamedResponse",
     "TLSError",
+    "TimedResolver",
     "Timeout",
     "TokenError",
     "TooManyFields",

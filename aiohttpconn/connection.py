@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from .headers import Headers
     from .messages import Body, ResponseHead
+    from .net.address_book import AddressBook
+    from .net.guard import AddressPolicy
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
     from .url import Origin
@@ -50,6 +52,8 @@ class AsyncHTTPConnection(HTTP1):
     - `uds`: path of a Unix domain socket.
     - `happy_eyeballs_delay`: seconds between attempts at several addresses (RFC 8305); None for one after the other.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
+    - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
+    - `address_book`: what is remembered of addresses that failed, shared with other connections; None for nothing.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
 
     One exchange at a time: a request begun before the response to the one before it has been read is
@@ -75,6 +79,8 @@ class AsyncHTTPConnection(HTTP1):
         "_timeout",
         "_tunnel",
         "_tunnel_head",
+        "address_book",
+        "addresses",
         "auto_open",
         "happy_eyeballs_delay",
         "host",
@@ -98,6 +104,8 @@ class AsyncHTTPConnection(HTTP1):
         uds: str | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolver: Resolver | None = None,
+        addresses: AddressPolicy | None = None,
+        address_book: AddressBook | None = None,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
     ) -> None:
@@ -108,6 +116,8 @@ class AsyncHTTPConnection(HTTP1):
         self.uds = uds
         self.happy_eyeballs_delay = happy_eyeballs_delay
         self.resolver = resolver
+        self.addresses = addresses
+        self.address_book = address_book
         self.auto_open = True
         self.opening = UNOPENED
         """How the connection came to be: how long each step took. (Whoever keeps it puts `UNOPENED` in its place.)"""
@@ -187,7 +197,7 @@ class AsyncHTTPConnection(HTTP1):
     async def connect(self) -> None:
         """Connect, through the tunnel and with TLS where they are set; nothing if already connected.
 
-        Raises `ResolveError`, `ConnectError`, `ProxyError`, `TLSError`, `ConnectTimeout`.
+        Raises `ResolveError`, `AddressBlocked`, `ConnectError`, `ProxyError`, `TLSError`, `ConnectTimeout`.
         """
         loop = asyncio.get_running_loop()
         await self.open(Deadline(self._timeout, loop.time()))
@@ -226,6 +236,9 @@ class AsyncHTTPConnection(HTTP1):
 
     async def _open(self) -> None:
         opening = self.opening
+        policy = self.addresses
+        if policy is not None and self._tunnel is not None:
+            policy.check_host(*self._tunnel[:2])  # a proxy is not asked for what is forbidden
         if self._sock is None:
             stream = await open_stream(
                 self.host,
@@ -234,6 +247,8 @@ class AsyncHTTPConnection(HTTP1):
                 local_address=self.source_address,
                 happy_eyeballs_delay=self.happy_eyeballs_delay,
                 resolver=self.resolver,
+                book=self.address_book,
+                policy=policy,
                 opening=opening,
             )
         else:

@@ -24,7 +24,7 @@ import warnings
 import weakref
 from asyncio import get_running_loop
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +41,11 @@ from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 if TYPE_CHECKING:
     import ssl
 
+    from .net.address_book import AddressBook
+    from .net.guard import AddressPolicy
+    from .net.lookups import CachingResolver
     from .net.resolve import Resolver
+    from .net.tcp import Address
     from .transport import Observer, RequestContext
 
 
@@ -160,7 +164,9 @@ class ConnectionPool:
     - `ssl_context`: for https; None for one that verifies against the system's CAs.
     - `proxy`: URL of an http proxy for all routes, its credentials as userinfo: http is forwarded, https goes through a
       tunnel.
-    - `resolver`: who looks up names (see `Resolver`); None for the system.
+    - `resolver`: who looks up names (see `Resolver`); None for the system, asked by a `CachingResolver` of the pool's
+      own. `resolve`: addresses by hand, as ``{"host:port": "address"}`` (see `OverridingResolver`).
+    - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
     - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
 
@@ -182,6 +188,8 @@ class ConnectionPool:
         proxy: str | URL | Proxy | None = None,
         resolver: Resolver | None = None,
         *,
+        resolve: Mapping[str, str | Sequence[str]] | None = None,
+        addresses: AddressPolicy | None = None,
         uds: str | None = None,
         local_address: tuple[str, int] | None = None,
         happy_eyeballs_delay: float | None = 0.25,
@@ -195,10 +203,19 @@ class ConnectionPool:
         self.proxy = Proxy.of(proxy)
         self._ssl_context = ssl_context
         self._uds = uds
+        self._book: AddressBook | None = None
+        self._addresses = _checked_policy(addresses)
+        self._own_resolver = _OwnResolver() if resolver is None else None
+        resolver = self._own_resolver or resolver
+        if resolve is not None:
+            from .net.overrides import OverridingResolver  # noqa: PLC0415 - few give addresses by hand
+
+            resolver = OverridingResolver(resolve, resolver)
         self._options: dict[str, Any] = {
             "source_address": local_address,
             "happy_eyeballs_delay": happy_eyeballs_delay,
             "resolver": resolver,
+            "addresses": addresses,
             "uds": uds,
             "max_head": max_head,
             "max_fields": max_fields,
@@ -242,7 +259,11 @@ class ConnectionPool:
         origin = request.url.origin
         host = self._direct.get(origin) if proxy is UNSET else None
         if host is None:
-            host = self._host(origin, proxy)
+            try:
+                host = self._host(origin, proxy)
+            except HTTPException as error:
+                error.request = request
+                raise
         slot = self._slot_now(host, request, loop.time())
         queued = 0.0
         if slot is None:
@@ -381,6 +402,8 @@ class ConnectionPool:
             self._remove(slot, in_order=True)
         for slot in list(self._leased):
             slot.connection.abort()
+        if self._own_resolver is not None:
+            await self._own_resolver.close()
         # The transports close their sockets at the next turn of the loop, and who was reading hears of it then.
         for _ in range(3):
             await asyncio.sleep(0)
@@ -424,6 +447,8 @@ class ConnectionPool:
     # --- hosts ---
 
     def _host(self, origin: Origin, proxy: Proxy | Unset | None) -> _Host:
+        if self._addresses is not None:
+            self._check_addresses(self._addresses, origin)
         own_way = proxy is UNSET
         way = self.proxy if isinstance(proxy, Unset) else proxy
         context = None
@@ -442,6 +467,14 @@ class ConnectionPool:
             self._direct[origin] = host
         return host
 
+    def _check_addresses(self, policy: AddressPolicy, origin: Origin) -> None:
+        """Refuse what can be refused before a name is looked up: whatever the way, and on every hop of a redirect."""
+        if self._uds is None:
+            policy.check_origin(origin)
+        else:
+            policy.check_scheme(origin)
+            policy.check_unix(self._uds)
+
     def _drop_host_if_empty(self, host: _Host) -> None:
         if not host.count and not host.waiters:
             if self._hosts.get(host.route) is host:
@@ -452,6 +485,10 @@ class ConnectionPool:
     def _new_connection(self, route: Route) -> AsyncHTTPConnection:
         origin, proxy = route.origin, route.proxy
         peer = origin if proxy is None else proxy.origin
+        if self._book is None:
+            from .net.address_book import AddressBook  # noqa: PLC0415 - not before something is connected
+
+            self._book = self._options["address_book"] = AddressBook()
         if route.context is None:
             return AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
         connection = AsyncHTTPSConnection(
@@ -828,6 +865,36 @@ def _call(reference: weakref.WeakMethod[Callable[[], None]]) -> None:
     method = reference()
     if method is not None:
         method()
+
+
+class _OwnResolver:
+    """A pool's own resolver: a `CachingResolver`, made when the first name is looked up: it takes 1 ms to import."""
+
+    __slots__ = ("_resolver",)
+
+    def __init__(self) -> None:
+        self._resolver: CachingResolver | None = None
+
+    async def resolve(self, host: str, port: int) -> Sequence[Address]:
+        """See `Resolver`."""
+        if self._resolver is None:
+            from .net.lookups import CachingResolver  # noqa: PLC0415
+
+            self._resolver = CachingResolver()
+        return await self._resolver.resolve(host, port)
+
+    async def close(self) -> None:
+        if self._resolver is not None:
+            await self._resolver.close()
+
+
+def _checked_policy(value: AddressPolicy | None) -> AddressPolicy | None:
+    if value is not None:
+        from .net.guard import AddressPolicy  # noqa: PLC0415 - for those who have one
+
+        if not isinstance(value, AddressPolicy):
+            raise TypeError(f"addresses must be an AddressPolicy, such as AddressPolicy.public_only(), not {value!r}")
+    return value
 
 
 def _number(limit: int | None) -> float:

@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -36,6 +36,7 @@ from .response import Response
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
@@ -85,8 +86,10 @@ class Client:
       guesses it from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
-    - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
-      `local_address`: (host, port) to connect from.
+    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
+    - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. `resolve`: addresses by hand,
+      as ``{"host:port": "address"}`` (curl's ``--resolve``; see `OverridingResolver`).
+    - `addresses`: an `AddressPolicy` that says what may be connected to, wherever redirects lead and names point.
 
     A client serves the event loop it was first used on.
 
@@ -125,6 +128,8 @@ class Client:
         transport: Transport | None = None,
         uds: str | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
+        resolve: Mapping[str, str | Sequence[str]] | Unset | None = UNSET,
+        addresses: AddressPolicy | Unset | None = UNSET,
         local_address: tuple[str, int] | Unset | None = UNSET,
     ) -> None:
         self._base_url = None if base_url is None else _directory(parse(base_url))
@@ -155,6 +160,8 @@ class Client:
             "verify": verify,
             "uds": uds,
             "resolver": resolver,
+            "resolve": resolve,
+            "addresses": addresses,
             "local_address": local_address,
         }
         self._closed = False
@@ -180,6 +187,8 @@ class Client:
                 context,
                 _or_none(proxy),
                 _or_none(resolver),
+                resolve=_or_none(resolve),
+                addresses=_or_none(addresses),
                 uds=_or_none(uds),
                 local_address=_or_none(local_address),
                 max_head=max_head,

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from ..errors import ConnectError, HTTPException, ProxyError
 from ..messages import Opening, ResponseHead
@@ -18,6 +19,10 @@ from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
 from .resolve import Resolver, resolve
 from .stream import Stream
 from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix
+
+if TYPE_CHECKING:
+    from .address_book import AddressBook
+    from .guard import AddressPolicy
 
 REFUSAL_BODY = 65_536
 """Bytes of a proxy's refusal that `ProxyError.body` keeps."""
@@ -34,11 +39,16 @@ async def open_stream(
     local_address: tuple[str, int] | None = None,
     happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY,
     resolver: Resolver | None = None,
+    book: AddressBook | None = None,
+    policy: AddressPolicy | None = None,
     opening: Opening | None = None,
 ) -> Stream:
     """A stream in the clear to `host`:`port`, or over the connected socket `sock`, or the Unix socket at path `uds`.
 
-    How long it took is noted in `opening`. Raises `ResolveError`, `ConnectError`.
+    In which order the addresses of a name are tried is up to `book`; which of them may be, to `policy` (a `sock` is
+    nobody's to judge: it is connected). How long it took is noted in `opening`.
+
+    Raises `ResolveError`, `AddressBlocked`, `ConnectError`.
     """
     where = uds if uds is not None else f"{host}:{port}"
     opening = opening or Opening()
@@ -47,16 +57,25 @@ async def open_stream(
         if sock is not None:
             return await stream_over(sock)
         if uds is not None:
+            if policy is not None:
+                policy.check_unix(uds)
             stream = await stream_over(await connect_unix(uds))
         else:
+            if policy is not None:
+                policy.check_host(host, port)
             addresses = await resolve(host, port, resolver)
+            if policy is not None:
+                # From here on nothing is looked up again: what was judged is what is dialled.
+                addresses = policy.permitted(host, port, addresses)
             looked_up = perf_counter()
             opening.lookup, began = looked_up - began, looked_up
+            if book is not None:
+                addresses = book.order(host, port, addresses, asyncio.get_running_loop().time())
             if len(addresses) == 1 and not any(addresses[0][1][2:]):
                 stream = await _stream_to(addresses[0], local_address)
             else:
                 stream = await stream_over(
-                    await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay)
+                    await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay, book=book)
                 )
         opening.connect = perf_counter() - began
         return stream
