@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
     from .url import Origin
+    from .wire.socks import SocksKind
 
 UNOPENED = Opening()
 
@@ -76,6 +77,7 @@ class AsyncHTTPConnection(HTTP1):
         "_loop",
         "_opening",
         "_sock",
+        "_socks",
         "_timeout",
         "_tunnel",
         "_tunnel_head",
@@ -127,6 +129,7 @@ class AsyncHTTPConnection(HTTP1):
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
+        self._socks: tuple[SocksKind, tuple[str, str] | None] | None = None
         self._tunnel_head: ResponseHead | None = None
 
     # --- state ---
@@ -180,6 +183,15 @@ class AsyncHTTPConnection(HTTP1):
         fields = encode_fields(pair for pair in pairs if pair[0].lower() != "host")
         self._tunnel = name, number, hosts[0] if hosts else None, fields
         self._tunnel_head = None
+        self._socks = None
+
+    def set_socks(self, kind: SocksKind, host: str, port: int, credentials: tuple[str, str] | None = None) -> None:
+        """Have `connect()` ask the SOCKS proxy it dials for a way to `host`:`port` (RFC 1928).
+
+        `kind` is the scheme of the proxy's URL, `credentials` are user and password. Raises as `set_tunnel`.
+        """
+        self.set_tunnel(host, port)
+        self._socks = kind, credentials
 
     def forward_to(self, origin: Origin | None, fields: list[tuple[str, str]]) -> None:
         """Have the server, an http proxy, forward requests to `origin`: they go out in absolute-form (RFC 9112 section
@@ -188,7 +200,7 @@ class AsyncHTTPConnection(HTTP1):
 
     def way(self) -> tuple[object, ...]:
         """Where the connection leads: what must not change while it is lent."""
-        return self.host, self.port, self.uds, self.source_address, self._tunnel
+        return self.host, self.port, self.uds, self.source_address, self._tunnel, self._socks
 
     def get_proxy_response_headers(self) -> Headers | None:
         """The fields of the proxy's answer to CONNECT, None before there is one."""
@@ -272,6 +284,15 @@ class AsyncHTTPConnection(HTTP1):
     async def _open_tunnel(self, stream: Stream) -> None:
         assert self._tunnel is not None
         name, port, host_field, fields = self._tunnel
+        if self._socks is not None:
+            from .net.socks import open_socks  # noqa: PLC0415 - few go through such a proxy
+
+            kind, credentials = self._socks
+            where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+            await open_socks(
+                stream, kind, name, port, credentials, proxy=where, resolver=self.resolver, policy=self.addresses
+            )
+            return
         authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         self._debug_sent(b"CONNECT %b HTTP/1.1\r\n" % authority.encode())
         self._tunnel_head = await open_tunnel(

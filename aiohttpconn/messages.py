@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
@@ -67,11 +68,17 @@ class Opening:
         return "<Opening " + ", ".join([f"{name} {value:.3f} s" for name, value in steps if value is not None]) + ">"
 
 
+_SOCKS_URL = re.compile(r"(socks4a?|socks5h?)://(.*)", re.IGNORECASE | re.DOTALL)
+_EXPLICIT_PORT = re.compile(r"[^/?#\\]*:[0-9]+(?=[/?#\\]|$)")
+
+
 class Proxy(NamedTuple):
     """A proxy to go through: where it is, and the Proxy-Authorization value that it alone gets."""
 
     origin: Origin
     authorization: str | None = None
+    credentials: tuple[str, str] | None = None
+    """User and password of a SOCKS proxy, which has no fields to put them in."""
 
     @classmethod
     def of(cls, url: str | URL | Proxy | None) -> Proxy | None:
@@ -79,6 +86,11 @@ class Proxy(NamedTuple):
         credentials (RFC 7617). Raises `InvalidURL`, `UnsupportedScheme`."""
         if url is None or isinstance(url, Proxy):
             return url
+        if isinstance(url, str) and (match := _SOCKS_URL.match(url)):
+            # The WHATWG knows no such scheme, and would take the name for an opaque one.
+            parsed = parse(f"http://{match[2]}")
+            port = parsed.origin.port if _EXPLICIT_PORT.match(match[2]) else 1080
+            return cls(Origin(match[1].lower(), parsed.origin.host, port), None, parsed.credentials)
         parsed = parse(url)
         if parsed.origin.scheme != "http":
             raise UnsupportedScheme(f"a proxy is reached over http, not {parsed.origin.scheme}: {parsed.origin}")
@@ -88,12 +100,17 @@ class Proxy(NamedTuple):
         return cls(parsed.origin, authorization)
 
     @property
+    def is_socks(self) -> bool:
+        """Whether it carries streams, and knows no HTTP."""
+        return self.origin.scheme.startswith("socks")
+
+    @property
     def fields(self) -> list[tuple[str, str]]:
         """The fields that the proxy gets, and nobody else."""
         return [] if self.authorization is None else [("Proxy-Authorization", self.authorization)]
 
     def __repr__(self) -> str:
-        return f"<Proxy {self.origin}{' with credentials' if self.authorization else ''}>"
+        return f"<Proxy {self.origin}{' with credentials' if self.authorization or self.credentials else ''}>"
 
 
 class Route(NamedTuple):
@@ -109,8 +126,8 @@ class Route(NamedTuple):
 
     @property
     def tunnelled(self) -> bool:
-        """Whether the proxy is asked for a tunnel by CONNECT (https) rather than to forward (http)."""
-        return self.proxy is not None and self.origin.scheme == "https"
+        """Whether the proxy is asked for a tunnel (https, or anything by SOCKS) rather than to forward (http)."""
+        return self.proxy is not None and (self.origin.scheme == "https" or self.proxy.is_socks)
 
     def __str__(self) -> str:
         via = f" through {self.proxy.origin}" if self.proxy is not None else ""

@@ -27,7 +27,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
 from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .net.resolve import Resolver
     from .net.tcp import Address
     from .transport import Observer, RequestContext
+    from .wire.socks import SocksKind
 
 
 class _State(enum.Enum):
@@ -162,8 +163,8 @@ class ConnectionPool:
     - `limits`: how many connections, and how long idle ones are kept.
     - `timeout`: seconds, a `Timeout`, or None; holds for `connection()`.
     - `ssl_context`: for https; None for one that verifies against the system's CAs.
-    - `proxy`: URL of an http proxy for all routes, its credentials as userinfo: http is forwarded, https goes through a
-      tunnel.
+    - `proxy`: URL of a proxy for all routes, its credentials as userinfo: ``http://`` forwards http, and opens tunnels
+      for https; ``socks5://``, ``socks4://`` carry all, ``socks5h://`` and ``socks4a://`` look names up as well.
     - `resolver`: who looks up names (see `Resolver`); None for the system, asked by a `CachingResolver` of the pool's
       own. `resolve`: addresses by hand, as ``{"host:port": "address"}`` (see `OverridingResolver`).
     - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
@@ -342,7 +343,7 @@ class ConnectionPool:
         """Send, through a proxy if need be in absolute form and with its own fields."""
         route = slot.host.route
         proxy = route.proxy
-        forwarded = proxy is not None and request.url.origin.scheme == "http"
+        forwarded = proxy is not None and not route.tunnelled
         fields = encode_fields(proxy.fields) if proxy is not None and forwarded else None
         response = await slot.connection.start(request, deadline, fields)
         response.proxy = None if proxy is None else proxy.origin
@@ -457,7 +458,7 @@ class ConnectionPool:
             if context is None:
                 self._ssl_context = context = default_context()
         target = origin
-        if way is not None and context is None:
+        if way is not None and context is None and not way.is_socks:
             target = way.origin  # any connection to the proxy will do
         route = Route(target, way, context, self._uds)
         host = self._hosts.get(route)
@@ -489,12 +490,17 @@ class ConnectionPool:
             from .net.address_book import AddressBook  # noqa: PLC0415 - not before something is connected
 
             self._book = self._options["address_book"] = AddressBook()
+        connection: AsyncHTTPConnection
         if route.context is None:
-            return AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
-        connection = AsyncHTTPSConnection(
-            _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
-        )
-        if proxy is not None:
+            connection = AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
+        else:
+            connection = AsyncHTTPSConnection(
+                _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
+            )
+        if proxy is not None and proxy.is_socks:
+            kind = cast("SocksKind", proxy.origin.scheme)
+            connection.set_socks(kind, _bracketed(origin.host), origin.port, proxy.credentials)
+        elif route.tunnelled and proxy is not None:
             connection.set_tunnel(_bracketed(origin.host), origin.port, proxy.fields)
         return connection
 
@@ -944,7 +950,7 @@ class PooledConnection:
         connection = slot.connection
         self._way = connection.way()
         proxy = host.proxy
-        if proxy is not None and self._url.origin.scheme == "http":
+        if proxy is not None and not host.route.tunnelled:
             connection.forward_to(self._url.origin, proxy.fields)
         return connection
 

@@ -202,7 +202,8 @@ async def test_none_goes_past_the_proxy(
     ("proxy", "error"),
     [
         ("https://127.0.0.1:1", UnsupportedScheme),
-        ("socks5://127.0.0.1:1", UnsupportedScheme),
+        ("socks6://127.0.0.1:1", UnsupportedScheme),
+        ("socks5://", InvalidURL),
         ("127.0.0.1:1", InvalidURL),
         ("", InvalidURL),
     ],
