@@ -85,7 +85,7 @@ def test_in_a_cgi_script_capitals_are_a_request_field(environment: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("value", "error"),
-    [("socks5://a:1", UnsupportedScheme), ("ftp://a", UnsupportedScheme), ("http://a:99999", InvalidURL)],
+    [("socks6://a:1", UnsupportedScheme), ("ftp://a", UnsupportedScheme), ("http://a:99999", InvalidURL)],
 )
 def test_a_proxy_that_cannot_be_used_says_so(
     value: str, error: type[Exception], environment: pytest.MonkeyPatch
