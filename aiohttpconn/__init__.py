@@ -62,10 +62,11 @@ from .errors import (
     WriteTimeout,
 )
 from .headers import Headers
-from .messages import Opening, Proxy, Request, ResponseHead
+from .messages import Opening, Request, ResponseHead
 from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
 from .pool import ConnectionPool, HostStats, PoolStats
+from .proxy import Proxy
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import math
 import warnings
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .config import DEFAULT, Deadline, Timeout, Unset
 from .errors import (
+    AddressBlocked,
     CannotSendHeader,
     CannotSendRequest,
     ConnectError,
     ConnectTimeout,
     HTTPException,
     NotConnected,
+    ProxyError,
     TLSError,
 )
 from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, header_pairs
 from .http1 import HTTP1, State
 from .messages import Opening
-from .net.dial import open_stream, open_tunnel
+from .net.dial import TunnelChallenged, open_stream, open_tunnel
 from .net.tls import ssl_context
 from .request_head import RequestHead, host_field, split_host_port
 from .upload import body_length
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from .net.guard import AddressPolicy
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
+    from .proxy import Proxy
     from .url import Origin
     from .wire.socks import SocksKind
 
@@ -76,8 +80,8 @@ class AsyncHTTPConnection(HTTP1):
         "_head",
         "_loop",
         "_opening",
+        "_proxy",
         "_sock",
-        "_socks",
         "_timeout",
         "_tunnel",
         "_tunnel_head",
@@ -129,7 +133,7 @@ class AsyncHTTPConnection(HTTP1):
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
-        self._socks: tuple[SocksKind, tuple[str, str] | None] | None = None
+        self._proxy: Proxy | None = None
         self._tunnel_head: ResponseHead | None = None
 
     # --- state ---
@@ -183,15 +187,15 @@ class AsyncHTTPConnection(HTTP1):
         fields = encode_fields(pair for pair in pairs if pair[0].lower() != "host")
         self._tunnel = name, number, hosts[0] if hosts else None, fields
         self._tunnel_head = None
-        self._socks = None
 
-    def set_socks(self, kind: SocksKind, host: str, port: int, credentials: tuple[str, str] | None = None) -> None:
-        """Have `connect()` ask the SOCKS proxy it dials for a way to `host`:`port` (RFC 1928).
-
-        `kind` is the scheme of the proxy's URL, `credentials` are user and password. Raises as `set_tunnel`.
-        """
-        self.set_tunnel(host, port)
-        self._socks = kind, credentials
+    def set_proxy(self, proxy: Proxy, origin: Origin | None = None) -> None:
+        """Have `connect()` go through `proxy`, which is what the connection dials: over TLS to an https one, and by a
+        tunnel to `origin` where one is given. Raises as `set_tunnel`."""
+        if origin is not None:
+            self.set_tunnel(f"[{origin.host}]" if ":" in origin.host else origin.host, origin.port)
+        elif self._stream is not None:
+            raise RuntimeError("Can't set up a proxy for established connection")
+        self._proxy = proxy
 
     def forward_to(self, origin: Origin | None, fields: list[tuple[str, str]]) -> None:
         """Have the server, an http proxy, forward requests to `origin`: they go out in absolute-form (RFC 9112 section
@@ -200,7 +204,7 @@ class AsyncHTTPConnection(HTTP1):
 
     def way(self) -> tuple[object, ...]:
         """Where the connection leads: what must not change while it is lent."""
-        return self.host, self.port, self.uds, self.source_address, self._tunnel, self._socks
+        return self.host, self.port, self.uds, self.source_address, self._tunnel, self._proxy
 
     def get_proxy_response_headers(self) -> Headers | None:
         """The fields of the proxy's answer to CONNECT, None before there is one."""
@@ -247,58 +251,99 @@ class AsyncHTTPConnection(HTTP1):
             self._head, self._state = head, State.HEAD
 
     async def _open(self) -> None:
-        opening = self.opening
-        policy = self.addresses
-        if policy is not None and self._tunnel is not None:
-            policy.check_host(*self._tunnel[:2])  # a proxy is not asked for what is forbidden
-        if self._sock is None:
-            stream = await open_stream(
-                self.host,
-                self.port,
-                uds=self.uds,
-                local_address=self.source_address,
-                happy_eyeballs_delay=self.happy_eyeballs_delay,
-                resolver=self.resolver,
-                book=self.address_book,
-                policy=policy,
-                opening=opening,
-            )
-        else:
-            sock, self._sock = self._sock, None
-            self.auto_open = False  # what was given cannot be opened again
-            stream = await open_stream(self.host, self.port, sock=sock)
+        if self.addresses is not None and self._tunnel is not None:
+            self.addresses.check_host(*self._tunnel[:2])  # a proxy is not asked for what is forbidden
+        stream: Stream | None = None
+        answer: bytes | None = None
+        try:
+            stream = await self._open_once()
+        except TunnelChallenged as challenged:
+            answer = challenged.fields
+        if stream is None:
+            stream = await self._open_once(answer)
+        self._stream = stream
+        self._set_idle(stream)
+
+    async def _open_once(self, proxy_fields: bytes | None = None) -> Stream:
+        opening, proxy = self.opening, self._proxy
+        try:
+            stream = await self._dial()
+        except AddressBlocked:
+            raise
+        except ConnectError as error:
+            if proxy is None:
+                raise
+            raise ProxyError(f"the proxy {proxy.where} cannot be reached: {error.describe()}") from error
         try:
             began = perf_counter()
+            if proxy is not None and proxy.origin.is_secure:
+                await self._secure_proxy(stream, proxy)
+                opening.tls = perf_counter() - began
             if self._tunnel is not None:
-                await self._open_tunnel(stream)
+                await self._open_tunnel(stream, proxy_fields)
                 tunnelled = perf_counter()
                 opening.tunnel, began = tunnelled - began, tunnelled
+                opening.tls = None
             if await self._secure(stream):
                 opening.tls = perf_counter() - began
         except BaseException:
             stream.abort()
             raise
-        self._stream = stream
-        self._set_idle(stream)
+        return stream
 
-    async def _open_tunnel(self, stream: Stream) -> None:
+    async def _dial(self) -> Stream:
+        if self._sock is not None:
+            sock, self._sock = self._sock, None
+            self.auto_open = False  # what was given cannot be opened again
+            return await open_stream(self.host, self.port, sock=sock)
+        return await open_stream(
+            self.host,
+            self.port,
+            uds=self.uds,
+            local_address=self.source_address,
+            happy_eyeballs_delay=self.happy_eyeballs_delay,
+            resolver=self.resolver,
+            book=self.address_book,
+            policy=self.addresses,
+            opening=self.opening,
+        )
+
+    async def _secure_proxy(self, stream: Stream, proxy: Proxy) -> None:
+        try:
+            await stream.start_tls(proxy.context if proxy.context is not None else ssl_context(), proxy.origin.host)
+        except TLSError as error:
+            raise ProxyError(f"no TLS with the proxy {proxy.where}: {error.describe()}") from error
+        except ConnectionError as error:
+            raise ProxyError(f"no TLS with the proxy {proxy.where}: {error}") from error
+
+    async def _open_tunnel(self, stream: Stream, signed: bytes | None) -> None:
+        """`signed`: the fields for the proxy, if it has asked who one is; it is not answered twice then."""
         assert self._tunnel is not None
-        name, port, host_field, fields = self._tunnel
-        if self._socks is not None:
+        name, port, host_field, own = self._tunnel
+        proxy = self._proxy
+        where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        if proxy is not None and proxy.is_socks:
             from .net.socks import open_socks  # noqa: PLC0415 - few go through such a proxy
 
-            kind, credentials = self._socks
-            where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+            kind = cast("SocksKind", proxy.origin.scheme)
             await open_socks(
-                stream, kind, name, port, credentials, proxy=where, resolver=self.resolver, policy=self.addresses
+                stream, kind, name, port, proxy.credentials, proxy=where, resolver=self.resolver, policy=self.addresses
             )
             return
         authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+        fields, answer = own, None
+        if signed is not None:
+            fields = signed
+        elif proxy is not None:
+            fields = own + encode_fields(proxy.fields_for("CONNECT", authority))
+            answer = partial(_answer_proxy, proxy, authority, own)
         self._debug_sent(b"CONNECT %b HTTP/1.1\r\n" % authority.encode())
         self._tunnel_head = await open_tunnel(
             stream,
             authority,
             fields,
+            proxy=where,
+            answer=answer,
             host_field=host_field or authority,
             max_head=self._parser.max_head,
             max_fields=self._parser.max_fields,
@@ -525,6 +570,15 @@ class AsyncHTTPConnection(HTTP1):
     def __repr__(self) -> str:
         state = self._state.value if self._stream is not None else "closed"
         return f"<{type(self).__name__} {self.where()} {state}>"
+
+
+def _answer_proxy(proxy: Proxy, authority: str, own: bytes, head: ResponseHead, answered: int) -> bytes | None:
+    """The fields to ask once more with, when the proxy wants to know who asks."""
+    challenges = head.headers.getall("Proxy-Authenticate", ())
+    if proxy.auth is None:
+        return None
+    value = proxy.auth.answer_proxy(proxy.origin, "CONNECT", authority, challenges, answered)
+    return None if value is None else own + encode_fields(proxy.fields_with(value))
 
 
 class AsyncHTTPSConnection(AsyncHTTPConnection):

@@ -27,13 +27,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from multidict import istr
 
 from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
 from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
-from .messages import Proxy, Request, Route
+from .messages import Request, Route
 from .net.tls import ssl_context as default_context
+from .proxy import Proxy
 from .response import HTTPResponse
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
     from .net.resolve import Resolver
     from .net.tcp import Address
     from .transport import Observer, RequestContext
-    from .wire.socks import SocksKind
 
 
 class _State(enum.Enum):
@@ -163,8 +165,7 @@ class ConnectionPool:
     - `limits`: how many connections, and how long idle ones are kept.
     - `timeout`: seconds, a `Timeout`, or None; holds for `connection()`.
     - `ssl_context`: for https; None for one that verifies against the system's CAs.
-    - `proxy`: URL of a proxy for all routes, its credentials as userinfo: ``http://`` forwards http, and opens tunnels
-      for https; ``socks5://``, ``socks4://`` carry all, ``socks5h://`` and ``socks4a://`` look names up as well.
+    - `proxy`: URL of a proxy for all routes, or a `Proxy`.
     - `resolver`: who looks up names (see `Resolver`); None for the system, asked by a `CachingResolver` of the pool's
       own. `resolve`: addresses by hand, as ``{"host:port": "address"}`` (see `OverridingResolver`).
     - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
@@ -343,12 +344,45 @@ class ConnectionPool:
         """Send, through a proxy if need be in absolute form and with its own fields."""
         route = slot.host.route
         proxy = route.proxy
-        forwarded = proxy is not None and not route.tunnelled
-        fields = encode_fields(proxy.fields) if proxy is not None and forwarded else None
-        response = await slot.connection.start(request, deadline, fields)
+        if proxy is None:
+            response = await slot.connection.start(request, deadline)
+        elif route.tunnelled:
+            if _PROXY_AUTHORIZATION in request.headers:
+                request = request.without_fields(_PROXY_AUTHORIZATION)  # the origin is not to know
+            response = await slot.connection.start(request, deadline)
+        else:
+            response = await self._forward(slot, request, deadline, proxy)
         response.proxy = None if proxy is None else proxy.origin
         response.uds = route.uds
         return response
+
+    async def _forward(self, slot: _Slot, request: Request, deadline: Deadline, proxy: Proxy) -> HTTPResponse:
+        """Have the proxy send the request on, and answer its challenges."""
+        target = request.url.absolute_form
+        fields = proxy.fields_for(request.method, target)
+        answered = 0
+        while True:
+            headers = request.headers
+            # What the request says itself is not said twice.
+            own = [pair for pair in fields if pair[0] not in headers]
+            response = await slot.connection.start(request, deadline, encode_fields(own))
+            if response.status != 407 or proxy.auth is None or _PROXY_AUTHORIZATION in headers:
+                return response
+            challenges = response.headers.getall("Proxy-Authenticate", ())
+            value = proxy.auth.answer_proxy(proxy.origin, request.method, target, challenges, answered)
+            if value is None:
+                return response
+            fields = proxy.fields_with(value)
+            answered += 1
+            try:
+                await _read_away(response)
+                request.rewind()
+            finally:
+                response.close_now()
+            if not slot.connection.free_slots():
+                self._renew(slot)
+                slot.why = "the proxy closed the one on which it asked who one is"
+                await self._open_slot(slot, request, deadline)
 
     # --- exclusive use ---
 
@@ -459,7 +493,7 @@ class ConnectionPool:
                 self._ssl_context = context = default_context()
         target = origin
         if way is not None and context is None and not way.is_socks:
-            target = way.origin  # any connection to the proxy will do
+            target = Origin("http", way.origin.host, way.origin.port)  # any connection to the proxy will do
         route = Route(target, way, context, self._uds)
         host = self._hosts.get(route)
         if host is None:
@@ -497,11 +531,8 @@ class ConnectionPool:
             connection = AsyncHTTPSConnection(
                 _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
             )
-        if proxy is not None and proxy.is_socks:
-            kind = cast("SocksKind", proxy.origin.scheme)
-            connection.set_socks(kind, _bracketed(origin.host), origin.port, proxy.credentials)
-        elif route.tunnelled and proxy is not None:
-            connection.set_tunnel(_bracketed(origin.host), origin.port, proxy.fields)
+        if proxy is not None:
+            connection.set_proxy(proxy, origin if route.tunnelled else None)
         return connection
 
     # --- slots, taken ---
@@ -909,6 +940,25 @@ def _number(limit: int | None) -> float:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+_PROXY_AUTHORIZATION = istr("Proxy-Authorization")
+_CHALLENGE_BODY = 65_536
+"""Bytes of a proxy's challenge that are read to keep its connection."""
+
+
+async def _read_away(response: HTTPResponse) -> None:
+    """Read a body that nobody asked for, if it is framed and not long, so that its connection can be used again."""
+    length = response.length
+    if not response.chunked and (length is None or length > _CHALLENGE_BODY):
+        return
+    size = 0
+    try:
+        async with asyncio.timeout(1.0):
+            while size <= _CHALLENGE_BODY and (piece := await response.read1()):
+                size += len(piece)
+    except (HTTPException, TimeoutError):
+        pass  # what it had to say was in its head
 
 
 def _may_replay(request: Request, error: RemoteDisconnected | WriteError) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiohttpconn import Client, ConnectionPool, Limits, ProxyError
-from aiohttpconn.messages import Proxy
+from aiohttpconn.proxy import Proxy
 from tests.auditing import Ground, audit_quiet, settle
 from tests.cancellation import cancel_everywhere
 from tests.exchanges import fetch, send, until

@@ -19,9 +19,10 @@ from .._version import __version__
 from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
 from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
-from ..messages import Proxy, Request, method_of
+from ..messages import Request, method_of
 from ..net.tls import ssl_context
 from ..pool import ConnectionPool, PoolStats
+from ..proxy import Proxy
 from ..transport import RequestContext, Transport
 from ..url import URL, Params, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
@@ -72,9 +73,9 @@ class Client:
     - `timeout`: seconds, a `Timeout`, or None for none. `limits`: of the pool.
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
-    - `proxy`: URL of a proxy (``http://``, ``socks5://``, ``socks5h://``, ``socks4://``, ``socks4a://``), its
-      credentials as userinfo; left out: the environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) with
-      `trust_env`; None: no proxy.
+    - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo, or a
+      `Proxy`; left out: the environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) with `trust_env`; None: no
+      proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `follow_redirects`, `max_redirects`; `allow_downgrade`: whether a redirect may lead from https to http;

@@ -6,8 +6,8 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..messages import Proxy
 from ..net.tls import TLS_VARIABLES
+from ..proxy import Proxy
 from ..url import Origin
 
 if TYPE_CHECKING:
