@@ -62,10 +62,11 @@ from .errors import (
     WriteTimeout,
 )
 from .headers import Headers
-from .messages import Opening, Proxy, Request, ResponseHead
-from .net.resolve import Resolver
+from .messages import Opening, Request, ResponseHead
+from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
 from .pool import ConnectionPool, HostStats, PoolStats
+from .proxy import Proxy
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
@@ -76,8 +77,16 @@ if TYPE_CHECKING:
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
     from .har import HarRecorder
+    from .net.dns import AioDNSResolver
+    from .net.guard import AddressPolicy
+    from .net.lookups import CachingResolver
+    from .net.overrides import OverridingResolver
 
 _LATER = {
+    "AddressPolicy": "net.guard",
+    "AioDNSResolver": "net.dns",
+    "CachingResolver": "net.lookups",
+    "OverridingResolver": "net.overrides",
     "Auth": "client.auth",
     "BasicAuth": "client.auth",
     "BearerAuth": "client.auth",
@@ -115,6 +124,8 @@ __all__ = [
     "UNSET",
     "URL",
     "AddressBlocked",
+    "AddressPolicy",
+    "AioDNSResolver",
     "AsyncHTTPConnection",
     "AsyncHTTPSConnection",
     "Attempt",
@@ -126,6 +137,7 @@ __all__ = [
     "BodyLengthMismatch",
     "BodyNotReplayable",
     "BodyTooLarge",
+    "CachingResolver",
     "CannotSendHeader",
     "CannotSendRequest",
     "ChecksumMismatch",
@@ -159,6 +171,7 @@ __all__ = [
     "Observer",
     "Opening",
     "Origin",
+    "OverridingResolver",
     "PoolClosed",
     "PoolStats",
     "PoolTimeout",
@@ -185,6 +198,7 @@ __all__ = [
     "StreamWriter",
     "StreamedResponse",
     "TLSError",
+    "TimedResolver",
     "Timeout",
     "TokenError",
     "TooManyFields",

@@ -24,16 +24,19 @@ import warnings
 import weakref
 from asyncio import get_running_loop
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from multidict import istr
+
 from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
 from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
-from .messages import Proxy, Request, Route
+from .messages import Request, Route
 from .net.tls import ssl_context as default_context
+from .proxy import Proxy
 from .response import HTTPResponse
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
@@ -41,7 +44,11 @@ from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 if TYPE_CHECKING:
     import ssl
 
+    from .net.address_book import AddressBook
+    from .net.guard import AddressPolicy
+    from .net.lookups import CachingResolver
     from .net.resolve import Resolver
+    from .net.tcp import Address
     from .transport import Observer, RequestContext
 
 
@@ -158,9 +165,10 @@ class ConnectionPool:
     - `limits`: how many connections, and how long idle ones are kept.
     - `timeout`: seconds, a `Timeout`, or None; holds for `connection()`.
     - `ssl_context`: for https; None for one that verifies against the system's CAs.
-    - `proxy`: URL of an http proxy for all routes, its credentials as userinfo: http is forwarded, https goes through a
-      tunnel.
-    - `resolver`: who looks up names (see `Resolver`); None for the system.
+    - `proxy`: URL of a proxy for all routes, or a `Proxy`.
+    - `resolver`: who looks up names (see `Resolver`); None for the system, asked by a `CachingResolver` of the pool's
+      own. `resolve`: addresses by hand, as ``{"host:port": "address"}`` (see `OverridingResolver`).
+    - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
     - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
 
@@ -182,6 +190,8 @@ class ConnectionPool:
         proxy: str | URL | Proxy | None = None,
         resolver: Resolver | None = None,
         *,
+        resolve: Mapping[str, str | Sequence[str]] | None = None,
+        addresses: AddressPolicy | None = None,
         uds: str | None = None,
         local_address: tuple[str, int] | None = None,
         happy_eyeballs_delay: float | None = 0.25,
@@ -195,10 +205,19 @@ class ConnectionPool:
         self.proxy = Proxy.of(proxy)
         self._ssl_context = ssl_context
         self._uds = uds
+        self._book: AddressBook | None = None
+        self._addresses = _checked_policy(addresses)
+        self._own_resolver = _OwnResolver() if resolver is None else None
+        resolver = self._own_resolver or resolver
+        if resolve is not None:
+            from .net.overrides import OverridingResolver  # noqa: PLC0415 - few give addresses by hand
+
+            resolver = OverridingResolver(resolve, resolver)
         self._options: dict[str, Any] = {
             "source_address": local_address,
             "happy_eyeballs_delay": happy_eyeballs_delay,
             "resolver": resolver,
+            "addresses": addresses,
             "uds": uds,
             "max_head": max_head,
             "max_fields": max_fields,
@@ -242,7 +261,11 @@ class ConnectionPool:
         origin = request.url.origin
         host = self._direct.get(origin) if proxy is UNSET else None
         if host is None:
-            host = self._host(origin, proxy)
+            try:
+                host = self._host(origin, proxy)
+            except HTTPException as error:
+                error.request = request
+                raise
         slot = self._slot_now(host, request, loop.time())
         queued = 0.0
         if slot is None:
@@ -321,12 +344,45 @@ class ConnectionPool:
         """Send, through a proxy if need be in absolute form and with its own fields."""
         route = slot.host.route
         proxy = route.proxy
-        forwarded = proxy is not None and request.url.origin.scheme == "http"
-        fields = encode_fields(proxy.fields) if proxy is not None and forwarded else None
-        response = await slot.connection.start(request, deadline, fields)
+        if proxy is None:
+            response = await slot.connection.start(request, deadline)
+        elif route.tunnelled:
+            if _PROXY_AUTHORIZATION in request.headers:
+                request = request.without_fields(_PROXY_AUTHORIZATION)  # the origin is not to know
+            response = await slot.connection.start(request, deadline)
+        else:
+            response = await self._forward(slot, request, deadline, proxy)
         response.proxy = None if proxy is None else proxy.origin
         response.uds = route.uds
         return response
+
+    async def _forward(self, slot: _Slot, request: Request, deadline: Deadline, proxy: Proxy) -> HTTPResponse:
+        """Have the proxy send the request on, and answer its challenges."""
+        target = request.url.absolute_form
+        fields = proxy.fields_for(request.method, target)
+        answered = 0
+        while True:
+            headers = request.headers
+            # What the request says itself is not said twice.
+            own = [pair for pair in fields if pair[0] not in headers]
+            response = await slot.connection.start(request, deadline, encode_fields(own))
+            if response.status != 407 or proxy.auth is None or _PROXY_AUTHORIZATION in headers:
+                return response
+            challenges = response.headers.getall("Proxy-Authenticate", ())
+            value = proxy.auth.answer_proxy(proxy.origin, request.method, target, challenges, answered)
+            if value is None:
+                return response
+            fields = proxy.fields_with(value)
+            answered += 1
+            try:
+                await _read_away(response)
+                request.rewind()
+            finally:
+                response.close_now()
+            if not slot.connection.free_slots():
+                self._renew(slot)
+                slot.why = "the proxy closed the one on which it asked who one is"
+                await self._open_slot(slot, request, deadline)
 
     # --- exclusive use ---
 
@@ -381,6 +437,8 @@ class ConnectionPool:
             self._remove(slot, in_order=True)
         for slot in list(self._leased):
             slot.connection.abort()
+        if self._own_resolver is not None:
+            await self._own_resolver.close()
         # The transports close their sockets at the next turn of the loop, and who was reading hears of it then.
         for _ in range(3):
             await asyncio.sleep(0)
@@ -424,6 +482,8 @@ class ConnectionPool:
     # --- hosts ---
 
     def _host(self, origin: Origin, proxy: Proxy | Unset | None) -> _Host:
+        if self._addresses is not None:
+            self._check_addresses(self._addresses, origin)
         own_way = proxy is UNSET
         way = self.proxy if isinstance(proxy, Unset) else proxy
         context = None
@@ -432,8 +492,8 @@ class ConnectionPool:
             if context is None:
                 self._ssl_context = context = default_context()
         target = origin
-        if way is not None and context is None:
-            target = way.origin  # any connection to the proxy will do
+        if way is not None and context is None and not way.is_socks:
+            target = Origin("http", way.origin.host, way.origin.port)  # any connection to the proxy will do
         route = Route(target, way, context, self._uds)
         host = self._hosts.get(route)
         if host is None:
@@ -441,6 +501,14 @@ class ConnectionPool:
         if own_way and target is origin:
             self._direct[origin] = host
         return host
+
+    def _check_addresses(self, policy: AddressPolicy, origin: Origin) -> None:
+        """Refuse what can be refused before a name is looked up: whatever the way, and on every hop of a redirect."""
+        if self._uds is None:
+            policy.check_origin(origin)
+        else:
+            policy.check_scheme(origin)
+            policy.check_unix(self._uds)
 
     def _drop_host_if_empty(self, host: _Host) -> None:
         if not host.count and not host.waiters:
@@ -452,13 +520,19 @@ class ConnectionPool:
     def _new_connection(self, route: Route) -> AsyncHTTPConnection:
         origin, proxy = route.origin, route.proxy
         peer = origin if proxy is None else proxy.origin
+        if self._book is None:
+            from .net.address_book import AddressBook  # noqa: PLC0415 - not before something is connected
+
+            self._book = self._options["address_book"] = AddressBook()
+        connection: AsyncHTTPConnection
         if route.context is None:
-            return AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
-        connection = AsyncHTTPSConnection(
-            _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
-        )
+            connection = AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
+        else:
+            connection = AsyncHTTPSConnection(
+                _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
+            )
         if proxy is not None:
-            connection.set_tunnel(_bracketed(origin.host), origin.port, proxy.fields)
+            connection.set_proxy(proxy, origin if route.tunnelled else None)
         return connection
 
     # --- slots, taken ---
@@ -830,12 +904,61 @@ def _call(reference: weakref.WeakMethod[Callable[[], None]]) -> None:
         method()
 
 
+class _OwnResolver:
+    """A pool's own resolver: a `CachingResolver`, made when the first name is looked up: it takes 1 ms to import."""
+
+    __slots__ = ("_resolver",)
+
+    def __init__(self) -> None:
+        self._resolver: CachingResolver | None = None
+
+    async def resolve(self, host: str, port: int) -> Sequence[Address]:
+        """See `Resolver`."""
+        if self._resolver is None:
+            from .net.lookups import CachingResolver  # noqa: PLC0415
+
+            self._resolver = CachingResolver()
+        return await self._resolver.resolve(host, port)
+
+    async def close(self) -> None:
+        if self._resolver is not None:
+            await self._resolver.close()
+
+
+def _checked_policy(value: AddressPolicy | None) -> AddressPolicy | None:
+    if value is not None:
+        from .net.guard import AddressPolicy  # noqa: PLC0415 - for those who have one
+
+        if not isinstance(value, AddressPolicy):
+            raise TypeError(f"addresses must be an AddressPolicy, such as AddressPolicy.public_only(), not {value!r}")
+    return value
+
+
 def _number(limit: int | None) -> float:
     return math.inf if limit is None else limit
 
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+_PROXY_AUTHORIZATION = istr("Proxy-Authorization")
+_CHALLENGE_BODY = 65_536
+"""Bytes of a proxy's challenge that are read to keep its connection."""
+
+
+async def _read_away(response: HTTPResponse) -> None:
+    """Read a body that nobody asked for, if it is framed and not long, so that its connection can be used again."""
+    length = response.length
+    if not response.chunked and (length is None or length > _CHALLENGE_BODY):
+        return
+    size = 0
+    try:
+        async with asyncio.timeout(1.0):
+            while size <= _CHALLENGE_BODY and (piece := await response.read1()):
+                size += len(piece)
+    except (HTTPException, TimeoutError):
+        pass  # what it had to say was in its head
 
 
 def _may_replay(request: Request, error: RemoteDisconnected | WriteError) -> bool:
@@ -877,7 +1000,7 @@ class PooledConnection:
         connection = slot.connection
         self._way = connection.way()
         proxy = host.proxy
-        if proxy is not None and self._url.origin.scheme == "http":
+        if proxy is not None and not host.route.tunnelled:
             connection.forward_to(self._url.origin, proxy.fields)
         return connection
 

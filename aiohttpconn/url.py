@@ -57,8 +57,8 @@ class Origin(NamedTuple):
 
     @property
     def default_port(self) -> int:
-        """The scheme's own port: 80 or 443."""
-        return _DEFAULT_PORTS[self.scheme]
+        """The scheme's own port: 80 or 443; 1080 of a SOCKS proxy."""
+        return _DEFAULT_PORTS.get(self.scheme, 1080)
 
     @property
     def host_field(self) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -19,9 +19,10 @@ from .._version import __version__
 from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
 from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
-from ..messages import Proxy, Request, method_of
+from ..messages import Request, method_of
 from ..net.tls import ssl_context
 from ..pool import ConnectionPool, PoolStats
+from ..proxy import Proxy
 from ..transport import RequestContext, Transport
 from ..url import URL, Params, is_known, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
@@ -37,6 +38,7 @@ from .response import Response
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
@@ -73,8 +75,9 @@ class Client:
     - `timeout`: seconds, a `Timeout`, or None for none. `limits`: of the pool.
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
-    - `proxy`: URL of an http proxy, its credentials as userinfo; left out: the environment's (HTTP_PROXY, HTTPS_PROXY,
-      ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no proxy.
+    - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo, or a
+      `Proxy`; left out: the environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the
+      client is made, with `trust_env`; None: no proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `follow_redirects`, `max_redirects`; `allow_downgrade`: whether a redirect may lead from https to http;
@@ -87,8 +90,10 @@ class Client:
       guesses one of Python's own from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
-    - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
-      `local_address`: (host, port) to connect from.
+    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
+    - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. `resolve`: addresses by hand,
+      as ``{"host:port": "address"}`` (curl's ``--resolve``; see `OverridingResolver`).
+    - `addresses`: an `AddressPolicy` that says what may be connected to, wherever redirects lead and names point.
 
     A client serves the event loop it was first used on.
 
@@ -127,6 +132,8 @@ class Client:
         transport: Transport | None = None,
         uds: str | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
+        resolve: Mapping[str, str | Sequence[str]] | Unset | None = UNSET,
+        addresses: AddressPolicy | Unset | None = UNSET,
         local_address: tuple[str, int] | Unset | None = UNSET,
     ) -> None:
         self._base_url = None if base_url is None else _directory(parse(base_url))
@@ -159,6 +166,8 @@ class Client:
             "verify": verify,
             "uds": uds,
             "resolver": resolver,
+            "resolve": resolve,
+            "addresses": addresses,
             "local_address": local_address,
         }
         self._closed = False
@@ -187,6 +196,8 @@ class Client:
                 context,
                 _or_none(proxy),
                 _or_none(resolver),
+                resolve=_or_none(resolve),
+                addresses=_or_none(addresses),
                 uds=_or_none(uds),
                 local_address=_or_none(local_address),
                 max_head=max_head,

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HTTPException, InvalidURL, UnsupportedScheme
-from ..messages import Proxy
 from ..net.tls import TLS_VARIABLES
+from ..proxy import Proxy
 from ..url import Origin, parse
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from ..config import Deadline, Hedge, Retry, Unset
-    from ..messages import Proxy
+    from ..proxy import Proxy
     from ..transport import Transport
     from ..url import Origin
     from .auth import Auth

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ..config import Hedge, Retry, Timeout, Unset
     from ..headers import HeadersInput
-    from ..messages import Proxy
+    from ..proxy import Proxy
     from ..url import URL, Params
     from .auth import AuthInput
     from .body import Content

@@ -249,7 +249,7 @@ def check_credentials(kind: SocksKind, credentials: tuple[str, str] | None) -> t
     if credentials is None:
         return None
     try:
-        user, password = credentials[0].encode(), credentials[1].encode()
+        user, password = (text.encode("utf-8", "surrogateescape") for text in credentials)
     except UnicodeEncodeError:
         # Neither chained nor quoted: the codec's error holds the text.
         raise InvalidURL("the SOCKS proxy's credentials cannot be written in UTF-8") from None

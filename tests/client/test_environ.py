@@ -10,8 +10,8 @@ import pytest
 import aiohttpconn
 from aiohttpconn import Client, InvalidURL, TLSError, UnsupportedScheme
 from aiohttpconn.client.environ import EnvironmentProxies
-from aiohttpconn.messages import Proxy
 from aiohttpconn.net.tls import TLS_VARIABLES, ssl_context
+from aiohttpconn.proxy import Proxy
 from aiohttpconn.url import parse
 
 if TYPE_CHECKING:
