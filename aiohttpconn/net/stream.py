@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .tcp import salvage
-from .tls import TLSTransport
+from .tls_transport import TLSTransport
 
 HIGH_WATER = 262_144
 """Bytes buffered above which reading from the socket pauses; it goes on below half of them."""
