@@ -20,7 +20,7 @@ _SHOWN_NAMES = 5
 
 # RFC 8446 section 6.2, RFC 5246 section 7.2.2, by the names that OpenSSL gives them.
 _ALERTS = {
-    "HANDSHAKE_FAILURE": "it takes none of the ciphers and groups offered, or wants a client certificate; pass cert= one",
+    "HANDSHAKE_FAILURE": "it takes none of the ciphers offered, or wants a client certificate; pass cert= one",
     "INSUFFICIENT_SECURITY": "it wants stronger ciphers than were offered",
     "NO_APPLICATION_PROTOCOL": "it speaks none of the protocols offered by ALPN",
     "UNRECOGNIZED_NAME": "it serves no host of that name",
@@ -65,7 +65,7 @@ def alert_error(host: str, error: ssl.SSLError, context: ssl.SSLContext) -> TLSE
 
 
 def _word(error: Exception) -> str:
-    """OpenSSL's word for what went wrong. Python does not know all of them: then it is in the text, in small letters."""
+    """OpenSSL's word for what went wrong. Python does not know all: then it is in the text, in small letters."""
     known: str | None = getattr(error, "reason", None)
     if known is not None:
         return known
@@ -112,9 +112,9 @@ def _refused(host: str, error: ssl.SSLCertVerificationError, session: ssl.SSLObj
     reason = error.verify_message
     advice = _ADVICE.get(error.verify_code, _nothing)(certificate or {}, chain)
     issuer = _name(certificate.get("issuer", ()))[:200] if certificate else ""
-    issued = f", issued by {issuer!r}," if issuer else ""
-    text = f"the certificate of {host}{issued} was refused: {reason.rstrip('.')}"
-    return TLSError(f"{text} ({advice})" if advice else text, reason=reason, certificate=certificate)
+    remarks = "; ".join([remark for remark in (f"issued by {issuer!r}" if issuer else "", advice) if remark])
+    text = f"the certificate of {host} was refused: {reason.rstrip('.')}" + (f" ({remarks})" if remarks else "")
+    return TLSError(text, reason=reason, certificate=certificate)
 
 
 def _chain(session: ssl.SSLObject) -> list[_Certificate]:
