@@ -65,6 +65,7 @@ from .headers import Headers
 from .messages import Opening, Proxy, Request, ResponseHead
 from .net.resolve import Resolver
 from .net.stream import StreamReader, StreamWriter
+from .net.tls_options import TLSOptions
 from .pool import ConnectionPool, HostStats, PoolStats
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
@@ -185,6 +186,7 @@ __all__ = [
     "StreamWriter",
     "StreamedResponse",
     "TLSError",
+    "TLSOptions",
     "Timeout",
     "TokenError",
     "TooManyFields",

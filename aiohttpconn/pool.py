@@ -34,6 +34,7 @@ from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
 from .messages import Proxy, Request, Route
 from .net.tls import ssl_context as default_context
+from .net.tls_options import TLSOptions
 from .response import HTTPResponse
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
@@ -163,6 +164,7 @@ class ConnectionPool:
     - `resolver`: who looks up names (see `Resolver`); None for the system.
     - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
+    - `tls`: `TLSOptions`; its `minimum_version` is for the context that is made where `ssl_context` is None.
 
     A pool serves the event loop it was first used on.
 
@@ -187,13 +189,17 @@ class ConnectionPool:
         happy_eyeballs_delay: float | None = 0.25,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
+        tls: TLSOptions | None = None,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise TypeError(f"limits must be a Limits or None, not {limits!r}")
         self.limits = limits if limits is not None else Limits()
         self.timeout = Timeout.of(timeout)
         self.proxy = Proxy.of(proxy)
+        if tls is not None and not isinstance(tls, TLSOptions):
+            raise TypeError(f"tls must be a TLSOptions or None, not {tls!r}")
         self._ssl_context = ssl_context
+        self._tls = tls if tls is not None else TLSOptions()
         self._uds = uds
         self._options: dict[str, Any] = {
             "source_address": local_address,
@@ -430,7 +436,7 @@ class ConnectionPool:
         if origin.scheme == "https":
             context = self._ssl_context
             if context is None:
-                self._ssl_context = context = default_context()
+                self._ssl_context = context = default_context(minimum_version=self._tls.minimum_version)
         target = origin
         if way is not None and context is None:
             target = way.origin  # any connection to the proxy will do
@@ -455,7 +461,13 @@ class ConnectionPool:
         if route.context is None:
             return AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
         connection = AsyncHTTPSConnection(
-            _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
+            _bracketed(peer.host),
+            peer.port,
+            timeout=self.timeout,
+            context=route.context,
+            server_hostname=self._tls.server_hostname,
+            assert_fingerprint=self._tls.pins_for(origin.host),
+            **self._options,
         )
         if proxy is not None:
             connection.set_tunnel(_bracketed(origin.host), origin.port, proxy.fields)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from ..errors import TLSError
+from .tls_pins import pin_of
 
 _Certificate: TypeAlias = dict[str, Any]
 
@@ -62,6 +63,16 @@ def alert_error(host: str, error: ssl.SSLError, context: ssl.SSLContext) -> TLSE
     failure = _failed(host, error, context)
     failure.__cause__ = error
     return failure
+
+
+def pin_error(host: str, certificate: bytes | None) -> TLSError:
+    """The `TLSError` for a certificate (DER) whose key is none of those pinned."""
+    shown = "none" if certificate is None else pin_of(certificate)
+    return TLSError(
+        f"the public key of {host} is {shown}, which is not pinned (if the server has changed its key on purpose, pin "
+        "the new one; else somebody is in between)",
+        reason="not pinned",
+    )
 
 
 def _word(error: Exception) -> str:

@@ -18,7 +18,8 @@ from typing import Any
 
 from ..errors import TLSError
 from .tcp import salvage
-from .tls_errors import alert_error, handshake_error
+from .tls_errors import alert_error, handshake_error, pin_error
+from .tls_pins import Pins, key_digest
 
 RECORD = 16_384  # RFC 8446 section 5.1: the most that one record holds
 _BUFFER = 262_144
@@ -116,6 +117,13 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._flush()
             if not self._shaken.done():
                 self._shaken.set_result(None)
+
+    def check_pins(self, pins: Pins) -> None:
+        """Abort and raise `TLSError` unless the key of the peer's certificate is one of those pinned."""
+        certificate = self._session.getpeercert(True)
+        if certificate is None or key_digest(certificate) not in pins:
+            self.abort()
+            raise pin_error(self._hostname, certificate)
 
     # --- protocol of the transport below ---
 
