@@ -65,6 +65,7 @@ from .headers import Headers
 from .messages import Opening, Request, ResponseHead
 from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
+from .net.tls_options import TLSOptions
 from .pool import ConnectionPool, HostStats, PoolStats
 from .proxy import Proxy
 from .response import HTTPResponse
@@ -198,6 +199,7 @@ __all__ = [
     "StreamWriter",
     "StreamedResponse",
     "TLSError",
+    "TLSOptions",
     "TimedResolver",
     "Timeout",
     "TokenError",

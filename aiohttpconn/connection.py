@@ -26,6 +26,7 @@ from .http1 import HTTP1, State
 from .messages import Opening
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
 from .net.tls import ssl_context
+from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
@@ -33,6 +34,7 @@ from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Iterable
 
     from .headers import Headers
     from .messages import Body, ResponseHead
@@ -586,11 +588,12 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
 
     - `context`: an `ssl.SSLContext`; None for one that verifies against the system's CAs.
     - `server_hostname`: the name to verify and to send by SNI; None for `host` (of the tunnel, where there is one).
+    - `assert_fingerprint`: SHA-256 pins of public keys, of which the server's own must be one (see `TLSOptions`).
 
     Raises `TLSError` from `connect()` when the certificate is refused or there is no TLS at the other end.
     """
 
-    __slots__ = ("_context", "_server_hostname")
+    __slots__ = ("_context", "_pins", "_server_hostname")
     default_port: ClassVar[int] = 443
 
     def __init__(
@@ -600,17 +603,19 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
         *,
         context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
+        assert_fingerprint: str | Iterable[str | bytes] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(host, port, **options)
         self._context = context
+        self._pins = None if assert_fingerprint is None else parse_pins(assert_fingerprint)
         self._server_hostname = server_hostname
 
     async def _secure(self, stream: Stream) -> bool:
         context = self._context if self._context is not None else ssl_context()
         name = self._server_hostname or (self.host if self._tunnel is None else self._tunnel[0])
         try:
-            await stream.start_tls(context, name)
+            await stream.start_tls(context, name, self._pins)
             return True
         except ConnectionError as error:
             if isinstance(error, HTTPException):

@@ -21,6 +21,7 @@ from .errors import (
     ReadTimeout,
     RemoteDisconnected,
     ResponseNotReady,
+    TLSError,
     WriteError,
 )
 from .request_head import request_options
@@ -560,6 +561,8 @@ class HTTP1:
             garbage = BadStatusLine(self._parser.beginning())
             garbage.__cause__ = loss
             return garbage
+        if isinstance(loss, TLSError):
+            return loss  # the server refuses the client's certificate: TLS 1.3 says so only now
         if isinstance(loss, OSError) and not isinstance(loss, ConnectionError):
             error: HTTPException = ReadError(f"the connection broke while the response was awaited: {loss}")
         else:

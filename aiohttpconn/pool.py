@@ -36,6 +36,7 @@ from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
 from .messages import Request, Route
 from .net.tls import ssl_context as default_context
+from .net.tls_options import TLSOptions
 from .proxy import Proxy
 from .response import HTTPResponse
 from .url import URL, Origin, parse
@@ -171,6 +172,7 @@ class ConnectionPool:
     - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
     - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
+    - `tls`: `TLSOptions`; its `minimum_version` is for the context that is made where `ssl_context` is None.
 
     A pool serves the event loop it was first used on.
 
@@ -197,13 +199,17 @@ class ConnectionPool:
         happy_eyeballs_delay: float | None = 0.25,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
+        tls: TLSOptions | None = None,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise TypeError(f"limits must be a Limits or None, not {limits!r}")
         self.limits = limits if limits is not None else Limits()
         self.timeout = Timeout.of(timeout)
         self.proxy = Proxy.of(proxy)
+        if tls is not None and not isinstance(tls, TLSOptions):
+            raise TypeError(f"tls must be a TLSOptions or None, not {tls!r}")
         self._ssl_context = ssl_context
+        self._tls = tls if tls is not None else TLSOptions()
         self._uds = uds
         self._book: AddressBook | None = None
         self._addresses = _checked_policy(addresses)
@@ -490,7 +496,7 @@ class ConnectionPool:
         if origin.scheme == "https":
             context = self._ssl_context
             if context is None:
-                self._ssl_context = context = default_context()
+                self._ssl_context = context = default_context(minimum_version=self._tls.minimum_version)
         target = origin
         if way is not None and context is None and not way.is_socks:
             target = Origin("http", way.origin.host, way.origin.port)  # any connection to the proxy will do
@@ -529,7 +535,13 @@ class ConnectionPool:
             connection = AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
         else:
             connection = AsyncHTTPSConnection(
-                _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
+                _bracketed(peer.host),
+                peer.port,
+                timeout=self.timeout,
+                context=route.context,
+                server_hostname=self._tls.server_hostname,
+                assert_fingerprint=self._tls.pins_for(origin.host),
+                **self._options,
             )
         if proxy is not None:
             connection.set_proxy(proxy, origin if route.tunnelled else None)

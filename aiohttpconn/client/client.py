@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
+    from ..net.tls_certificate import ClientCertificate
+    from ..net.tls_options import TLSOptions
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
     from .form import Files, FormData
@@ -80,6 +82,9 @@ class Client:
       client is made, with `trust_env`; None: no proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
+    - `cert`: the client's own certificate: the path of a PEM file with its key, (certificate, key), or (certificate,
+      key, password); bytes, and text that begins with ``-----BEGIN``, are the PEM itself.
+    - `tls`: `TLSOptions`: another name to verify, pins of keys, the oldest version, whether sessions are resumed.
     - `follow_redirects`, `max_redirects`; `allow_downgrade`: whether a redirect may lead from https to http;
       `cross_origin_headers`: names of more fields that may go to another origin.
     - `raise_for_status`: whether a 4xx or 5xx that a call comes to, after its retries and challenges, is raised as
@@ -119,6 +124,8 @@ class Client:
         proxy: str | URL | Proxy | Unset | None = UNSET,
         trust_env: bool = True,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
+        cert: ClientCertificate | Unset | None = UNSET,
+        tls: TLSOptions | Unset | None = UNSET,
         follow_redirects: bool = True,
         max_redirects: int = 20,
         allow_downgrade: bool = False,
@@ -164,6 +171,8 @@ class Client:
             "limits": limits,
             "proxy": proxy,
             "verify": verify,
+            "cert": cert,
+            "tls": tls,
             "uds": uds,
             "resolver": resolver,
             "resolve": resolve,
@@ -186,7 +195,12 @@ class Client:
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
                 self._env_proxies = EnvironmentProxies()
             context = None  # the pool's default is made when https is first spoken
-            if not isinstance(verify, Unset) and verify is not True:
+            options = _or_none(tls)
+            oldest = None if options is None else options.minimum_version
+            if (own := _or_none(cert)) is not None or oldest is not None:
+                way = True if isinstance(verify, Unset) else verify
+                context = ssl_context(way, trust_env, own, oldest)
+            elif not isinstance(verify, Unset) and verify is not True:
                 context = ssl_context(verify, trust_env)
             elif not trust_env and names_tls_settings():
                 context = ssl_context(True, trust_env=False)
@@ -202,6 +216,7 @@ class Client:
                 local_address=_or_none(local_address),
                 max_head=max_head,
                 max_fields=max_fields,
+                tls=options,
             )
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None

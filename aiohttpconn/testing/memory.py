@@ -20,8 +20,9 @@ from ..errors import (
 )
 from ..headers import EMPTY_HEADERS, Headers
 from ..http1 import MAX_INTERIM
-from ..messages import Opening, Proxy
+from ..messages import Opening
 from ..net.stream import Stream
+from ..proxy import Proxy
 from ..request_head import RequestOptions, request_options
 from ..response import HTTPResponse
 from ..upload import body_pieces

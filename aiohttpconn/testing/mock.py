@@ -18,7 +18,8 @@ from ..upload import is_bytes_like
 from .memory import MemoryExchange, MemoryTransport, name, received_fields
 
 if TYPE_CHECKING:
-    from ..messages import BytesLike, Proxy, Request
+    from ..messages import BytesLike, Request
+    from ..proxy import Proxy
     from ..response import HTTPResponse
     from ..transport import RequestContext
     from ..url import URL
