@@ -150,14 +150,22 @@ class Limits(_Frozen):
     - `max_connections`: open ones in all, idle ones included.
     - `max_per_host`: open ones to one route (origin, proxy and TLS identity).
     - `max_idle`: idle ones kept, in all.
-    - `keepalive`: seconds an idle connection is kept.
+    - `keepalive`: seconds an idle connection is kept; less where the server says so (Keep-Alive), or has been found to
+      close sooner.
+    - `max_age`: seconds after which a connection is not used again. What is going on on it is never cut short.
+    - `max_requests`: how many requests one connection serves. (The block of `connection()` counts as one.)
+    - `jitter`: the share, from 0 to 1, of `max_age` and `max_requests` that is left to chance: each connection's own
+      limits are less by up to that, so that they do not all go at once.
     """
 
-    __slots__ = ("max_connections", "max_per_host", "max_idle", "keepalive")  # noqa: RUF023 - in the order of the arguments
+    __slots__ = ("max_connections", "max_per_host", "max_idle", "keepalive", "max_age", "max_requests", "jitter")  # noqa: RUF023 - in the order of the arguments
     max_connections: int | None
     max_per_host: int | None
     max_idle: int | None
     keepalive: float | None
+    max_age: float | None
+    max_requests: int | None
+    jitter: float
 
     def __init__(
         self,
@@ -165,9 +173,12 @@ class Limits(_Frozen):
         max_per_host: int | None = None,
         max_idle: int | None = None,
         keepalive: float | None = 60.0,
+        max_age: float | None = None,
+        max_requests: int | None = None,
+        jitter: float = 0.1,
     ) -> None:
-        self._set(max_connections, max_per_host, max_idle, keepalive)
-        for name, least in (("max_connections", 1), ("max_per_host", 1), ("max_idle", 0)):
+        self._set(max_connections, max_per_host, max_idle, keepalive, max_age, max_requests, jitter)
+        for name, least in (("max_connections", 1), ("max_per_host", 1), ("max_idle", 0), ("max_requests", 1)):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -176,6 +187,14 @@ class Limits(_Frozen):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}: {value!r}")
         _check_seconds("keepalive", self.keepalive)
+        _check_seconds("max_age", self.max_age)
+        if max_age == 0:
+            raise ValueError("max_age must be above zero")
+        if jitter is None:
+            raise TypeError("jitter must be a number, not None")
+        _check_seconds("jitter", jitter)
+        if jitter > 1:
+            raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
 
 
 class Retry(_Frozen):
