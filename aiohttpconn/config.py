@@ -25,7 +25,8 @@ DEFAULT: Final = UNSET
 """`http.client`'s shape of the same: the connection's default timeouts."""
 
 
-def _check_seconds(name: str, value: float | None) -> None:
+def check_seconds(name: str, value: float | None) -> None:
+    """Refuse what is no number of seconds; None is no limit."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -110,7 +111,7 @@ class Timeout(_Frozen):
     ) -> None:
         self._set(total, connect, read, write, pool, min_speed)
         for name in self.__slots__[:-1]:
-            _check_seconds(name, getattr(self, name))
+            check_seconds(name, getattr(self, name))
         if min_speed is not None:
             if not isinstance(min_speed, tuple) or len(min_speed) != 2:
                 raise TypeError(f"min_speed must be (bytes per second, seconds), not {min_speed!r}")
@@ -132,7 +133,7 @@ class Timeout(_Frozen):
         if value is UNSET:
             return DEFAULT_TIMEOUT
         if value is not None:
-            _check_seconds("timeout", value)
+            check_seconds("timeout", value)
         return cls(None, value, value, value, value)
 
     def replace(self, **changes: Any) -> Timeout:
@@ -186,13 +187,13 @@ class Limits(_Frozen):
                 raise TypeError(f"{name} must be a whole number or None, not {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be at least {least}: {value!r}")
-        _check_seconds("keepalive", self.keepalive)
-        _check_seconds("max_age", self.max_age)
+        check_seconds("keepalive", self.keepalive)
+        check_seconds("max_age", self.max_age)
         if max_age == 0:
             raise ValueError("max_age must be above zero")
         if jitter is None:
             raise TypeError("jitter must be a number, not None")
-        _check_seconds("jitter", jitter)
+        check_seconds("jitter", jitter)
         if jitter > 1:
             raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
 
@@ -240,7 +241,7 @@ class Retry(_Frozen):
         for name in ("backoff", "jitter", "max_delay"):
             if getattr(self, name) is None:
                 raise TypeError(f"{name} must be a number, not None")
-            _check_seconds(name, getattr(self, name))
+            check_seconds(name, getattr(self, name))
         _check_share("budget", budget)
         if jitter > 1:
             raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
@@ -270,7 +271,7 @@ class Hedge(_Frozen):
         if after != "p95":
             if isinstance(after, str):
                 raise ValueError(f'after must be seconds or "p95", not {after!r}')
-            _check_seconds("after", after)
+            check_seconds("after", after)
         _check_share("budget", budget)
 
 

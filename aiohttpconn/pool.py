@@ -29,7 +29,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset
+from .config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset, check_seconds
 from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
 from .lifetime import LearntLimits, jittered
@@ -263,6 +263,8 @@ class ConnectionPool:
         self._reused_total = 0
         self._closed_total = 0
         self._closed = False
+        self._aborted = False  # closed, and what was going on is not to end by itself
+        self._drained: asyncio.Future[None] | None = None  # while `close` waits for what is going on
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None  # when the time of an idle connection may be over
         self._sweep_when = math.inf
@@ -308,7 +310,7 @@ class ConnectionPool:
             except (RemoteDisconnected, WriteError) as error:
                 if reused:
                     self._learn(slot, error)
-                if not reused or self._closed or not _may_replay(request, error):
+                if not reused or self._aborted or not _may_replay(request, error):
                     raise
                 self._renew(slot)
                 slot.why = "the peer had closed the connection that was to be used again"
@@ -322,7 +324,7 @@ class ConnectionPool:
             slot.give_back()
             if isinstance(error, HTTPException):
                 error.request = request
-                if self._closed and not isinstance(error, PoolClosed):
+                if self._aborted and not isinstance(error, PoolClosed):
                     raise self._closed_error(request) from error
             raise
         if not reused:
@@ -357,7 +359,7 @@ class ConnectionPool:
     async def _open_slot(self, slot: _Slot, what: object, deadline: Deadline) -> None:
         connection = slot.connection
         await connection.open(deadline)
-        if self._closed:
+        if self._aborted:
             raise self._closed_error(what)
         connection.opening.why = slot.why
         slot.used = True
@@ -405,11 +407,84 @@ class ConnectionPool:
         """Whether `close()` was called."""
         return self._closed
 
-    async def close(self) -> None:
-        """Fail who waits with `PoolClosed`, close every connection, abort what is in flight. Idempotent."""
+    async def warm(self, url: str | URL, n: int = 1, *, proxy: Proxy | Unset | None = UNSET) -> int:
+        """Open connections in advance, so that `n` to the origin of `url` are idle; how many were opened.
+
+        They are opened at the same time, and no more than the limits leave room for: nobody is made to wait or loses a
+        connection for it. When one cannot be opened its error is raised, and those under way are given up; those that
+        are open stay. `proxy` is as in `RequestContext`. Raises `PoolClosed`, and what connecting raises.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise TypeError(f"n must be a number of connections, 0 or more, not {n!r}")
+        loop = self._bind_loop()
+        origin = parse(url).origin
+        what = f"a connection in advance to {origin}"
         if self._closed:
+            raise self._closed_error(what)
+        host = self._host(origin, proxy)
+        wanted = min(
+            n - len(host.idle),
+            self._max_per_host - host.count,
+            self._max_connections - self._open,
+            self._max_idle - len(self._idle),
+        )
+        deadline = Deadline(self.timeout, loop.time())
+        slots: dict[_Slot, None] = {}  # those that are still to be given back
+
+        async def open_one(slot: _Slot) -> None:
+            await self._open_slot(slot, what, deadline)
+            slot.connection.opening = UNOPENED  # no request waited for it
+            del slots[slot]
+            slot.give_back()
+
+        try:
+            while len(slots) < wanted:
+                slots[self._lease_new(host, what, loop.time())] = None
+            opened = len(slots)
+            async with asyncio.TaskGroup() as group:
+                for slot in list(slots):
+                    group.create_task(open_one(slot))
+        except* HTTPException as errors:
+            error = next(iter(errors.exceptions))
+            if self._aborted and not isinstance(error, PoolClosed):
+                raise self._closed_error(what) from error
+            raise error from None
+        finally:
+            for slot in slots:  # by us: a task that is cancelled before its first step has no say
+                slot.give_back()
+            self._drop_host_if_empty(host)
+        return opened
+
+    async def close(self, grace: float | None = 0.0) -> None:
+        """Fail who waits with `PoolClosed`, close every connection, abort what is in flight. Idempotent.
+
+        - `grace`: seconds that running exchanges get to end, their bodies read included, before they are aborted; None
+          for as long as they take. New requests are `PoolClosed` at once.
+
+        A second `close()` has a grace of its own: without one it aborts what the first still waits for. When it is
+        cancelled, everything is aborted at once.
+        """
+        check_seconds("grace", grace)
+        if self._closed and not self._leased:
             return
         self._bind_loop()
+        if not self._closed:
+            self._stop()
+        try:
+            if self._leased and grace != 0:
+                if self._drained is None:
+                    self._drained = get_running_loop().create_future()
+                await asyncio.wait([self._drained], timeout=grace)
+        finally:
+            self._aborted = True
+            for slot in list(self._leased):
+                slot.connection.abort()
+        # The transports close their sockets at the next turn of the loop, and who was reading hears of it then.
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    def _stop(self) -> None:
+        """No more requests: who waits is told, idle connections are closed. What is going on goes on."""
         self._closed = True
         for host in list(self._hosts.values()):
             for waiter in host.waiters:
@@ -424,11 +499,6 @@ class ConnectionPool:
             self._sweeper = None
         for slot in list(self._idle):
             self._remove(slot, in_order=True)
-        for slot in list(self._leased):
-            slot.connection.abort()
-        # The transports close their sockets at the next turn of the loop, and who was reading hears of it then.
-        for _ in range(3):
-            await asyncio.sleep(0)
 
     async def __aenter__(self) -> ConnectionPool:
         return self
@@ -801,6 +871,8 @@ class ConnectionPool:
             self._enqueue(host)
         else:
             self._drop_host_if_empty(host)
+        if self._drained is not None and not self._leased and not self._drained.done():
+            self._drained.set_result(None)
 
     # --- who is next ---
 
@@ -828,6 +900,7 @@ class ConnectionPool:
             if first is None or host.count >= self._max_per_host:
                 heapq.heappop(heap)
                 host.in_heap = False
+                self._drop_host_if_empty(host)  # all its waiters have given up
             elif first.number == number:
                 return host
             else:
@@ -984,7 +1057,7 @@ class PooledConnection:
             await pool._open_slot(slot, what, deadline)
         except BaseException as error:
             slot.give_back()
-            if pool._closed and isinstance(error, HTTPException) and not isinstance(error, PoolClosed):
+            if pool._aborted and isinstance(error, HTTPException) and not isinstance(error, PoolClosed):
                 raise pool._closed_error(what) from error
             raise
         self._slot = slot
