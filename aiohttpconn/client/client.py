@@ -633,11 +633,30 @@ class Client:
             raise TypeError("the client's transport is not a pool")
         return pool.stats()
 
-    async def close(self) -> None:
-        """Close the client's pool; a transport that was given stays open. Idempotent."""
+    async def warm(self, url: str | URL, n: int = 1) -> int:
+        """Open connections in advance, so that `n` to the origin of `url` are idle; how many were opened.
+
+        See `ConnectionPool.warm`.
+        """
+        request = self._build("GET", url)
+        pool = self.pool
+        if pool is None:
+            raise TypeError("the client's transport is not a pool")
+        if self._closed:
+            raise PoolClosed("the client is closed", doing=f"a connection in advance to {request.url.origin}")
+        return await pool.warm(
+            request.url, n, proxy=UNSET if self._choose_proxy is None else self._choose_proxy(request)
+        )
+
+    async def close(self, grace: float | None = 0.0) -> None:
+        """Close the client's pool; a transport that was given stays open. Idempotent.
+
+        - `grace`: seconds that running exchanges get to end, their bodies read included; None for as long as they take.
+          A redirect or a retry would be a new one.
+        """
         self._closed = True
         if self._pool is not None:
-            await self._pool.close()
+            await self._pool.close(grace)
 
     async def __aenter__(self) -> Self:
         return self
