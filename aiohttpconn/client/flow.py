@@ -210,8 +210,8 @@ class Flow:
             request = await _in_time(_with_body_read(request), request, call)
         flow = auth.async_flow(request)
         if not hasattr(flow, "asend"):
-            if hasattr(flow, "close"):
-                flow.close()  # a coroutine, which would complain of not being awaited
+            if (close := getattr(flow, "close", None)) is not None:
+                close()  # a coroutine, which would complain of not being awaited
             raise TypeError(f"{type(auth).__name__}.async_flow() must be an async generator")
         try:
             try:
