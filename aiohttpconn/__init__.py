@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
+    from .client.proxies import ProxyPool
     from .har import HarRecorder
     from .net.dns import AioDNSResolver
     from .net.guard import AddressPolicy
@@ -88,6 +89,7 @@ _LATER = {
     "AioDNSResolver": "net.dns",
     "CachingResolver": "net.lookups",
     "OverridingResolver": "net.overrides",
+    "ProxyPool": "client.proxies",
     "Auth": "client.auth",
     "BasicAuth": "client.auth",
     "BearerAuth": "client.auth",
@@ -179,6 +181,7 @@ __all__ = [
     "ProtocolError",
     "Proxy",
     "ProxyError",
+    "ProxyPool",
     "ReadError",
     "ReadTimeout",
     "RedirectBlocked",

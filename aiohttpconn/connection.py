@@ -243,7 +243,10 @@ class AsyncHTTPConnection(HTTP1):
                 raise ConnectError("the connection was closed while it was being opened", doing=doing) from error
             if not limit.expired():
                 raise
-            raise deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}") from error
+            late = deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}")
+            if isinstance(late, ConnectTimeout):
+                late.connected = self.opening.connect is not None
+            raise late from error
         except HTTPException as error:
             error.doing = error.doing or f"connecting to {self.where()}"
             raise

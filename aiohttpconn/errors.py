@@ -161,7 +161,12 @@ class RequestTimeout(HTTPException, TimeoutError):
 
 
 class ConnectTimeout(RequestTimeout):
-    """No connection within `Timeout.connect`: lookup, TCP, proxy tunnel and TLS together."""
+    """No connection within `Timeout.connect`: lookup, TCP, proxy tunnel and TLS together.
+
+    `connected`: whether TCP was there (to the proxy, if there is one), so that what took long came after it.
+    """
+
+    connected: bool = False
 
 
 class ReadTimeout(RequestTimeout):

@@ -14,7 +14,7 @@ from .url import URL, Origin, parse
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .headers import HeadersInput
 
@@ -186,6 +186,8 @@ class Proxy:
 
 ProxyAuthInput: TypeAlias = tuple[str | bytes, str | bytes] | ProxyAuth
 """What `auth=` of a proxy takes."""
+ProxyInput: TypeAlias = "str | URL | Proxy | Callable[[URL], str | URL | Proxy | None]"
+"""What `proxy=` of a client and of its requests takes: a proxy, or a function from the URL of a request to one."""
 
 
 @lru_cache(maxsize=256)

@@ -42,11 +42,13 @@ if TYPE_CHECKING:
     from ..net.resolve import Resolver
     from ..net.tls_certificate import ClientCertificate
     from ..net.tls_options import TLSOptions
+    from ..proxy import ProxyInput
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
     from .form import Files, FormData
     from .hooks import Hooks
     from .keywords import RequestKeywords
+    from .proxies import ProxyChooser
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
@@ -77,9 +79,10 @@ class Client:
     - `timeout`: seconds, a `Timeout`, or None for none. `limits`: of the pool.
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
-    - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo, or a
-      `Proxy`; left out: the environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the
-      client is made, with `trust_env`; None: no proxy.
+    - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo; a `Proxy`; a
+      `ProxyPool`; or a function from the URL of each request to a proxy or None. Left out: the environment's
+      (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no
+      proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `cert`: the client's own certificate: the path of a PEM file with its key, (certificate, key), or (certificate,
@@ -121,7 +124,7 @@ class Client:
         retries: Retry | int | None = None,
         hedge: Hedge | float | None = None,
         max_body: int | None = None,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         trust_env: bool = True,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
         cert: ClientCertificate | Unset | None = UNSET,
@@ -182,6 +185,7 @@ class Client:
         self._closed = False
         self._gets: dict[str, Request] = {}
         self._env_proxies: EnvironmentProxies | None = None
+        self._proxies = _proxy_chooser(proxy)
         if transport is not None:
             limits_of_heads = {"max_head": (max_head, MAX_HEAD), "max_fields": (max_fields, MAX_FIELDS)}
             needless = [name for name, value in network.items() if value is not UNSET]
@@ -208,7 +212,7 @@ class Client:
                 _or_none(limits),
                 self._timeout,
                 context,
-                _or_none(proxy),
+                None if self._proxies is not None else _or_none(proxy),
                 _or_none(resolver),
                 resolve=_or_none(resolve),
                 addresses=_or_none(addresses),
@@ -240,6 +244,7 @@ class Client:
             and self._hedge is None
             and hooks is None
             and self._choose_proxy is None
+            and self._proxies is None
         )
 
     # --- requests ---
@@ -323,7 +328,7 @@ class Client:
         auth: AuthInput | Unset | None = UNSET,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -417,6 +422,10 @@ class Client:
             from .retries import RetryRecord  # noqa: PLC0415 - most clients send everything once
 
             self._flow.record = RetryRecord()
+        proxies = self._proxies
+        proxy: Proxy | Unset | None = UNSET
+        if not isinstance(own.proxy, Unset) and (proxies := _proxy_chooser(own.proxy)) is None:
+            proxy = Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
         hooks = self._hooks
         if _is_logged(_DEBUG):
             from .logs import with_logs  # noqa: PLC0415 - few watch the log
@@ -434,8 +443,9 @@ class Client:
             max_body=self._max_body if isinstance(own.max_body, Unset) else _max_body(own.max_body),
             retry=retry,
             hedge=hedge,
-            proxy=UNSET if isinstance(own.proxy, Unset) else Proxy.of(own.proxy),
+            proxy=proxy,
             choose_proxy=self._choose_proxy if own.proxy is UNSET else None,
+            proxies=proxies,
             hooks=hooks,
         )
 
@@ -460,7 +470,7 @@ class Client:
         files: Files | None = None,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -503,7 +513,7 @@ class Client:
         files: Files | None = None,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -701,7 +711,7 @@ class _Own(NamedTuple):
     auth: AuthInput | Unset | None = UNSET
     follow_redirects: bool | Unset = UNSET
     timeout: Timeout | float | Unset | None = UNSET
-    proxy: str | URL | Proxy | Unset | None = UNSET
+    proxy: ProxyInput | Unset | None = UNSET
     max_body: int | Unset | None = UNSET
     retries: Retry | int | Unset | None = UNSET
     hedge: Hedge | float | Unset | None = UNSET
@@ -716,6 +726,15 @@ def _auth(value: AuthInput | None) -> Auth | None:
     from .auth import auth_of  # noqa: PLC0415 - not every client signs its requests
 
     return auth_of(value)
+
+
+def _proxy_chooser(proxy: ProxyInput | Unset | None) -> ProxyChooser | None:
+    """Whom to ask for the proxy of each request, if `proxy` is not simply one."""
+    if not callable(proxy):
+        return None
+    from .proxies import ProxyChooser  # noqa: PLC0415 - most go one way
+
+    return ProxyChooser(proxy)
 
 
 def _environment_auth() -> Auth | None:

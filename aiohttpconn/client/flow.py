@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from multidict import CIMultiDict
 
+from ..config import UNSET, Unset
 from ..errors import HTTPException, ReadTimeout, RedirectBlocked, TooManyRedirects, TotalTimeout
 from ..headers import Headers
 from ..messages import Request
@@ -25,7 +26,7 @@ from .response import Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from ..config import Deadline, Hedge, Retry, Unset
+    from ..config import Deadline, Hedge, Retry
     from ..proxy import Proxy
     from ..transport import Transport
     from ..url import Origin
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .charset import DefaultEncoding
     from .cookies import CookieJar
     from .hooks import Hooks
+    from .proxies import ProxyChooser
     from .retries import RetryRecord
 
 T = TypeVar("T")
@@ -81,6 +83,7 @@ class Call:
         "hooks",
         "jar",
         "max_body",
+        "proxies",
         "proxy",
         "resends",
         "retry",
@@ -102,6 +105,7 @@ class Call:
         hedge: Hedge | None,
         proxy: Proxy | Unset | None,
         choose_proxy: Callable[[Request], Proxy | None] | None,
+        proxies: ProxyChooser | None,
         hooks: Hooks | None,
     ) -> None:
         self.deadline = deadline
@@ -115,6 +119,7 @@ class Call:
         self.hedge = hedge
         self.proxy = proxy
         self.choose_proxy = choose_proxy
+        self.proxies = proxies  # a function or a pool of the caller's
         self.hooks = hooks
         self.resends = 0
         self.history: list[Response] = []
@@ -298,17 +303,20 @@ class Flow:
             from .hedging import race  # noqa: PLC0415 - few clients hedge
 
             context = RequestContext(call.deadline)
+            proxy: Proxy | Unset | None = UNSET
 
             def departed() -> float | None:
                 return began if self._room is None else context.leased_at
 
             def again() -> Coroutine[Any, Any, Response]:
                 signed = request if call.signer is None else call.signer.sign_again(request)
-                return self._send(signed, call, cookies)
+                return self._send(signed, call, cookies, RequestContext(call.deadline, proxy))
 
             def may_hedge() -> bool:
+                nonlocal proxy
                 # One that waits for a connection would only be in the way of others.
-                room = self._room is None or self._room(request, self._proxy_of(request, call))
+                proxy = self._proxy_of(request, call)  # perhaps another than the first attempt's
+                room = self._room is None or self._room(request, proxy)
                 return room and record.may_hedge(hedge, request)
 
             response = await race(self._send(request, call, cookies, context), again, after, departed, may_hedge)
@@ -316,6 +324,8 @@ class Flow:
         return response
 
     def _proxy_of(self, request: Request, call: Call) -> Proxy | Unset | None:
+        if call.proxies is not None:
+            return call.proxies.choose(request)
         return call.proxy if call.choose_proxy is None else call.choose_proxy(request)
 
     # --- one request, once ---
@@ -337,9 +347,14 @@ class Flow:
                 request = _sendable(told, call)
                 call.resends += 1
                 context.observer = hooks.observer
-            context.proxy = self._proxy_of(request, call)
+            if context.proxy is UNSET:
+                context.proxy = self._proxy_of(request, call)
             raw = await self.transport.send(request, context)
+            if call.proxies is not None:
+                call.proxies.came_to(_chosen(context), None)
         except (Exception, asyncio.CancelledError) as error:
+            if call.proxies is not None:
+                call.proxies.came_to(_chosen(context), error)
             if isinstance(error, HTTPException):
                 error.request = error.request or request
             if hooks is not None:
@@ -369,6 +384,10 @@ def serves_same(first: Origin, other: Origin) -> bool:
     """Whether cookies that were given for one origin may go to another: on the same host, and not in the clear where
     the first was not."""
     return other.host == first.host and (other.is_secure or not first.is_secure)
+
+
+def _chosen(context: RequestContext) -> Proxy | None:
+    return None if isinstance(context.proxy, Unset) else context.proxy
 
 
 def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies) -> Request:
