@@ -66,6 +66,7 @@ from .messages import Opening, Proxy, Request, ResponseHead
 from .net.resolve import Resolver
 from .net.stream import StreamReader, StreamWriter
 from .net.tls_options import TLSOptions
+from .net.tls_sessions import TLSSessions
 from .pool import ConnectionPool, HostStats, PoolStats
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
     from .har import HarRecorder
+    from .net.tls_info import TLSInfo
 
 _LATER = {
     "Auth": "client.auth",
@@ -88,6 +90,7 @@ _LATER = {
     "resend_count": "client.hooks",
     "NetrcAuth": "client.auth",
     "OAuth2ClientCredentials": "client.oauth2",
+    "TLSInfo": "net.tls_info",
     "TokenError": "client.oauth2",
 }
 """What not every program needs is imported when it is first asked for."""
@@ -186,7 +189,9 @@ __all__ = [
     "StreamWriter",
     "StreamedResponse",
     "TLSError",
+    "TLSInfo",
     "TLSOptions",
+    "TLSSessions",
     "Timeout",
     "TokenError",
     "TooManyFields",

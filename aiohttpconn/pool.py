@@ -35,6 +35,7 @@ from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, 
 from .messages import Proxy, Request, Route
 from .net.tls import ssl_context as default_context
 from .net.tls_options import TLSOptions
+from .net.tls_sessions import TLSSessions
 from .response import HTTPResponse
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
@@ -200,6 +201,7 @@ class ConnectionPool:
             raise TypeError(f"tls must be a TLSOptions or None, not {tls!r}")
         self._ssl_context = ssl_context
         self._tls = tls if tls is not None else TLSOptions()
+        self._sessions = TLSSessions() if self._tls.resume else None
         self._uds = uds
         self._options: dict[str, Any] = {
             "source_address": local_address,
@@ -372,6 +374,8 @@ class ConnectionPool:
             return
         self._bind_loop()
         self._closed = True
+        if self._sessions is not None:
+            self._sessions.clear()
         for host in list(self._hosts.values()):
             for waiter in host.waiters:
                 if not waiter.future.done():
@@ -467,6 +471,7 @@ class ConnectionPool:
             context=route.context,
             server_hostname=self._tls.server_hostname,
             assert_fingerprint=self._tls.pins_for(origin.host),
+            sessions=self._sessions,
             **self._options,
         )
         if proxy is not None:
