@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .net.guard import AddressPolicy
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
+    from .net.tls_info import TLSInfo
+    from .net.tls_sessions import TLSSessions
     from .proxy import Proxy
     from .url import Origin
     from .wire.socks import SocksKind
@@ -207,6 +209,15 @@ class AsyncHTTPConnection(HTTP1):
     def way(self) -> tuple[object, ...]:
         """Where the connection leads: what must not change while it is lent."""
         return self.host, self.port, self.uds, self.source_address, self._tunnel, self._proxy
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The TLS session with the server (not that with a proxy), None where there is none, or no connection."""
+        if self._stream is None or self._secured is None:
+            return None
+        from .net.tls_info import TLSInfo  # noqa: PLC0415 - for who asks
+
+        return TLSInfo.of(self._secured)
 
     def get_proxy_response_headers(self) -> Headers | None:
         """The fields of the proxy's answer to CONNECT, None before there is one."""
@@ -592,11 +603,12 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
     - `context`: an `ssl.SSLContext`; None for one that verifies against the system's CAs.
     - `server_hostname`: the name to verify and to send by SNI; None for `host` (of the tunnel, where there is one).
     - `assert_fingerprint`: SHA-256 pins of public keys, of which the server's own must be one (see `TLSOptions`).
+    - `sessions`: where sessions are kept for further connections to resume, None for nowhere.
 
     Raises `TLSError` from `connect()` when the certificate is refused or there is no TLS at the other end.
     """
 
-    __slots__ = ("_context", "_pins", "_server_hostname")
+    __slots__ = ("_context", "_pins", "_server_hostname", "_sessions")
     default_port: ClassVar[int] = 443
 
     def __init__(
@@ -607,10 +619,12 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
         context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
         assert_fingerprint: str | Iterable[str | bytes] | None = None,
+        sessions: TLSSessions | None = None,
         **options: Any,
     ) -> None:
         super().__init__(host, port, **options)
         self._context = context
+        self._sessions = sessions
         self._pins = None if assert_fingerprint is None else parse_pins(assert_fingerprint)
         self._server_hostname = server_hostname
 
@@ -618,7 +632,10 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
         context = self._context if self._context is not None else ssl_context()
         name = self._server_hostname or (self.host if self._tunnel is None else self._tunnel[0])
         try:
-            await stream.start_tls(context, name, self._pins)
+            resumption = None if self._sessions is None else self._sessions.at((self.way(), name), context)
+            await stream.start_tls(context, name, self._pins, resumption)
+            assert stream.tls is not None
+            self._secured = stream.tls.session
             return True
         except ConnectionError as error:
             if isinstance(error, HTTPException):

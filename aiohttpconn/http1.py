@@ -43,6 +43,8 @@ from .wire.head import HeadParser, encode_fields, encode_request_head, parse_who
 from .wire.keep_alive import usable_for
 
 if TYPE_CHECKING:
+    import ssl
+
     from .messages import Body, Request, ResponseHead
     from .net.stream import Stream
     from .url import URL
@@ -104,6 +106,7 @@ class HTTP1:
         "_on_activity",
         "_parser",
         "_recent",
+        "_secured",
         "_sending",
         "_sent",
         "_sent_at",
@@ -133,6 +136,7 @@ class HTTP1:
         self.idle_limit = math.inf
         """Seconds that it may be idle and used again, as its owner says: less once the peer has said so."""
         self._stream: Stream | None = None
+        self._secured: ssl.SSLObject | None = None  # the TLS session with the server
         self._parser = HeadParser(max_head, max_fields)
         self._state = _IDLE
         self._upload: Upload | None = None
@@ -500,6 +504,8 @@ class HTTP1:
             response = self.response_class(head, self._method, self._target, keep_alive, rest)
             response.sent_at = self._sent_at
             response.arrived_at = response.done_at = perf_counter()
+            if self._secured is not None:
+                response.secured = self._secured
             self.finished(stream, keep_alive)
             return response
         decoder: BodyDecoder | None = None
@@ -512,6 +518,8 @@ class HTTP1:
         response = self.response_class(head, self._method, self._target, keep_alive, b"")
         response.sent_at = self._sent_at
         response.arrived_at = perf_counter()
+        if self._secured is not None:
+            response.secured = self._secured
         response.expect_body(self, stream, deadline, kind, decoder)
         self._state = _RESPONSE
         if decoder is None:

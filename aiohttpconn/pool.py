@@ -38,6 +38,7 @@ from .lifetime import LearntLimits, jittered
 from .messages import Request, Route
 from .net.tls import ssl_context as default_context
 from .net.tls_options import TLSOptions
+from .net.tls_sessions import TLSSessions
 from .proxy import Proxy
 from .response import HTTPResponse
 from .url import URL, Origin, parse
@@ -249,6 +250,7 @@ class ConnectionPool:
             raise TypeError(f"tls must be a TLSOptions or None, not {tls!r}")
         self._ssl_context = ssl_context
         self._tls = tls if tls is not None else TLSOptions()
+        self._sessions = TLSSessions() if self._tls.resume else None
         self._uds = uds
         self._book: AddressBook | None = None
         self._addresses = _checked_policy(addresses)
@@ -550,6 +552,8 @@ class ConnectionPool:
     def _stop(self) -> None:
         """No more requests: who waits is told, idle connections are closed. What is going on goes on."""
         self._closed = True
+        if self._sessions is not None:
+            self._sessions.clear()
         for host in list(self._hosts.values()):
             for waiter in host.waiters:
                 if not waiter.future.done():
@@ -656,6 +660,7 @@ class ConnectionPool:
                 context=route.context,
                 server_hostname=self._tls.server_hostname,
                 assert_fingerprint=self._tls.pins_for(origin.host),
+                sessions=self._sessions,
                 **self._options,
             )
         if proxy is not None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..config import Deadline
     from ..messages import Request
+    from ..net.tls_info import TLSInfo
     from ..response import HTTPResponse
     from .charset import DefaultEncoding, TextDecoder
     from .flow import Attempt
@@ -128,6 +129,11 @@ class Response:
     def url(self) -> URL:
         """The URL that this is the response to, after redirects."""
         return self.request.url
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The TLS session that it came over, see `TLSInfo`; None for plain HTTP."""
+        return self._raw.tls
 
     @property
     def elapsed(self) -> timedelta:
@@ -555,7 +561,7 @@ class _Snapshot:
     ended = True
     trailers: Headers
     head: ResponseHead
-    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy", "uds")
+    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy", "uds", "tls")
 
     @classmethod
     def of(cls, raw: Any) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:

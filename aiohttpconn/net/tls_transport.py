@@ -20,6 +20,7 @@ from ..errors import TLSError
 from .tcp import salvage
 from .tls_errors import alert_error, handshake_error, pin_error
 from .tls_pins import Pins, key_digest
+from .tls_sessions import Resumption
 
 RECORD = 16_384  # RFC 8446 section 5.1: the most that one record holds
 _BUFFER = 262_144
@@ -55,6 +56,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         context: ssl.SSLContext,
         server_hostname: str | None,
         descriptor: int,
+        resumption: Resumption | None = None,
     ) -> None:
         super().__init__()
         self._loop = loop
@@ -70,7 +72,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             # OpenSSL would verify no name at all.
             raise TLSError("TLS cannot be set up: the context verifies the host's name, and server_hostname names none")
         try:
-            self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=sni)
+            earlier = None if resumption is None else resumption.begin()
+            self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=sni, session=earlier)
         except (ValueError, TypeError, ssl.SSLError) as error:  # TypeError: a NUL in the name
             raise TLSError(f"TLS cannot be set up for host {server_hostname!r}: {error}") from error
         self._state = _State.HANDSHAKE
@@ -78,9 +81,15 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._unsent: list[bytes] = []  # written while OpenSSL needed to read first
         self._buffer = _receive_buffer(loop)
         self._read_paused = False
+        self._resumption = resumption
         self._heard = False  # whether anything has come through the session
         self.close_notify_received = False
         """Whether the peer said that it has sent everything."""
+
+    @property
+    def session(self) -> ssl.SSLObject:
+        """OpenSSL's side of it."""
+        return self._session
 
     # --- handshake ---
 
@@ -97,6 +106,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._shake()
             await self._shaken
         except BaseException:
+            if self._resumption is not None:
+                self._resumption.failed()
             self.abort()
             raise
 
@@ -164,7 +175,10 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except ssl.SSLError as error:
             failure = error
         if pieces:
-            self._heard = True
+            if not self._heard:
+                self._heard = True
+                if self._resumption is not None:
+                    self._resumption.keep(session)
             # One hand-over for all the records that came together: 16 KiB pieces cost their receiver more than the
             # copy does.
             self._upper.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -183,6 +197,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _fail(self, error: BaseException) -> None:
         """The session is broken: close below, and tell above why."""
         self._state = _State.CLOSED
+        if self._resumption is not None:
+            self._resumption.drop()
         if not self._heard and isinstance(error, ssl.SSLError):
             error = alert_error(self._hostname, error, self._session.context) or error
         self._flush()
