@@ -22,6 +22,8 @@ from .headers import HeadersInput, HeaderValue, check_field_name, check_field_va
 from .http1 import HTTP1, State
 from .messages import Opening
 from .net.dial import open_stream, open_tunnel
+from .net.socket_options import SocketOptions
+from .net.tcp import shown_path
 from .net.tls import ssl_context
 from .request_head import RequestHead, host_field, split_host_port
 from .upload import body_length
@@ -30,10 +32,12 @@ from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Iterable
 
     from .headers import Headers
     from .messages import Body, ResponseHead
     from .net.resolve import Resolver
+    from .net.socket_options import SocketOption
     from .net.stream import Stream, StreamReader, StreamWriter
     from .url import Origin
 
@@ -45,9 +49,12 @@ class AsyncHTTPConnection(HTTP1):
 
     - `host`: "name", "name:port", "[::1]" or "[::1]:port"; `port` counts if given, else `default_port`.
     - `timeout`: seconds, a `Timeout`, or None for no limit.
-    - `source_address`: (host, port) to connect from. `blocksize`: bytes read from a file body at a time.
+    - `source_address`: (host, port), or a host, to connect from. `blocksize`: bytes read from a file body at a time.
     - `sock`: a connected socket to use instead of dialling; the connection owns it.
-    - `uds`: path of a Unix domain socket.
+    - `uds`: path of a Unix domain socket; "@name" is an abstract one (Linux).
+    - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
+      the network interface to go through (SO_BINDTODEVICE). `tcp_keepalive`: (idle, interval, count): probe a silent
+      peer after so many seconds, that often.
     - `happy_eyeballs_delay`: seconds between attempts at several addresses (RFC 8305); None for one after the other.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
@@ -81,6 +88,7 @@ class AsyncHTTPConnection(HTTP1):
         "opening",
         "port",
         "resolver",
+        "socket_options",
         "source_address",
         "uds",
     )
@@ -91,13 +99,16 @@ class AsyncHTTPConnection(HTTP1):
         host: str,
         port: int | None = None,
         timeout: Timeout | float | Unset | None = DEFAULT,
-        source_address: tuple[str, int] | None = None,
+        source_address: tuple[str, int] | str | None = None,
         blocksize: int = 65536,
         *,
         sock: socket.socket | None = None,
         uds: str | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolver: Resolver | None = None,
+        socket_options: Iterable[SocketOption] | SocketOptions = (),
+        interface: str | None = None,
+        tcp_keepalive: tuple[int, int, int] | None = None,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
     ) -> None:
@@ -108,6 +119,7 @@ class AsyncHTTPConnection(HTTP1):
         self.uds = uds
         self.happy_eyeballs_delay = happy_eyeballs_delay
         self.resolver = resolver
+        self.socket_options = SocketOptions.of(socket_options, interface, tcp_keepalive)
         self.auto_open = True
         self.opening = UNOPENED
         """How the connection came to be: how long each step took. (Whoever keeps it puts `UNOPENED` in its place.)"""
@@ -232,6 +244,7 @@ class AsyncHTTPConnection(HTTP1):
                 self.port,
                 uds=self.uds,
                 local_address=self.source_address,
+                socket_options=self.socket_options,
                 happy_eyeballs_delay=self.happy_eyeballs_delay,
                 resolver=self.resolver,
                 opening=opening,
@@ -480,7 +493,7 @@ class AsyncHTTPConnection(HTTP1):
     def where(self) -> str:
         """Host and port, or path, as messages name them."""
         if self.uds is not None:
-            return self.uds
+            return shown_path(self.uds)
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         if self._tunnel is not None:
             return f"{self._tunnel[0]}:{self._tunnel[1]} through proxy {where}"

@@ -24,7 +24,7 @@ import warnings
 import weakref
 from asyncio import get_running_loop
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +34,7 @@ from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
 from .lifetime import LearntLimits, jittered
 from .messages import Proxy, Request, Route
+from .net.socket_options import SocketOptions
 from .net.tls import ssl_context as default_context
 from .response import HTTPResponse
 from .url import URL, Origin, parse
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import ssl
 
     from .net.resolve import Resolver
+    from .net.socket_options import SocketOption
     from .transport import Observer, RequestContext
 
 
@@ -181,7 +183,8 @@ class ConnectionPool:
     - `proxy`: URL of an http proxy for all routes, its credentials as userinfo: http is forwarded, https goes through a
       tunnel.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
-    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
+    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port), or a host, to
+      connect from. `socket_options`, `interface`, `tcp_keepalive`: see `AsyncHTTPConnection`.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
 
     A pool serves the event loop it was first used on.
@@ -222,7 +225,10 @@ class ConnectionPool:
         resolver: Resolver | None = None,
         *,
         uds: str | None = None,
-        local_address: tuple[str, int] | None = None,
+        local_address: tuple[str, int] | str | None = None,
+        socket_options: Iterable[SocketOption] = (),
+        interface: str | None = None,
+        tcp_keepalive: tuple[int, int, int] | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
@@ -236,6 +242,7 @@ class ConnectionPool:
         self._uds = uds
         self._options: dict[str, Any] = {
             "source_address": local_address,
+            "socket_options": SocketOptions.of(socket_options, interface, tcp_keepalive) or (),
             "happy_eyeballs_delay": happy_eyeballs_delay,
             "resolver": resolver,
             "uds": uds,

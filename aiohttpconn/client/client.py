@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from ..net.resolve import Resolver
+    from ..net.socket_options import SocketOption
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
     from .form import Files, FormData
@@ -86,7 +87,9 @@ class Client:
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
     - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
-      `local_address`: (host, port) to connect from.
+      `local_address`: (host, port), or a host, to connect from.
+    - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
+      the network interface to go through. `tcp_keepalive`: (idle, interval, count) of TCP's keep-alive probes.
 
     A client serves the event loop it was first used on.
 
@@ -125,7 +128,10 @@ class Client:
         transport: Transport | None = None,
         uds: str | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
-        local_address: tuple[str, int] | Unset | None = UNSET,
+        local_address: tuple[str, int] | str | Unset | None = UNSET,
+        socket_options: Iterable[SocketOption] | Unset = UNSET,
+        interface: str | Unset | None = UNSET,
+        tcp_keepalive: tuple[int, int, int] | Unset | None = UNSET,
     ) -> None:
         self._base_url = None if base_url is None else _directory(parse(base_url))
         if hooks is not None:
@@ -156,6 +162,9 @@ class Client:
             "uds": uds,
             "resolver": resolver,
             "local_address": local_address,
+            "socket_options": socket_options,
+            "interface": interface,
+            "tcp_keepalive": tcp_keepalive,
         }
         self._closed = False
         self._env_proxies: dict[str, Proxy | None] = {}
@@ -182,6 +191,9 @@ class Client:
                 _or_none(resolver),
                 uds=_or_none(uds),
                 local_address=_or_none(local_address),
+                socket_options=_or_none(socket_options) or (),
+                interface=_or_none(interface),
+                tcp_keepalive=_or_none(tcp_keepalive),
                 max_head=max_head,
                 max_fields=max_fields,
             )
