@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import warnings
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,9 +24,9 @@ from .http1 import HTTP1, State
 from .messages import Opening
 from .net.dial import open_stream, open_tunnel
 from .net.socket_options import SocketOptions
-from .net.tcp import shown_path
 from .net.tls import ssl_context
 from .request_head import RequestHead, host_field, split_host_port
+from .unix_socket import shown_path
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -103,7 +104,7 @@ class AsyncHTTPConnection(HTTP1):
         blocksize: int = 65536,
         *,
         sock: socket.socket | None = None,
-        uds: str | None = None,
+        uds: str | os.PathLike[str] | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolver: Resolver | None = None,
         socket_options: Iterable[SocketOption] | SocketOptions = (),
@@ -116,7 +117,7 @@ class AsyncHTTPConnection(HTTP1):
         self.host, self.port = split_host_port(host, port, self.default_port)
         self.timeout = timeout
         self.source_address = source_address
-        self.uds = uds
+        self.uds = None if uds is None else os.fsdecode(uds)
         self.happy_eyeballs_delay = happy_eyeballs_delay
         self.resolver = resolver
         self.socket_options = SocketOptions.of(socket_options, interface, tcp_keepalive)

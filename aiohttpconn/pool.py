@@ -20,6 +20,7 @@ import asyncio
 import enum
 import heapq
 import math
+import os
 import warnings
 import weakref
 from asyncio import get_running_loop
@@ -37,6 +38,7 @@ from .messages import Proxy, Request, Route
 from .net.socket_options import SocketOptions
 from .net.tls import ssl_context as default_context
 from .response import HTTPResponse
+from .unix_socket import socket_path
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -183,8 +185,9 @@ class ConnectionPool:
     - `proxy`: URL of an http proxy for all routes, its credentials as userinfo: http is forwarded, https goes through a
       tunnel.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
-    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port), or a host, to
-      connect from. `socket_options`, `interface`, `tcp_keepalive`: see `AsyncHTTPConnection`.
+    - `uds`: path of a Unix domain socket that all connections go to, but those of http+unix URLs. `local_address`:
+      (host, port), or a host, to connect from. `socket_options`, `interface`, `tcp_keepalive`: see
+      `AsyncHTTPConnection`.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
 
     A pool serves the event loop it was first used on.
@@ -224,7 +227,7 @@ class ConnectionPool:
         proxy: str | URL | Proxy | None = None,
         resolver: Resolver | None = None,
         *,
-        uds: str | None = None,
+        uds: str | os.PathLike[str] | None = None,
         local_address: tuple[str, int] | str | None = None,
         socket_options: Iterable[SocketOption] = (),
         interface: str | None = None,
@@ -239,13 +242,12 @@ class ConnectionPool:
         self.timeout = Timeout.of(timeout)
         self.proxy = Proxy.of(proxy)
         self._ssl_context = ssl_context
-        self._uds = uds
+        self._uds = None if uds is None else socket_path(os.fsdecode(uds))
         self._options: dict[str, Any] = {
             "source_address": local_address,
             "socket_options": SocketOptions.of(socket_options, interface, tcp_keepalive) or (),
             "happy_eyeballs_delay": happy_eyeballs_delay,
             "resolver": resolver,
-            "uds": uds,
             "max_head": max_head,
             "max_fields": max_fields,
         }
@@ -554,9 +556,12 @@ class ConnectionPool:
             if context is None:
                 self._ssl_context = context = default_context()
         target = origin
-        if way is not None and context is None:
+        if way is not None and context is None and origin.scheme == "http":
             target = way.origin  # any connection to the proxy will do
-        route = Route(target, way, context, self._uds)
+        uds = self._uds
+        if target.scheme == "http+unix":
+            way, uds = None, origin.uds  # no proxy lies before a socket
+        route = Route(target, way, context, uds)
         host = self._hosts.get(route)
         if host is None:
             host = self._hosts[route] = _Host(route)
@@ -574,10 +579,17 @@ class ConnectionPool:
     def _new_connection(self, route: Route) -> AsyncHTTPConnection:
         origin, proxy = route.origin, route.proxy
         peer = origin if proxy is None else proxy.origin
+        if origin.scheme == "http+unix":
+            return AsyncHTTPConnection(origin.host_field, peer.port, self.timeout, uds=route.uds, **self._options)
         if route.context is None:
-            return AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
+            return AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, uds=route.uds, **self._options)
         connection = AsyncHTTPSConnection(
-            _bracketed(peer.host), peer.port, timeout=self.timeout, context=route.context, **self._options
+            _bracketed(peer.host),
+            peer.port,
+            timeout=self.timeout,
+            context=route.context,
+            uds=route.uds,
+            **self._options,
         )
         if proxy is not None:
             connection.set_tunnel(_bracketed(origin.host), origin.port, proxy.fields)

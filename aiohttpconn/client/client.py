@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .keywords import RequestKeywords
 
 F = TypeVar("F", bound=Callable[..., Any])
-_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"http(?:s|\+unix)?://", re.IGNORECASE)
 _DEBUG = logging.DEBUG
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
 """Asked for each request (75 ns), so that the level may be changed at any time."""
@@ -86,8 +86,9 @@ class Client:
       guesses it from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
-    - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
-      `local_address`: (host, port), or a host, to connect from.
+    - `uds`: path of a Unix domain socket that all connections go to; "@name" is an abstract one (Linux). One request's
+      is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `resolver`: who looks up names. `local_address`:
+      (host, port), or a host, to connect from.
     - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
       the network interface to go through. `tcp_keepalive`: (idle, interval, count) of TCP's keep-alive probes.
 
@@ -126,7 +127,7 @@ class Client:
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
         transport: Transport | None = None,
-        uds: str | Unset | None = UNSET,
+        uds: str | os.PathLike[str] | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
         local_address: tuple[str, int] | str | Unset | None = UNSET,
         socket_options: Iterable[SocketOption] | Unset = UNSET,

@@ -13,12 +13,13 @@ from time import perf_counter
 
 from ..errors import ConnectError, HTTPException, ProxyError
 from ..messages import Opening, ResponseHead
+from ..unix_socket import shown_path
 from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
 from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
 from .resolve import Resolver, resolve
 from .socket_options import SocketOptions
 from .stream import Stream
-from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix, shown_path
+from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix
 
 REFUSAL_BODY = 65_536
 """Bytes of a proxy's refusal that `ProxyError.body` keeps."""

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConnectError
+from ..unix_socket import socket_path
 
 if TYPE_CHECKING:
     from .address_book import AddressBook
@@ -176,16 +177,6 @@ def _close_result(task: asyncio.Task[socket.socket]) -> None:
 async def connect_unix(path: str, options: SocketOptions | None = None) -> socket.socket:
     """A non-blocking socket connected to a Unix domain socket; ``"@name"`` or ``"\\0name"`` is an abstract one."""
     return await _connect_one((socket.AF_UNIX, socket_path(path)), None, None, options)
-
-
-def socket_path(path: str) -> str:
-    """The path as the system takes it: "@name" is how others write the abstract name "\\0name" (Linux's unix(7))."""
-    return "\0" + path[1:] if path.startswith("@") else path
-
-
-def shown_path(path: str) -> str:
-    """The path as messages name it."""
-    return "@" + path[1:] if path.startswith("\0") else path
 
 
 def salvage(descriptor: int) -> bytes:
