@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import warnings
 from functools import partial
 from time import perf_counter
@@ -25,9 +26,11 @@ from .headers import HeadersInput, HeaderValue, check_field_name, check_field_va
 from .http1 import HTTP1, State
 from .messages import Opening
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
+from .net.socket_options import SocketOptions
 from .net.tls import ssl_context
 from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
+from .unix_socket import shown_path
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from .net.address_book import AddressBook
     from .net.guard import AddressPolicy
     from .net.resolve import Resolver
+    from .net.socket_options import SocketOption
     from .net.stream import Stream, StreamReader, StreamWriter
     from .net.tls_info import TLSInfo
     from .net.tls_sessions import TLSSessions
@@ -56,9 +60,12 @@ class AsyncHTTPConnection(HTTP1):
 
     - `host`: "name", "name:port", "[::1]" or "[::1]:port"; `port` counts if given, else `default_port`.
     - `timeout`: seconds, a `Timeout`, or None for no limit.
-    - `source_address`: (host, port) to connect from. `blocksize`: bytes read from a file body at a time.
+    - `source_address`: (host, port), or a host, to connect from. `blocksize`: bytes read from a file body at a time.
     - `sock`: a connected socket to use instead of dialling; the connection owns it.
-    - `uds`: path of a Unix domain socket.
+    - `uds`: path of a Unix domain socket; "@name" is an abstract one (Linux).
+    - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
+      the network interface to go through (SO_BINDTODEVICE). `tcp_keepalive`: (idle, interval, count): probe a silent
+      peer after so many seconds, that often.
     - `happy_eyeballs_delay`: seconds between attempts at several addresses (RFC 8305); None for one after the other.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
     - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
@@ -97,6 +104,7 @@ class AsyncHTTPConnection(HTTP1):
         "opening",
         "port",
         "resolver",
+        "socket_options",
         "source_address",
         "uds",
     )
@@ -107,15 +115,18 @@ class AsyncHTTPConnection(HTTP1):
         host: str,
         port: int | None = None,
         timeout: Timeout | float | Unset | None = DEFAULT,
-        source_address: tuple[str, int] | None = None,
+        source_address: tuple[str, int] | str | None = None,
         blocksize: int = 65536,
         *,
         sock: socket.socket | None = None,
-        uds: str | None = None,
+        uds: str | os.PathLike[str] | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolver: Resolver | None = None,
         addresses: AddressPolicy | None = None,
         address_book: AddressBook | None = None,
+        socket_options: Iterable[SocketOption] | SocketOptions = (),
+        interface: str | None = None,
+        tcp_keepalive: tuple[int, int, int] | None = None,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
     ) -> None:
@@ -123,11 +134,12 @@ class AsyncHTTPConnection(HTTP1):
         self.host, self.port = split_host_port(host, port, self.default_port)
         self.timeout = timeout
         self.source_address = source_address
-        self.uds = uds
+        self.uds = None if uds is None else os.fsdecode(uds)
         self.happy_eyeballs_delay = happy_eyeballs_delay
         self.resolver = resolver
         self.addresses = addresses
         self.address_book = address_book
+        self.socket_options = SocketOptions.of(socket_options, interface, tcp_keepalive)
         self.auto_open = True
         self.opening = UNOPENED
         """How the connection came to be: how long each step took. (Whoever keeps it puts `UNOPENED` in its place.)"""
@@ -317,6 +329,7 @@ class AsyncHTTPConnection(HTTP1):
             self.port,
             uds=self.uds,
             local_address=self.source_address,
+            socket_options=self.socket_options,
             happy_eyeballs_delay=self.happy_eyeballs_delay,
             resolver=self.resolver,
             book=self.address_book,
@@ -577,7 +590,7 @@ class AsyncHTTPConnection(HTTP1):
     def where(self) -> str:
         """Host and port, or path, as messages name them."""
         if self.uds is not None:
-            return self.uds
+            return shown_path(self.uds)
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         if self._tunnel is not None:
             return f"{self._tunnel[0]}:{self._tunnel[1]} through proxy {where}"

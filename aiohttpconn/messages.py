@@ -10,6 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 from .config import UNSET, Unset
 from .errors import BodyNotReplayable
 from .headers import EMPTY_HEADERS, Headers, HeadersInput, check_method, header_pairs
+from .unix_socket import shown_path
 from .url import URL, Origin, parse
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Route(NamedTuple):
 
     def __str__(self) -> str:
         via = f" through {self.proxy.origin}" if self.proxy is not None else ""
-        return f"{self.origin}{via}" + (f" on {self.uds}" if self.uds else "")
+        own_socket = self.uds is not None and self.origin.uds is None
+        return f"{self.origin}{via}" + (f" on {shown_path(self.uds or '')}" if own_socket else "")
 
 
 class _Parts:
@@ -266,6 +268,9 @@ class Request(_Parts):
         if body is not None and "Content-Type" not in self.headers:
             words += ["-H", "'Content-Type:'"]  # else it would say that it is a form
         url = str(self.url)
+        if (path := self.url.origin.uds) is not None:
+            words += [f"--{'abstract-' * path.startswith(chr(0))}unix-socket", quote(path.removeprefix(chr(0)))]
+            url = url.replace(str(self.url.origin), f"http://{self.url.origin.host_field}", 1)
         if any(character in url for character in "[]{}"):
             words.append("--globoff")  # else curl would make several URLs of it
         words.append(quote(url))

@@ -20,11 +20,12 @@ import asyncio
 import enum
 import heapq
 import math
+import os
 import warnings
 import weakref
 from asyncio import get_running_loop
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,11 +37,13 @@ from .connection import UNOPENED, AsyncHTTPConnection, AsyncHTTPSConnection
 from .errors import HTTPException, PoolClosed, PoolTimeout, RemoteDisconnected, TotalTimeout, WriteError
 from .lifetime import LearntLimits, jittered
 from .messages import Request, Route
+from .net.socket_options import SocketOptions
 from .net.tls import ssl_context as default_context
 from .net.tls_options import TLSOptions
 from .net.tls_sessions import TLSSessions
 from .proxy import Proxy
 from .response import HTTPResponse
+from .unix_socket import socket_path
 from .url import URL, Origin, parse
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from .net.guard import AddressPolicy
     from .net.lookups import CachingResolver
     from .net.resolve import Resolver
+    from .net.socket_options import SocketOption
     from .net.tcp import Address
     from .transport import Observer, RequestContext
 
@@ -191,7 +195,9 @@ class ConnectionPool:
     - `resolver`: who looks up names (see `Resolver`); None for the system, asked by a `CachingResolver` of the pool's
       own. `resolve`: addresses by hand, as ``{"host:port": "address"}`` (see `OverridingResolver`).
     - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
-    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
+    - `uds`: path of a Unix domain socket that all connections go to, but those of http+unix URLs. `local_address`:
+      (host, port), or a host, to connect from. `socket_options`, `interface`, `tcp_keepalive`: see
+      `AsyncHTTPConnection`.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `tls`: `TLSOptions`; its `minimum_version` is for the context that is made where `ssl_context` is None.
 
@@ -234,8 +240,11 @@ class ConnectionPool:
         *,
         resolve: Mapping[str, str | Sequence[str]] | None = None,
         addresses: AddressPolicy | None = None,
-        uds: str | None = None,
-        local_address: tuple[str, int] | None = None,
+        uds: str | os.PathLike[str] | None = None,
+        local_address: tuple[str, int] | str | None = None,
+        socket_options: Iterable[SocketOption] = (),
+        interface: str | None = None,
+        tcp_keepalive: tuple[int, int, int] | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
@@ -251,7 +260,7 @@ class ConnectionPool:
         self._ssl_context = ssl_context
         self._tls = tls if tls is not None else TLSOptions()
         self._sessions = TLSSessions() if self._tls.resume else None
-        self._uds = uds
+        self._uds = None if uds is None else socket_path(os.fsdecode(uds))
         self._book: AddressBook | None = None
         self._addresses = _checked_policy(addresses)
         self._own_resolver = _OwnResolver() if resolver is None else None
@@ -262,10 +271,10 @@ class ConnectionPool:
             resolver = OverridingResolver(resolve, resolver)
         self._options: dict[str, Any] = {
             "source_address": local_address,
+            "socket_options": SocketOptions.of(socket_options, interface, tcp_keepalive) or (),
             "happy_eyeballs_delay": happy_eyeballs_delay,
             "resolver": resolver,
             "addresses": addresses,
-            "uds": uds,
             "max_head": max_head,
             "max_fields": max_fields,
         }
@@ -617,9 +626,12 @@ class ConnectionPool:
             if context is None:
                 self._ssl_context = context = default_context(minimum_version=self._tls.minimum_version)
         target = origin
-        if way is not None and context is None and not way.is_socks:
+        if way is not None and origin.scheme == "http" and not way.is_socks:
             target = Origin("http", way.origin.host, way.origin.port)  # any connection to the proxy will do
-        route = Route(target, way, context, self._uds)
+        uds = self._uds
+        if target.scheme == "http+unix":
+            way, uds = None, origin.uds  # no proxy lies before a socket
+        route = Route(target, way, context, uds)
         host = self._hosts.get(route)
         if host is None:
             host = self._hosts[route] = _Host(route)
@@ -629,7 +641,9 @@ class ConnectionPool:
 
     def _check_addresses(self, policy: AddressPolicy, origin: Origin) -> None:
         """Refuse what can be refused before a name is looked up: whatever the way, and on every hop of a redirect."""
-        if self._uds is None:
+        if origin.uds is not None:
+            policy.check_unix(origin.uds)  # such a URL leads nowhere else: the scheme says nothing more
+        elif self._uds is None:
             policy.check_origin(origin)
         else:
             policy.check_scheme(origin)
@@ -649,9 +663,13 @@ class ConnectionPool:
             from .net.address_book import AddressBook  # noqa: PLC0415 - not before something is connected
 
             self._book = self._options["address_book"] = AddressBook()
+        if origin.scheme == "http+unix":
+            return AsyncHTTPConnection(origin.host_field, peer.port, self.timeout, uds=route.uds, **self._options)
         connection: AsyncHTTPConnection
         if route.context is None:
-            connection = AsyncHTTPConnection(_bracketed(peer.host), peer.port, self.timeout, **self._options)
+            connection = AsyncHTTPConnection(
+                _bracketed(peer.host), peer.port, self.timeout, uds=route.uds, **self._options
+            )
         else:
             connection = AsyncHTTPSConnection(
                 _bracketed(peer.host),
@@ -661,6 +679,7 @@ class ConnectionPool:
                 server_hostname=self._tls.server_hostname,
                 assert_fingerprint=self._tls.pins_for(origin.host),
                 sessions=self._sessions,
+                uds=route.uds,
                 **self._options,
             )
         if proxy is not None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
+    from ..net.socket_options import SocketOption
     from ..net.tls_certificate import ClientCertificate
     from ..net.tls_options import TLSOptions
     from ..proxy import ProxyInput
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from .proxies import ProxyChooser
 
 F = TypeVar("F", bound=Callable[..., Any])
-_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"http(?:s|\+unix)?://", re.IGNORECASE)
 _KEPT_GETS = 256
 _DEBUG = logging.DEBUG
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
@@ -98,10 +99,14 @@ class Client:
       guesses one of Python's own from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
-    - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
+    - `uds`: path of a Unix domain socket that all connections go to; "@name" is an abstract one (Linux). One request's
+      is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (host, port), or a host, to connect
+      from.
     - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. `resolve`: addresses by hand,
       as ``{"host:port": "address"}`` (curl's ``--resolve``; see `OverridingResolver`).
     - `addresses`: an `AddressPolicy` that says what may be connected to, wherever redirects lead and names point.
+    - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
+      the network interface to go through. `tcp_keepalive`: (idle, interval, count) of TCP's keep-alive probes.
 
     A client serves the event loop it was first used on.
 
@@ -140,11 +145,14 @@ class Client:
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
         transport: Transport | None = None,
-        uds: str | Unset | None = UNSET,
+        uds: str | os.PathLike[str] | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
         resolve: Mapping[str, str | Sequence[str]] | Unset | None = UNSET,
         addresses: AddressPolicy | Unset | None = UNSET,
-        local_address: tuple[str, int] | Unset | None = UNSET,
+        local_address: tuple[str, int] | str | Unset | None = UNSET,
+        socket_options: Iterable[SocketOption] | Unset = UNSET,
+        interface: str | Unset | None = UNSET,
+        tcp_keepalive: tuple[int, int, int] | Unset | None = UNSET,
     ) -> None:
         self._base_url = None if base_url is None else _directory(parse(base_url))
         if hooks is not None:
@@ -181,6 +189,9 @@ class Client:
             "resolve": resolve,
             "addresses": addresses,
             "local_address": local_address,
+            "socket_options": socket_options,
+            "interface": interface,
+            "tcp_keepalive": tcp_keepalive,
         }
         self._closed = False
         self._gets: dict[str, Request] = {}
@@ -218,6 +229,9 @@ class Client:
                 addresses=_or_none(addresses),
                 uds=_or_none(uds),
                 local_address=_or_none(local_address),
+                socket_options=_or_none(socket_options) or (),
+                interface=_or_none(interface),
+                tcp_keepalive=_or_none(tcp_keepalive),
                 max_head=max_head,
                 max_fields=max_fields,
                 tls=options,

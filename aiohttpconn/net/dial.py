@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConnectError, HTTPException, ProxyError
 from ..messages import Opening, ResponseHead
+from ..unix_socket import shown_path
 from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
 from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
 from .resolve import Resolver, resolve
+from .socket_options import SocketOptions
 from .stream import Stream
 from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix
 
@@ -37,7 +39,8 @@ async def open_stream(
     *,
     sock: socket.socket | None = None,
     uds: str | None = None,
-    local_address: tuple[str, int] | None = None,
+    local_address: tuple[str, int] | str | None = None,
+    socket_options: SocketOptions | None = None,
     happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY,
     resolver: Resolver | None = None,
     book: AddressBook | None = None,
@@ -51,7 +54,9 @@ async def open_stream(
 
     Raises `ResolveError`, `AddressBlocked`, `ConnectError`.
     """
-    where = uds if uds is not None else f"{host}:{port}"
+    where = f"{host}:{port}" if uds is None else shown_path(uds)
+    if isinstance(local_address, str):
+        local_address = (local_address, 0)
     opening = opening or Opening()
     began = perf_counter()
     try:
@@ -60,7 +65,7 @@ async def open_stream(
         if uds is not None:
             if policy is not None:
                 policy.check_unix(uds)
-            stream = await stream_over(await connect_unix(uds))
+            stream = await stream_over(await connect_unix(uds, socket_options))
         else:
             if policy is not None:
                 policy.check_host(host, port)
@@ -72,12 +77,24 @@ async def open_stream(
             opening.lookup, began = looked_up - began, looked_up
             if book is not None:
                 addresses = book.order(host, port, addresses, asyncio.get_running_loop().time())
-            if len(addresses) == 1 and not any(addresses[0][1][2:]):
-                stream = await _stream_to(addresses[0], local_address)
+            if (
+                local_address is None
+                and socket_options is None
+                and len(addresses) == 1
+                and not any(addresses[0][1][2:])
+            ):
+                stream = await _stream_to(addresses[0])
             else:
-                stream = await stream_over(
-                    await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay, book=book)
+                connected = await connect_tcp(
+                    addresses,
+                    local_address=local_address,
+                    delay=happy_eyeballs_delay,
+                    book=book,
+                    options=socket_options,
                 )
+                stream = await stream_over(connected)
+                if socket_options is not None:
+                    socket_options.apply_again(connected)
         opening.connect = perf_counter() - began
         return stream
     except HTTPException as error:
@@ -90,16 +107,13 @@ async def open_stream(
         raise ConnectError(f"cannot connect to {where}: {why}") from error
 
 
-async def _stream_to(address: Address, local_address: tuple[str, int] | None) -> Stream:
+async def _stream_to(address: Address) -> Stream:
     """A stream to the only address there is. The loop connects: uvloop does it at half the cost of `sock_connect`."""
     loop = asyncio.get_running_loop()
     family, where = address
-    if local_address is not None and not local_address[0]:
-        # Any address: a socket takes "" for it, a look-up does not.
-        local_address = ("::" if family == socket.AF_INET6 else "0.0.0.0", local_address[1])
     stream = Stream(loop)
     try:
-        await loop.create_connection(lambda: stream, where[0], where[1], family=family, local_addr=local_address)
+        await loop.create_connection(lambda: stream, where[0], where[1], family=family)
     except BaseException:
         _discard(stream)
         raise
