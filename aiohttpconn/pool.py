@@ -1010,7 +1010,7 @@ class ConnectionPool:
             if first is None or host.count >= self._max_per_host:
                 heapq.heappop(heap)
                 host.in_heap = False
-                self._drop_host_if_empty(host)  # all its waiters have given up
+                self._drop_host_if_empty(host)  # those whose time ended have not run yet
             elif first.number == number:
                 return host
             else:

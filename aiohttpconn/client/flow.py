@@ -469,17 +469,17 @@ def _userinfo_auth(request: Request) -> Auth:
 async def _in_time(step: Awaitable[T], request: Request, call: Call, doing: str = "signing") -> T:
     """A step of an auth flow, or hooks, which may wait for anything (a token), within the call's time."""
     deadline = call.deadline
-    if deadline.at == math.inf:
-        return await step
-    limit = asyncio.timeout_at(deadline.at)
+    limit = None if deadline.at == math.inf else asyncio.timeout_at(deadline.at)
     try:
+        if limit is None:
+            return await step
         async with limit:
             return await step
     except HTTPException as error:
         error.request = error.request or request
         raise
     except TimeoutError as error:
-        if not limit.expired():
+        if limit is None or not limit.expired():
             raise
         late = deadline.expiry(TotalTimeout, deadline.at, f"{doing} {request.method} {request.url.shown}")
         late.request = request

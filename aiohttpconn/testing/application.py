@@ -246,9 +246,6 @@ class _RequestBody:
             if not making.cancelled():
                 making.exception()
         await self._pieces.aclose()  # type: ignore[attr-defined]  # a generator
-        aclose = getattr(self._body, "aclose", None)
-        if aclose is not None and not self.ended:
-            await aclose()
 
 
 def _fields(pairs: Any) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
@@ -170,14 +170,15 @@ class MemoryExchange:
         declared = self.request.headers.get("Content-Length")
         left = int(declared) if declared is not None and declared.isdecimal() else None
         self._reschedule(math.inf)
-        async for piece in body_pieces(body, _SLICE):
-            if left is not None:
-                left -= len(piece)
-                if left < 0:
-                    raise BodyLengthMismatch(f"the body is longer than its Content-Length of {declared}")
-            self._reschedule(self.context.deadline.read)
-            yield piece
-            self._reschedule(math.inf)
+        async with aclosing(body_pieces(body, _SLICE)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if left is not None:
+                    left -= len(piece)
+                    if left < 0:
+                        raise BodyLengthMismatch(f"the body is longer than its Content-Length of {declared}")
+                self._reschedule(self.context.deadline.read)
+                yield piece
+                self._reschedule(math.inf)
         self._reschedule(self.context.deadline.read)
         self._sent_at = perf_counter()
         if left:

@@ -108,9 +108,6 @@ class MockRequest:
         """Let go of what was not read of the body."""
         self._begun = True
         await self._pieces.aclose()  # type: ignore[attr-defined]  # a generator
-        aclose = getattr(self.request.body, "aclose", None)
-        if aclose is not None and self._content is None:
-            await aclose()
 
     def __repr__(self) -> str:
         return f"<MockRequest {self.method} {self.url.shown}>"
