@@ -65,6 +65,8 @@ from .headers import Headers
 from .messages import Opening, Request, ResponseHead
 from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
+from .net.tls_options import TLSOptions
+from .net.tls_sessions import TLSSessions
 from .pool import ConnectionPool, HostStats, PoolStats
 from .proxy import Proxy
 from .response import HTTPResponse
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from .net.guard import AddressPolicy
     from .net.lookups import CachingResolver
     from .net.overrides import OverridingResolver
+    from .net.tls_info import TLSInfo
 
 _LATER = {
     "AddressPolicy": "net.guard",
@@ -98,6 +101,7 @@ _LATER = {
     "resend_count": "client.hooks",
     "NetrcAuth": "client.auth",
     "OAuth2ClientCredentials": "client.oauth2",
+    "TLSInfo": "net.tls_info",
     "TokenError": "client.oauth2",
 }
 """What not every program needs is imported when it is first asked for."""
@@ -201,6 +205,9 @@ __all__ = [
     "StreamWriter",
     "StreamedResponse",
     "TLSError",
+    "TLSInfo",
+    "TLSOptions",
+    "TLSSessions",
     "TimedResolver",
     "Timeout",
     "TokenError",

@@ -26,6 +26,7 @@ from .http1 import HTTP1, State
 from .messages import Opening
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
 from .net.tls import ssl_context
+from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
@@ -33,6 +34,7 @@ from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Iterable
 
     from .headers import Headers
     from .messages import Body, ResponseHead
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from .net.guard import AddressPolicy
     from .net.resolve import Resolver
     from .net.stream import Stream, StreamReader, StreamWriter
+    from .net.tls_info import TLSInfo
+    from .net.tls_sessions import TLSSessions
     from .proxy import Proxy
     from .url import Origin
     from .wire.socks import SocksKind
@@ -205,6 +209,15 @@ class AsyncHTTPConnection(HTTP1):
     def way(self) -> tuple[object, ...]:
         """Where the connection leads: what must not change while it is lent."""
         return self.host, self.port, self.uds, self.source_address, self._tunnel, self._proxy
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The TLS session with the server (not that with a proxy), None where there is none, or no connection."""
+        if self._stream is None or self._secured is None:
+            return None
+        from .net.tls_info import TLSInfo  # noqa: PLC0415 - for who asks
+
+        return TLSInfo.of(self._secured)
 
     def get_proxy_response_headers(self) -> Headers | None:
         """The fields of the proxy's answer to CONNECT, None before there is one."""
@@ -588,11 +601,13 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
 
     - `context`: an `ssl.SSLContext`; None for one that verifies against the system's CAs.
     - `server_hostname`: the name to verify and to send by SNI; None for `host` (of the tunnel, where there is one).
+    - `assert_fingerprint`: SHA-256 pins of public keys, of which the server's own must be one (see `TLSOptions`).
+    - `sessions`: where sessions are kept for further connections to resume, None for nowhere.
 
     Raises `TLSError` from `connect()` when the certificate is refused or there is no TLS at the other end.
     """
 
-    __slots__ = ("_context", "_server_hostname")
+    __slots__ = ("_context", "_pins", "_server_hostname", "_sessions")
     default_port: ClassVar[int] = 443
 
     def __init__(
@@ -602,17 +617,24 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
         *,
         context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
+        assert_fingerprint: str | Iterable[str | bytes] | None = None,
+        sessions: TLSSessions | None = None,
         **options: Any,
     ) -> None:
         super().__init__(host, port, **options)
         self._context = context
+        self._sessions = sessions
+        self._pins = None if assert_fingerprint is None else parse_pins(assert_fingerprint)
         self._server_hostname = server_hostname
 
     async def _secure(self, stream: Stream) -> bool:
         context = self._context if self._context is not None else ssl_context()
         name = self._server_hostname or (self.host if self._tunnel is None else self._tunnel[0])
         try:
-            await stream.start_tls(context, name)
+            resumption = None if self._sessions is None else self._sessions.at((self.way(), name), context)
+            await stream.start_tls(context, name, self._pins, resumption)
+            assert stream.tls is not None
+            self._secured = stream.tls.session
             return True
         except ConnectionError as error:
             if isinstance(error, HTTPException):

@@ -87,7 +87,29 @@ class ResolveError(ConnectError):
 
 
 class TLSError(ConnectError):
-    """TLS could not be set up, or the peer's certificate was refused."""
+    """TLS could not be set up, or the peer's certificate was refused.
+
+    `reason` is what was found wrong, in OpenSSL's words or those of the peer's alert (``"certificate has expired"``,
+    ``"handshake failure"``); None where the peer only went away. `certificate` is the peer's that was refused, as
+    `ssl.SSLSocket.getpeercert` has it; None where it is not known.
+    """
+
+    reason: str | None = None
+    certificate: dict[str, Any] | None = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str | None = None,
+        certificate: dict[str, Any] | None = None,
+        doing: str | None = None,
+    ) -> None:
+        super().__init__(message, doing=doing)
+        if reason is not None:
+            self.reason = reason
+        if certificate is not None:
+            self.certificate = certificate
 
 
 class ProxyError(ConnectError):
@@ -201,7 +223,7 @@ class RemoteDisconnected(BadStatusLine, NetworkError, ConnectionResetError):
 
 
 class BadHeader(ProtocolError):
-    """A line of the head or of the trailers is not a field (RFC 9112 section 5). `line` is that line."""
+    """A line of the head or of the trailers is not a field (RFC 9112 section 5). `line` is it, secrets masked."""
 
     def __init__(self, line: str = "", why: str = "not a header field", *, doing: str | None = None) -> None:
         super().__init__(line, doing=doing)

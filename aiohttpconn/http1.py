@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import weakref
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -21,8 +22,10 @@ from .errors import (
     ReadTimeout,
     RemoteDisconnected,
     ResponseNotReady,
+    TLSError,
     WriteError,
 )
+from .headers import KEEP_ALIVE
 from .request_head import request_options
 from .response import HTTPResponse
 from .secrets import masked_url
@@ -37,8 +40,11 @@ from .wire.framing import (
     response_framing,
 )
 from .wire.head import HeadParser, encode_fields, encode_request_head, parse_whole_head
+from .wire.keep_alive import usable_for
 
 if TYPE_CHECKING:
+    import ssl
+
     from .messages import Body, Request, ResponseHead
     from .net.stream import Stream
     from .url import URL
@@ -100,6 +106,7 @@ class HTTP1:
         "_on_activity",
         "_parser",
         "_recent",
+        "_secured",
         "_sending",
         "_sent",
         "_sent_at",
@@ -111,6 +118,7 @@ class HTTP1:
         "_upload",
         "blocksize",
         "debuglevel",
+        "idle_limit",
         "on_change",
         "on_interim",
     )
@@ -125,7 +133,10 @@ class HTTP1:
         waits for the final response."""
         self._hooked: list[Awaitable[None]] = []
         self.on_change: Callable[[], None] | None = None
+        self.idle_limit = math.inf
+        """Seconds that it may be idle and used again, as its owner says: less once the peer has said so."""
         self._stream: Stream | None = None
+        self._secured: ssl.SSLObject | None = None  # the TLS session with the server
         self._parser = HeadParser(max_head, max_fields)
         self._state = _IDLE
         self._upload: Upload | None = None
@@ -263,6 +274,8 @@ class HTTP1:
                 if found is not None and (head := found[0]).status >= 200:
                     size = found[1]
                     framing = response_framing(head, method)
+                    if KEEP_ALIVE in head.headers:
+                        self._learn(head)
                     self._recent = (data[:size], head, method, framing) if size <= 1024 else _NONE_RECENT
                     return self._response(stream, deadline, head, framing, data[size:], True)
                 self._begin(method, url, deadline, False, False)
@@ -460,7 +473,15 @@ class HTTP1:
         if head.status == 101 and not self._upgrade:
             raise ProtocolError("101 Switching Protocols came, and nobody had asked for an upgrade")
         framing = response_framing(head, self._method)
+        if KEEP_ALIVE in head.headers:
+            self._learn(head)
         return self._response(stream, deadline, head, framing, parser.rest, self._keep_alive)
+
+    def _learn(self, head: ResponseHead) -> None:
+        """The peer says for how long it keeps the connection."""
+        limit = usable_for(",".join(head.headers.getall(KEEP_ALIVE)))
+        if limit < self.idle_limit:
+            self.idle_limit = limit
 
     def _response(
         self,
@@ -483,6 +504,8 @@ class HTTP1:
             response = self.response_class(head, self._method, self._target, keep_alive, rest)
             response.sent_at = self._sent_at
             response.arrived_at = response.done_at = perf_counter()
+            if self._secured is not None:
+                response.secured = self._secured
             self.finished(stream, keep_alive)
             return response
         decoder: BodyDecoder | None = None
@@ -495,6 +518,8 @@ class HTTP1:
         response = self.response_class(head, self._method, self._target, keep_alive, b"")
         response.sent_at = self._sent_at
         response.arrived_at = perf_counter()
+        if self._secured is not None:
+            response.secured = self._secured
         response.expect_body(self, stream, deadline, kind, decoder)
         self._state = _RESPONSE
         if decoder is None:
@@ -560,6 +585,8 @@ class HTTP1:
             garbage = BadStatusLine(self._parser.beginning())
             garbage.__cause__ = loss
             return garbage
+        if isinstance(loss, TLSError):
+            return loss  # the server refuses the client's certificate: TLS 1.3 says so only now
         if isinstance(loss, OSError) and not isinstance(loss, ConnectionError):
             error: HTTPException = ReadError(f"the connection broke while the response was awaited: {loss}")
         else:

@@ -24,9 +24,12 @@ from .pace import Pace
 from .wire.framing import BodyDecoder, Framing
 
 if TYPE_CHECKING:
+    import ssl
+
     from .config import Deadline
     from .messages import Opening, Request, ResponseHead
     from .net.stream import Stream, StreamReader, StreamWriter
+    from .net.tls_info import TLSInfo
     from .url import URL, Origin
 
 
@@ -73,6 +76,8 @@ class HTTPResponse:
     """The proxy that the exchange went through, None for none."""
     uds: str | None = None
     """The path of the Unix domain socket that it went through."""
+    secured: ssl.SSLObject | None = None
+    """The TLS session with the server that it came over."""
     request: Request | None = None
     """What it answers, where it came through a pool: errors of reading it say so."""
     queued = 0.0
@@ -169,6 +174,15 @@ class HTTPResponse:
     def geturl(self) -> str:
         """The same as `url`."""
         return str(self._target)
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The TLS session with the server that it came over, None for plain HTTP. (Made when it is asked for.)"""
+        if self.secured is None:
+            return None
+        from .net.tls_info import TLSInfo  # noqa: PLC0415 - for who asks
+
+        return TLSInfo.of(self.secured)
 
     # --- state ---
 

@@ -277,6 +277,11 @@ def parse(url: str | URL) -> URL:
     raise TypeError(f"a URL must be a str or an aiohttpconn.URL, not {_kind(url)}")
 
 
+def is_known(text: str) -> bool:
+    """Whether a text was parsed lately: then it may come again."""
+    return text in _urls.young
+
+
 def _kind(value: object) -> str:
     kind = type(value)
     return f"{kind.__module__}.{kind.__qualname__}"

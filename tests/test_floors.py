@@ -28,7 +28,7 @@ FLOORS = (
     ("wire",),
     ("net",),
     ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
-    ("pool", "transport"),
+    ("lifetime", "pool", "transport"),
     ("client",),
     ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),
 )

@@ -57,7 +57,9 @@ class Auth:
     async def async_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         """`flow`, awaited; this one drives it."""
         flow = self.flow(request)
-        if not hasattr(flow, "send"):
+        if not hasattr(flow, "send") or hasattr(flow, "cr_code"):
+            if hasattr(flow, "close"):
+                flow.close()
             raise TypeError(f"{type(self).__name__}.flow() must be a generator; one that awaits is async_flow()")
         try:
             signed = next(flow, None)

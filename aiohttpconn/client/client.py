@@ -24,14 +24,15 @@ from ..net.tls import ssl_context
 from ..pool import ConnectionPool, PoolStats
 from ..proxy import Proxy
 from ..transport import RequestContext, Transport
-from ..url import URL, Params, join, merge_params, other_params, parse
+from ..url import URL, Params, is_known, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar, checked_cookies
-from .environ import bypasses_proxy, environment_proxies, names_tls_settings
+from .environ import EnvironmentProxies, names_tls_settings
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
+from .renames import answer_to_other_names
 from .response import Response
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
+    from ..net.tls_certificate import ClientCertificate
+    from ..net.tls_options import TLSOptions
     from ..proxy import ProxyInput
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_KEPT_GETS = 256
 _DEBUG = logging.DEBUG
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
 """Asked for each request (75 ns), so that the level may be changed at any time."""
@@ -77,9 +81,13 @@ class Client:
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
     - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo; a `Proxy`; a
       `ProxyPool`; or a function from the URL of each request to a proxy or None. Left out: the environment's
-      (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) with `trust_env`; None: no proxy.
+      (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no
+      proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
+    - `cert`: the client's own certificate: the path of a PEM file with its key, (certificate, key), or (certificate,
+      key, password); bytes, and text that begins with ``-----BEGIN``, are the PEM itself.
+    - `tls`: `TLSOptions`: another name to verify, pins of keys, the oldest version, whether sessions are resumed.
     - `follow_redirects`, `max_redirects`; `allow_downgrade`: whether a redirect may lead from https to http;
       `cross_origin_headers`: names of more fields that may go to another origin.
     - `raise_for_status`: whether a 4xx or 5xx that a call comes to, after its retries and challenges, is raised as
@@ -87,7 +95,7 @@ class Client:
     - `hooks`: who is told what happens, see `Hooks`.
     - `json_encoder`: makes the str or bytes of what `json=` is given; left out: orjson if it is installed, else json.
     - `default_encoding`: the charset of text that declares none and has no byte order mark: a name, or a function that
-      guesses it from the body's bytes; left out: utf-8.
+      guesses one of Python's own from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
     - `uds`: path of a Unix domain socket that all connections go to. `local_address`: (host, port) to connect from.
@@ -119,6 +127,8 @@ class Client:
         proxy: ProxyInput | Unset | None = UNSET,
         trust_env: bool = True,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
+        cert: ClientCertificate | Unset | None = UNSET,
+        tls: TLSOptions | Unset | None = UNSET,
         follow_redirects: bool = True,
         max_redirects: int = 20,
         allow_downgrade: bool = False,
@@ -151,6 +161,8 @@ class Client:
         self._pairs = pairs
         self._headers: Headers = Headers(CIMultiDict(pairs))
         self._field_lines = encode_fields(pairs)
+        if json_encoder is not None and not callable(json_encoder):
+            raise TypeError(f"json_encoder must be a function, not {json_encoder!r}")
         self._encode_json = json_encoder
         self._default_encoding = _checked_encoding(default_encoding)
         self._raise_for_status = _flag("raise_for_status", raise_for_status)
@@ -162,6 +174,8 @@ class Client:
             "limits": limits,
             "proxy": proxy,
             "verify": verify,
+            "cert": cert,
+            "tls": tls,
             "uds": uds,
             "resolver": resolver,
             "resolve": resolve,
@@ -169,20 +183,28 @@ class Client:
             "local_address": local_address,
         }
         self._closed = False
-        self._env_proxies: dict[str, Proxy | None] = {}
+        self._gets: dict[str, Request] = {}
+        self._env_proxies: EnvironmentProxies | None = None
         self._proxies = _proxy_chooser(proxy)
         if transport is not None:
-            if needless := [name for name, value in network.items() if value is not UNSET]:
+            limits_of_heads = {"max_head": (max_head, MAX_HEAD), "max_fields": (max_fields, MAX_FIELDS)}
+            needless = [name for name, value in network.items() if value is not UNSET]
+            if needless := needless + [name for name, (value, usual) in limits_of_heads.items() if value != usual]:
                 raise TypeError(f"{', '.join(needless)}: these are the transport's own affair when transport= is given")
-            if not callable(getattr(transport, "send", None)):
+            if isinstance(transport, type) or not callable(getattr(transport, "send", None)):
                 raise TypeError(f"transport must have send() and close(), as Transport says, not {transport!r}")
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None
         else:
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
-                self._env_proxies = environment_proxies()
+                self._env_proxies = EnvironmentProxies()
             context = None  # the pool's default is made when https is first spoken
-            if not isinstance(verify, Unset) and verify is not True:
+            options = _or_none(tls)
+            oldest = None if options is None else options.minimum_version
+            if (own := _or_none(cert)) is not None or oldest is not None:
+                way = True if isinstance(verify, Unset) else verify
+                context = ssl_context(way, trust_env, own, oldest)
+            elif not isinstance(verify, Unset) and verify is not True:
                 context = ssl_context(verify, trust_env)
             elif not trust_env and names_tls_settings():
                 context = ssl_context(True, trust_env=False)
@@ -198,6 +220,7 @@ class Client:
                 local_address=_or_none(local_address),
                 max_head=max_head,
                 max_fields=max_fields,
+                tls=options,
             )
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
@@ -271,6 +294,21 @@ class Client:
         pairs = merged_fields(self._headers, fields, own)
         return Request(method, url, Headers(CIMultiDict(pairs)), body, idempotent=idempotent)
 
+    def _get_of(self, url: str) -> Request:
+        """The GET of a URL without anything else; kept when it is asked for again, as many are: 5,000 of a request's
+        62,000 instructions."""
+        may_come_again = is_known(url)
+        if self._base_url is None and self._params is None:  # what `_build` does then
+            request = Request("GET", parse(url), self._headers, None, field_lines=self._field_lines)
+        else:
+            request = self._build("GET", url)
+        if not may_come_again:
+            return request
+        if len(self._gets) >= _KEPT_GETS:
+            self._gets.clear()
+        self._gets[url] = request
+        return request
+
     def _absolute(self, url: str | URL) -> URL:
         """A URL as it is, anything else appended to `base_url`: never does it lead to another host."""
         if isinstance(url, URL) or not isinstance(url, str) or _ABSOLUTE.match(url):
@@ -311,11 +349,13 @@ class Client:
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
-    async def _send(self, request: Request | tuple[Any, ...], stream: bool, own: _Own | None) -> Response:
-        """Send a request, or one still to be built of what `_build` takes: in here, so that what is wrong with it is
-        raised where the caller awaits, without a coroutine more (0.5 µs)."""
-        if isinstance(request, tuple):
-            request = self._build(*request)
+    async def _send(self, request: Request | tuple[Any, ...] | str | URL, stream: bool, own: _Own | None) -> Response:
+        """Send a request, or one still to be built of what `_build` takes, or a GET of a URL: in here, so that what is
+        wrong with it is raised where the caller awaits, without a coroutine more (0.5 µs)."""
+        if isinstance(request, str):
+            request = self._gets.get(request) or self._get_of(request)
+        elif not isinstance(request, Request):
+            request = self._build(*request) if isinstance(request, tuple) else self._build("GET", request)
         if self._closed:
             error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.shown}")
             error.request = request
@@ -411,9 +451,8 @@ class Client:
 
     def _proxy_of(self, request: Request) -> Proxy | None:
         """The environment's proxy for a request."""
-        origin = request.url.origin
-        proxy = self._env_proxies.get(origin.scheme)
-        return None if proxy is None or bypasses_proxy(origin) else proxy
+        assert self._env_proxies is not None
+        return self._env_proxies.proxy_for(request.url.origin)
 
     @_awaited
     def request(
@@ -494,7 +533,7 @@ class Client:
         """`request("GET", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         if options:
             return self.request("GET", url, **options)
-        return self._send(("GET", url), False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
+        return self._send(url, False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
 
     @_awaited
     def head(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
@@ -604,11 +643,30 @@ class Client:
             raise TypeError("the client's transport is not a pool")
         return pool.stats()
 
-    async def close(self) -> None:
-        """Close the client's pool; a transport that was given stays open. Idempotent."""
+    async def warm(self, url: str | URL, n: int = 1) -> int:
+        """Open connections in advance, so that `n` to the origin of `url` are idle; how many were opened.
+
+        See `ConnectionPool.warm`.
+        """
+        request = self._build("GET", url)
+        pool = self.pool
+        if pool is None:
+            raise TypeError("the client's transport is not a pool")
+        if self._closed:
+            raise PoolClosed("the client is closed", doing=f"a connection in advance to {request.url.origin}")
+        return await pool.warm(
+            request.url, n, proxy=UNSET if self._choose_proxy is None else self._choose_proxy(request)
+        )
+
+    async def close(self, grace: float | None = 0.0) -> None:
+        """Close the client's pool; a transport that was given stays open. Idempotent.
+
+        - `grace`: seconds that running exchanges get to end, their bodies read included; None for as long as they take.
+          A redirect or a retry would be a new one.
+        """
         self._closed = True
         if self._pool is not None:
-            await self._pool.close()
+            await self._pool.close(grace)
 
     async def __aenter__(self) -> Self:
         return self
@@ -616,15 +674,11 @@ class Client:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
-
-            raise no_such("Client", name)
-
     def __repr__(self) -> str:
         return f"<Client {'closed' if self._closed else self._transport!r}>"
+
+
+answer_to_other_names(Client)
 
 
 class StreamedResponse:
@@ -724,14 +778,12 @@ def _count(name: str, value: int) -> int:
 def _checked_encoding(value: DefaultEncoding) -> DefaultEncoding:
     if value is None or callable(value):
         return value
-    import codecs  # noqa: PLC0415 - few name one
+    from .charset import is_charset  # noqa: PLC0415 - few name one
 
     if not isinstance(value, str):
         raise TypeError(f"default_encoding must be the name of a charset or a function, not {value!r}")
-    try:
-        codecs.lookup(value)
-    except LookupError:
-        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}") from None
+    if not is_charset(value):
+        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}")
     return value
 
 

@@ -380,8 +380,6 @@ async def _body_hash(request: Request, challenge: DigestChallenge) -> tuple[Requ
                 kept += piece
     finally:
         await pieces.aclose()  # type: ignore[attr-defined]
-        if (aclose := getattr(body, "aclose", None)) is not None:
-            await aclose()
     if kept is None:
         request.rewind()
     else:

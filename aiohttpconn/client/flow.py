@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from multidict import CIMultiDict
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .proxies import ProxyChooser
     from .retries import RetryRecord
 
+T = TypeVar("T")
 DRAINED = 65_536
 """Bytes of a body that nobody asked for (a redirect's, a challenge's) that are read to keep its connection; a longer
 one costs more than a new connection."""
@@ -214,6 +215,8 @@ class Flow:
             request = await _in_time(_with_body_read(request), request, call)
         flow = auth.async_flow(request)
         if not hasattr(flow, "asend"):
+            if (close := getattr(flow, "close", None)) is not None:
+                close()  # a coroutine, which would complain of not being awaited
             raise TypeError(f"{type(auth).__name__}.async_flow() must be an async generator")
         try:
             try:
@@ -340,7 +343,8 @@ class Flow:
         began = perf_counter()
         try:
             if hooks is not None:
-                request = _sendable(await hooks.request(request, call.resends), call)
+                told = await _in_time(hooks.request(request, call.resends), request, call, "in a hook of")
+                request = _sendable(told, call)
                 call.resends += 1
                 context.observer = hooks.observer
             if context.proxy is UNSET:
@@ -360,6 +364,8 @@ class Flow:
         response.max_body = call.max_body
         response.history = tuple(call.history)
         response.default_encoding = call.default_encoding
+        if call.deadline.timeout.total is not None:
+            response.deadline = call.deadline
         if request is not call.asked:
             response.asked = call.asked
         if jar is not None and raw.head.set_cookie is not None:
@@ -367,7 +373,7 @@ class Flow:
         if hooks is not None:
             response.hooks = hooks
             try:
-                await hooks.response(response)
+                await _in_time(hooks.response(response), request, call, "in a hook of")
             except BaseException:
                 await response.close()
                 raise
@@ -460,23 +466,22 @@ def _userinfo_auth(request: Request) -> Auth:
         raise
 
 
-async def _in_time(step: Awaitable[Request], request: Request, call: Call) -> Request:
-    """A step of an auth flow, which may wait for anything (a token), within the call's time."""
+async def _in_time(step: Awaitable[T], request: Request, call: Call, doing: str = "signing") -> T:
+    """A step of an auth flow, or hooks, which may wait for anything (a token), within the call's time."""
     deadline = call.deadline
-    limit = None if deadline.at == math.inf else asyncio.timeout_at(deadline.at)
+    if deadline.at == math.inf:
+        return await step
+    limit = asyncio.timeout_at(deadline.at)
     try:
-        if limit is None:
-            return await step
         async with limit:
             return await step
     except HTTPException as error:
         error.request = error.request or request
         raise
     except TimeoutError as error:
-        if limit is None or not limit.expired():
+        if not limit.expired():
             raise
-        doing = f"signing {request.method} {request.url.shown}"
-        late = deadline.expiry(TotalTimeout, deadline.at, doing)
+        late = deadline.expiry(TotalTimeout, deadline.at, f"{doing} {request.method} {request.url.shown}")
         late.request = request
         raise late from error
 
@@ -491,8 +496,6 @@ async def _with_body_read(request: Request) -> Request:
         data = b"".join([bytes(piece) async for piece in pieces])
     finally:  # cancelled in the midst, the caller's iterator is ended
         await pieces.aclose()  # type: ignore[attr-defined]
-        if (aclose := getattr(body, "aclose", None)) is not None:
-            await aclose()
     read = request.without_fields("Transfer-Encoding").with_fields({"Content-Length": str(len(data))})
     return read.replace(body=data)
 

@@ -13,14 +13,26 @@ from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
 from ..url import URL
 from ..wire.codings import WholeBody, decode_all, decoder_for
-from .pieces import TURN, BodyIterator, DecodedPieces, KeptPieces, RawPieces, ValueIterator, WatchedPieces
+from .pieces import (
+    TURN,
+    BodyIterator,
+    DecodedPieces,
+    KeptPieces,
+    RawPieces,
+    ValueIterator,
+    WatchedPieces,
+    check_total,
+)
 from .redirects import redirect_location, redirected
+from .renames import answer_to_other_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from ..config import Deadline
     from ..messages import Request
+    from ..net.tls_info import TLSInfo
     from ..response import HTTPResponse
     from .charset import DefaultEncoding, TextDecoder
     from .flow import Attempt
@@ -63,6 +75,8 @@ class Response:
     """What `redirected` is to know of the client."""
     asked: Request | None = None
     """The request before it was signed and given cookies, where that makes a difference."""
+    deadline: Deadline | None = None
+    """When the time for the exchange is over; it holds for reading the body, too."""
     default_encoding: DefaultEncoding = None
     """The charset of text that declares none and has no byte order mark: a name, or who guesses it from the body."""
 
@@ -115,6 +129,11 @@ class Response:
     def url(self) -> URL:
         """The URL that this is the response to, after redirects."""
         return self.request.url
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The TLS session that it came over, see `TLSInfo`; None for plain HTTP."""
+        return self._raw.tls
 
     @property
     def elapsed(self) -> timedelta:
@@ -240,8 +259,8 @@ class Response:
     def encoding(self) -> str:
         """The charset of `text`; may be set.
 
-        It is what Content-Type declares if Python knows it, else what a byte order mark says, else what the client's
-        `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
+        It is what Content-Type declares if it is one of Python's charsets, else what a byte order mark says, else what
+        the client's `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
         """
         if self._encoding is None:
             if (declared := self.charset_encoding) is not None:
@@ -259,16 +278,19 @@ class Response:
 
     @encoding.setter
     def encoding(self, value: str) -> None:
-        import codecs  # noqa: PLC0415 - for the few who know better
+        from .charset import is_charset  # noqa: PLC0415 - for the few who know better
 
-        codecs.lookup(value)
+        if not is_charset(value):
+            raise LookupError(f"no charset that text can be decoded by: {value!r}")
         self._encoding = value
 
     @property
     def text(self) -> str:
         """The decoded body as text; what does not decode is replaced by U+FFFD."""
         content = self.content
-        return content.decode(self.encoding, "replace")
+        from .charset import decode_text  # noqa: PLC0415 - the same
+
+        return decode_text(content, self.encoding)
 
     def json(self, **options: Any) -> Any:
         """The body as JSON (RFC 8259); `options` are those of `json.loads`.
@@ -310,8 +332,9 @@ class Response:
                 return body
             self._whole = whole = WholeBody(codings, body)
         try:
-            while not whole.advance(TURN):  # noqa: ASYNC110 - nothing is waited for: others have their turn
-                await asyncio.sleep(0)
+            while not whole.advance(TURN):
+                await asyncio.sleep(0)  # nothing is waited for: others have their turn
+                check_total(self)
         finally:
             self._whole = None
         return whole.content()
@@ -505,13 +528,6 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
-
-            raise no_such("Response", name)
-
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot without streams, for errors that carry a response to another process.
         head = self.head
@@ -535,6 +551,9 @@ class Response:
         )
 
 
+answer_to_other_names(Response)
+
+
 class _Snapshot:
     """What is left of an exchange when its response is pickled."""
 
@@ -542,7 +561,7 @@ class _Snapshot:
     ended = True
     trailers: Headers
     head: ResponseHead
-    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy", "uds")
+    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy", "uds", "tls")
 
     @classmethod
     def of(cls, raw: Any) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:

@@ -210,8 +210,8 @@ def may_pass(error: HTTPException, statuses: Collection[int]) -> bool:
         return False
     cause = error.__cause__
     if isinstance(error, TLSError):
-        # One without a cause is a peer that closed in good order.
-        return cause is None or (
+        # One without a reason or a cause is a peer that closed in good order.
+        return (cause is None and error.reason is None) or (
             (isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError)) or isinstance(cause, ssl.SSLEOFError)
         )
     if isinstance(error, ResolveError):

@@ -11,10 +11,14 @@ import math
 import select
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .tcp import salvage
-from .tls import TLSTransport
+from .tls_transport import TLSTransport
+
+if TYPE_CHECKING:
+    from .tls_pins import Pins
+    from .tls_sessions import Resumption
 
 HIGH_WATER = 262_144
 """Bytes buffered above which reading from the socket pauses; it goes on below half of them."""
@@ -494,17 +498,26 @@ class Stream(asyncio.Protocol):
         tls = self.tls
         return tls is None or not tls.look() or self.lost or reader.ended or bool(reader.buffered)
 
-    async def start_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        server_hostname: str | None,
+        pins: Pins | None = None,
+        resumption: Resumption | None = None,
+    ) -> None:
         """Put TLS on top: `reader` and `writer` stay the same objects. Also on top of TLS.
 
-        Raises `TLSError`. Bytes that were received in the clear and not read are refused: whoever sent them is not the
-        peer of the TLS session.
+        `pins`: digests of which one must be that of the server's public key, None for any. `resumption`: the earlier
+        sessions. Raises `TLSError`. Bytes that were received in the clear and not read are refused: whoever sent them
+        is not the peer of the session.
         """
         transport = self.transport
         if self.reader.buffered:
             raise ConnectionError("received bytes in the clear before TLS began")
-        layer = TLSTransport(self.loop, transport, self, context, server_hostname, self._descriptor)
+        layer = TLSTransport(self.loop, transport, self, context, server_hostname, self._descriptor, resumption)
         await layer.handshake()
+        if pins is not None:
+            layer.check_pins(pins)
         self.transport = layer
         self.reader.set_transport(layer)
         if self._writer is not None:

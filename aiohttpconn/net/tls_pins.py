@@ -1,0 +1,71 @@
+"""Pins of public keys: SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 section 2.4)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from typing import TypeAlias
+
+Pins: TypeAlias = frozenset[bytes]
+
+_PREFIX = re.compile(r"(?:pin-)?sha256[/:=]", re.IGNORECASE)
+
+
+def parse_pins(given: str | bytes | Iterable[str | bytes] | None) -> Pins:
+    """One pin or several as digests. Raises ValueError for what is none."""
+    if given is None:
+        return frozenset()
+    each = (given,) if isinstance(given, (str, bytes)) else tuple(given)
+    return frozenset([_digest(pin) for pin in each])
+
+
+def _digest(pin: str | bytes) -> bytes:
+    if isinstance(pin, bytes) and len(pin) == 32:
+        return pin
+    if isinstance(pin, str):
+        found = _PREFIX.match(pin)
+        text = pin[found.end() :].strip('"') if found else pin
+        try:
+            digits = text.replace(":", "")
+            digest = bytes.fromhex(digits) if len(digits) == 64 else b64decode(text, validate=True)
+        except (ValueError, binascii.Error):
+            digest = b""
+        if len(digest) == 32:
+            return digest
+    raise ValueError(f"not a SHA-256 pin of a public key: {pin!r} (32 bytes in base64 or hex are one)")
+
+
+def pin_of(certificate: bytes) -> str:
+    """The pin of a certificate in DER, as ``"sha256/…"``."""
+    return "sha256/" + b64encode(key_digest(certificate)).decode()
+
+
+def key_digest(certificate: bytes) -> bytes:
+    """SHA-256 of the SubjectPublicKeyInfo of a certificate in DER (RFC 5280 section 4.1). Raises ValueError."""
+    start, _ = _element(certificate, 0, 0x30)  # Certificate
+    at, _ = _element(certificate, start, 0x30)  # TBSCertificate
+    if certificate[at : at + 1] == b"\xa0":
+        at = _element(certificate, at, 0xA0)[1]  # version
+    for tag in (0x02, 0x30, 0x30, 0x30, 0x30):  # serialNumber, signature, issuer, validity, subject
+        at = _element(certificate, at, tag)[1]
+    _, end = _element(certificate, at, 0x30)
+    from hashlib import sha256  # noqa: PLC0415 - 1 ms of import, for who pins keys
+
+    return sha256(certificate[at:end]).digest()
+
+
+def _element(data: bytes, at: int, tag: int) -> tuple[int, int]:
+    """Where the content of the element at `at` begins and ends; it must be of that tag."""
+    if at + 2 > len(data) or data[at] != tag:
+        raise ValueError("not an X.509 certificate in DER")
+    length = data[at + 1]
+    start = at + 2
+    if length & 0x80:
+        size = length & 0x7F
+        length = int.from_bytes(data[start : start + size], "big")
+        start += size
+    if start + length > len(data):
+        raise ValueError("a certificate in DER that ends early")
+    return start, start + length
