@@ -144,7 +144,7 @@ class AsyncHTTPConnection(HTTP1):
         self.opening = UNOPENED
         """How the connection came to be: how long each step took. (Whoever keeps it puts `UNOPENED` in its place.)"""
         self._head: RequestHead | None = None
-        self._forwarded: tuple[Origin, list[tuple[str, str]]] | None = None
+        self._forwarded: Origin | None = None
         self._sock = sock
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -213,10 +213,10 @@ class AsyncHTTPConnection(HTTP1):
             raise RuntimeError("Can't set up a proxy for established connection")
         self._proxy = proxy
 
-    def forward_to(self, origin: Origin | None, fields: list[tuple[str, str]]) -> None:
-        """Have the server, an http proxy, forward requests to `origin`: they go out in absolute-form (RFC 9112 section
-        3.2.2), with the proxy's own `fields`. None: the server answers itself again."""
-        self._forwarded = None if origin is None else (origin, fields)
+    def forward_to(self, origin: Origin | None) -> None:
+        """Have the proxy forward requests to `origin`: they go out in absolute-form (RFC 9112 section 3.2.2), with the
+        proxy's own fields. None: no longer."""
+        self._forwarded = origin
 
     def way(self) -> tuple[object, ...]:
         """Where the connection leads: what must not change while it is lent."""
@@ -555,8 +555,7 @@ class AsyncHTTPConnection(HTTP1):
         if self._forwarded is None:
             encoded = head.encode(self._host_field())
         else:
-            origin, proxy_fields = self._forwarded
-            encoded = head.to_proxy(str(origin), proxy_fields).encode(origin.host_field)
+            encoded = head.to_proxy(str(self._forwarded), self._proxy).encode(self._forwarded.host_field)
         deadline = Deadline(self._timeout, asyncio.get_running_loop().time())
         if self._stream is None:
             await self._auto_connect(deadline)

@@ -1224,7 +1224,7 @@ class PooledConnection:
         self._way = connection.way()
         proxy = host.proxy
         if proxy is not None and not host.route.tunnelled:
-            connection.forward_to(self._url.origin, proxy.fields)
+            connection.forward_to(self._url.origin)
         return connection
 
     async def __aexit__(self, *exc: object) -> None:
@@ -1236,7 +1236,7 @@ class PooledConnection:
             connection = slot.connection
             if connection.way() != self._way:
                 connection.abort()  # it leads elsewhere now
-            connection.forward_to(None, [])
+            connection.forward_to(None)
             connection.timeout = self._pool.timeout
             connection.debuglevel = 0
             connection.on_interim = None

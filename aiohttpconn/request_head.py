@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .errors import InvalidHeader, InvalidURL
 from .headers import check_method, list_elements
 from .url import parse
 from .wire.grammar import DIGITS, TARGET
 from .wire.head import LineCache, encode_fields, encode_request_head
+
+if TYPE_CHECKING:
+    from .proxy import Proxy
 
 # A name or an address (RFC 3986 section 3.2.2): no control character, no space, nothing that ends a host in a URL.
 _HOST = re.compile(r"[!$-.0-;=A-Z_a-z~]+")
@@ -122,13 +126,13 @@ class RequestHead:
         self.pairs.append((name, value))
         self.names.add(name.lower())
 
-    def to_proxy(self, origin: str, fields: list[tuple[str, str]]) -> RequestHead:
-        """This head with its target in absolute-form, and a proxy's own fields."""
+    def to_proxy(self, origin: str, proxy: Proxy | None) -> RequestHead:
+        """This head with its target in absolute-form, and the proxy's own fields."""
         if self.target.startswith("/"):
             self.target = origin + self.target
         elif self.target == "*":
             self.target = origin  # RFC 9112 section 3.2.4
-        for name, value in fields:
+        for name, value in proxy.fields_for(self.method, self.target) if proxy is not None else ():
             if not self.has(name.lower()):  # what the request says itself is not said twice
                 self.put(name, value)
         return self

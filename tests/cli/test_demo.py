@@ -104,7 +104,7 @@ sys.exit(main(["demo"]))
             id="error-status",
         ),
         pytest.param("demo_servers.download_digest = lambda n: 'no'", "another SHA-256", id="wrong-digest"),
-        pytest.param("demo_servers.TunnelProxy.serve = demo_servers.Origin.serve", "the proxy refused", id="no-tunnel"),
+        pytest.param("demo_servers.TunnelProxy.serve = demo_servers.Origin.serve", "refused CONNECT", id="no-tunnel"),
     ],
 )
 async def test_the_demo_fails_when_something_is_wrong(change: str, says: str) -> None:

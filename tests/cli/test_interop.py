@@ -65,5 +65,5 @@ async def test_squid_that_wants_credentials(nginx: Nginx, squid_auth: Proxy, ca_
     assert (outcome.code, outcome.stdout) == (0, pattern(1024))
     outcome = await run("-x", squid_auth.bare_url, "--cacert", ca_file, f"{nginx.https}/1k")
     assert outcome.code == 3
-    assert "the proxy refused CONNECT" in outcome.complaint
+    assert f"the proxy 127.0.0.1:{squid_auth.port} refused CONNECT" in outcome.complaint
     assert "407" in outcome.complaint

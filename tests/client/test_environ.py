@@ -56,6 +56,11 @@ def test_nothing_said_is_no_proxy(environment: pytest.MonkeyPatch) -> None:
         ({"https_proxy": "http://a:1"}, {"https": "http://a:1"}),
         ({"HTTPS_PROXY": "http://a:1"}, {"https": "http://a:1"}),
         ({"all_proxy": "http://a:1"}, {"http": "http://a:1", "https": "http://a:1"}),
+        ({"ALL_PROXY": "socks5h://a"}, {"http": "socks5h://a", "https": "socks5h://a"}),
+        (
+            {"https_proxy": "https://a:1", "http_proxy": "socks4a://b:2"},
+            {"https": "https://a:1", "http": "socks4a://b:2"},
+        ),
         ({"ALL_PROXY": "http://a:1"}, {"http": "http://a:1", "https": "http://a:1"}),
         ({"ALL_PROXY": "http://a:1", "https_proxy": "http://b:2"}, {"http": "http://a:1", "https": "http://b:2"}),
         ({"http_proxy": "http://small:1", "HTTP_PROXY": "http://capital:2"}, {"http": "http://small:1"}),

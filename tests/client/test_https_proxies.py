@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError, ConnectionPool, Proxy, ProxyError, TLSError
+from aiohttpconn import BasicAuth, Client, ConnectError, ConnectionPool, Proxy, ProxyError, TLSError
 from tests.auditing import audit_quiet
 from tests.cancellation import cancel_everywhere
 from tests.servers.origin import OriginServer, pattern
@@ -156,7 +156,12 @@ async def test_forwarded_requests_say_nothing_twice(
     async with ConnectionPool(proxy=proxy) as pool, pool.connection(http_server.url) as conn:
         await conn.request("GET", "/", headers={"proxy-authorization": "Mine"})
         await (await conn.getresponse()).read()
-    one, two, three = connect_proxy.requests
+    proxy = Proxy(connect_proxy.url, auth=BasicAuth("a", "b"))
+    async with ConnectionPool(proxy=proxy) as pool, pool.connection(http_server.url) as conn:
+        await conn.request("GET", "/")
+        await (await conn.getresponse()).read()
+    one, two, three, four = connect_proxy.requests
+    assert four.get_all("Proxy-Authorization") == ["Basic YTpi"]
     assert (one.get_all("X-Session"), one.get_all("Proxy-Authorization")) == (["1"], ["Basic YTpi"])
     assert len(one.get_all("User-Agent")) == 1
     assert (two.get_all("X-Session"), two.get_all("Proxy-Authorization")) == (["3"], ["Own"])

@@ -229,6 +229,20 @@ async def test_every_await_of_an_answer_under_cancellation(
 # --- forwarded requests -----------------------------------------------------------------------------------------------
 
 
+async def test_exclusive_use_is_signed_once_the_challenge_is_known(
+    raw_server: StartRaw, client_ctx: ssl.SSLContext
+) -> None:
+    script = [ReadRequest(), Send(challenge("n")), *[ReadRequest(), Send(OK)] * 2, Hold()]
+    server = await raw_server(script)
+    async with client_of(Proxy(server.url, auth=DigestAuth("ada", "x")), client_ctx) as client:
+        assert (await client.get("http://one.example/")).text == "ok"
+        async with client.pool.connection("http://one.example") as conn:  # type: ignore[union-attr]
+            await conn.request("GET", "/exclusive")
+            assert await (await conn.getresponse()).read() == b"ok"
+    last = said(server.requests[2])
+    assert (last["uri"], last["nc"]) == ("http://one.example/exclusive", "00000002")
+
+
 @pytest.mark.parametrize("closes", [False, True])
 async def test_a_forwarded_request_is_sent_again(
     closes: bool, raw_server: StartRaw, client_ctx: ssl.SSLContext
