@@ -21,6 +21,7 @@ import enum
 import heapq
 import math
 import os
+import sys
 import warnings
 import weakref
 from asyncio import get_running_loop
@@ -1157,8 +1158,8 @@ def _checked_policy(value: AddressPolicy | None) -> AddressPolicy | None:
     return value
 
 
-def _number(limit: int | None) -> float:
-    return math.inf if limit is None else limit
+def _number(limit: int | None) -> int:
+    return sys.maxsize if limit is None else limit  # infinity would be a float: comparing takes longer
 
 
 def _bracketed(host: str) -> str:
