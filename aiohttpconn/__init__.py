@@ -62,12 +62,13 @@ from .errors import (
     WriteTimeout,
 )
 from .headers import Headers
-from .messages import Opening, Proxy, Request, ResponseHead
-from .net.resolve import Resolver
+from .messages import Opening, Request, ResponseHead
+from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
 from .net.tls_options import TLSOptions
 from .net.tls_sessions import TLSSessions
 from .pool import ConnectionPool, HostStats, PoolStats
+from .proxy import Proxy
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
@@ -77,10 +78,20 @@ if TYPE_CHECKING:
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
+    from .client.proxies import ProxyPool
     from .har import HarRecorder
+    from .net.dns import AioDNSResolver
+    from .net.guard import AddressPolicy
+    from .net.lookups import CachingResolver
+    from .net.overrides import OverridingResolver
     from .net.tls_info import TLSInfo
 
 _LATER = {
+    "AddressPolicy": "net.guard",
+    "AioDNSResolver": "net.dns",
+    "CachingResolver": "net.lookups",
+    "OverridingResolver": "net.overrides",
+    "ProxyPool": "client.proxies",
     "Auth": "client.auth",
     "BasicAuth": "client.auth",
     "BearerAuth": "client.auth",
@@ -119,6 +130,8 @@ __all__ = [
     "UNSET",
     "URL",
     "AddressBlocked",
+    "AddressPolicy",
+    "AioDNSResolver",
     "AsyncHTTPConnection",
     "AsyncHTTPSConnection",
     "Attempt",
@@ -130,6 +143,7 @@ __all__ = [
     "BodyLengthMismatch",
     "BodyNotReplayable",
     "BodyTooLarge",
+    "CachingResolver",
     "CannotSendHeader",
     "CannotSendRequest",
     "ChecksumMismatch",
@@ -163,12 +177,14 @@ __all__ = [
     "Observer",
     "Opening",
     "Origin",
+    "OverridingResolver",
     "PoolClosed",
     "PoolStats",
     "PoolTimeout",
     "ProtocolError",
     "Proxy",
     "ProxyError",
+    "ProxyPool",
     "ReadError",
     "ReadTimeout",
     "RedirectBlocked",
@@ -192,6 +208,7 @@ __all__ = [
     "TLSInfo",
     "TLSOptions",
     "TLSSessions",
+    "TimedResolver",
     "Timeout",
     "TokenError",
     "TooManyFields",

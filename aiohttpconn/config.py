@@ -25,7 +25,8 @@ DEFAULT: Final = UNSET
 """`http.client`'s shape of the same: the connection's default timeouts."""
 
 
-def _check_seconds(name: str, value: float | None) -> None:
+def check_seconds(name: str, value: float | None) -> None:
+    """Refuse what is no number of seconds; None is no limit."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -110,7 +111,7 @@ class Timeout(_Frozen):
     ) -> None:
         self._set(total, connect, read, write, pool, min_speed)
         for name in self.__slots__[:-1]:
-            _check_seconds(name, getattr(self, name))
+            check_seconds(name, getattr(self, name))
         if min_speed is not None:
             if not isinstance(min_speed, tuple) or len(min_speed) != 2:
                 raise TypeError(f"min_speed must be (bytes per second, seconds), not {min_speed!r}")
@@ -132,7 +133,7 @@ class Timeout(_Frozen):
         if value is UNSET:
             return DEFAULT_TIMEOUT
         if value is not None:
-            _check_seconds("timeout", value)
+            check_seconds("timeout", value)
         return cls(None, value, value, value, value)
 
     def replace(self, **changes: Any) -> Timeout:
@@ -150,14 +151,22 @@ class Limits(_Frozen):
     - `max_connections`: open ones in all, idle ones included.
     - `max_per_host`: open ones to one route (origin, proxy and TLS identity).
     - `max_idle`: idle ones kept, in all.
-    - `keepalive`: seconds an idle connection is kept.
+    - `keepalive`: seconds an idle connection is kept; less where the server says so (Keep-Alive), or has been found to
+      close sooner.
+    - `max_age`: seconds after which a connection is not used again. What is going on on it is never cut short.
+    - `max_requests`: how many requests one connection serves. (The block of `connection()` counts as one.)
+    - `jitter`: the share, from 0 to 1, of `max_age` and `max_requests` that is left to chance: each connection's own
+      limits are less by up to that, so that they do not all go at once.
     """
 
-    __slots__ = ("max_connections", "max_per_host", "max_idle", "keepalive")  # noqa: RUF023 - in the order of the arguments
+    __slots__ = ("max_connections", "max_per_host", "max_idle", "keepalive", "max_age", "max_requests", "jitter")  # noqa: RUF023 - in the order of the arguments
     max_connections: int | None
     max_per_host: int | None
     max_idle: int | None
     keepalive: float | None
+    max_age: float | None
+    max_requests: int | None
+    jitter: float
 
     def __init__(
         self,
@@ -165,9 +174,12 @@ class Limits(_Frozen):
         max_per_host: int | None = None,
         max_idle: int | None = None,
         keepalive: float | None = 60.0,
+        max_age: float | None = None,
+        max_requests: int | None = None,
+        jitter: float = 0.1,
     ) -> None:
-        self._set(max_connections, max_per_host, max_idle, keepalive)
-        for name, least in (("max_connections", 1), ("max_per_host", 1), ("max_idle", 0)):
+        self._set(max_connections, max_per_host, max_idle, keepalive, max_age, max_requests, jitter)
+        for name, least in (("max_connections", 1), ("max_per_host", 1), ("max_idle", 0), ("max_requests", 1)):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -175,7 +187,15 @@ class Limits(_Frozen):
                 raise TypeError(f"{name} must be a whole number or None, not {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be at least {least}: {value!r}")
-        _check_seconds("keepalive", self.keepalive)
+        check_seconds("keepalive", self.keepalive)
+        check_seconds("max_age", self.max_age)
+        if max_age == 0:
+            raise ValueError("max_age must be above zero")
+        if jitter is None:
+            raise TypeError("jitter must be a number, not None")
+        check_seconds("jitter", jitter)
+        if jitter > 1:
+            raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
 
 
 class Retry(_Frozen):
@@ -221,7 +241,7 @@ class Retry(_Frozen):
         for name in ("backoff", "jitter", "max_delay"):
             if getattr(self, name) is None:
                 raise TypeError(f"{name} must be a number, not None")
-            _check_seconds(name, getattr(self, name))
+            check_seconds(name, getattr(self, name))
         _check_share("budget", budget)
         if jitter > 1:
             raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
@@ -251,7 +271,7 @@ class Hedge(_Frozen):
         if after != "p95":
             if isinstance(after, str):
                 raise ValueError(f'after must be seconds or "p95", not {after!r}')
-            _check_seconds("after", after)
+            check_seconds("after", after)
         _check_share("budget", budget)
 
 

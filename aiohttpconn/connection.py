@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import warnings
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .config import DEFAULT, Deadline, Timeout, Unset
 from .errors import (
+    AddressBlocked,
     CannotSendHeader,
     CannotSendRequest,
     ConnectError,
     ConnectTimeout,
     HTTPException,
     NotConnected,
+    ProxyError,
     TLSError,
 )
 from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, header_pairs
 from .http1 import HTTP1, State
 from .messages import Opening
-from .net.dial import open_stream, open_tunnel
+from .net.dial import TunnelChallenged, open_stream, open_tunnel
+from .net.socket_options import SocketOptions
 from .net.tls import ssl_context
 from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
+from .unix_socket import shown_path
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -35,11 +41,16 @@ if TYPE_CHECKING:
 
     from .headers import Headers
     from .messages import Body, ResponseHead
+    from .net.address_book import AddressBook
+    from .net.guard import AddressPolicy
     from .net.resolve import Resolver
+    from .net.socket_options import SocketOption
     from .net.stream import Stream, StreamReader, StreamWriter
     from .net.tls_info import TLSInfo
     from .net.tls_sessions import TLSSessions
+    from .proxy import Proxy
     from .url import Origin
+    from .wire.socks import SocksKind
 
 UNOPENED = Opening()
 
@@ -49,11 +60,16 @@ class AsyncHTTPConnection(HTTP1):
 
     - `host`: "name", "name:port", "[::1]" or "[::1]:port"; `port` counts if given, else `default_port`.
     - `timeout`: seconds, a `Timeout`, or None for no limit.
-    - `source_address`: (host, port) to connect from. `blocksize`: bytes read from a file body at a time.
+    - `source_address`: (host, port), or a host, to connect from. `blocksize`: bytes read from a file body at a time.
     - `sock`: a connected socket to use instead of dialling; the connection owns it.
-    - `uds`: path of a Unix domain socket.
+    - `uds`: path of a Unix domain socket; "@name" is an abstract one (Linux).
+    - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
+      the network interface to go through (SO_BINDTODEVICE). `tcp_keepalive`: (idle, interval, count): probe a silent
+      peer after so many seconds, that often.
     - `happy_eyeballs_delay`: seconds between attempts at several addresses (RFC 8305); None for one after the other.
     - `resolver`: who looks up names (see `Resolver`); None for the system.
+    - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
+    - `address_book`: what is remembered of addresses that failed, shared with other connections; None for nothing.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
 
     One exchange at a time: a request begun before the response to the one before it has been read is
@@ -75,16 +91,20 @@ class AsyncHTTPConnection(HTTP1):
         "_head",
         "_loop",
         "_opening",
+        "_proxy",
         "_sock",
         "_timeout",
         "_tunnel",
         "_tunnel_head",
+        "address_book",
+        "addresses",
         "auto_open",
         "happy_eyeballs_delay",
         "host",
         "opening",
         "port",
         "resolver",
+        "socket_options",
         "source_address",
         "uds",
     )
@@ -95,13 +115,18 @@ class AsyncHTTPConnection(HTTP1):
         host: str,
         port: int | None = None,
         timeout: Timeout | float | Unset | None = DEFAULT,
-        source_address: tuple[str, int] | None = None,
+        source_address: tuple[str, int] | str | None = None,
         blocksize: int = 65536,
         *,
         sock: socket.socket | None = None,
-        uds: str | None = None,
+        uds: str | os.PathLike[str] | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolver: Resolver | None = None,
+        addresses: AddressPolicy | None = None,
+        address_book: AddressBook | None = None,
+        socket_options: Iterable[SocketOption] | SocketOptions = (),
+        interface: str | None = None,
+        tcp_keepalive: tuple[int, int, int] | None = None,
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
     ) -> None:
@@ -109,9 +134,12 @@ class AsyncHTTPConnection(HTTP1):
         self.host, self.port = split_host_port(host, port, self.default_port)
         self.timeout = timeout
         self.source_address = source_address
-        self.uds = uds
+        self.uds = None if uds is None else os.fsdecode(uds)
         self.happy_eyeballs_delay = happy_eyeballs_delay
         self.resolver = resolver
+        self.addresses = addresses
+        self.address_book = address_book
+        self.socket_options = SocketOptions.of(socket_options, interface, tcp_keepalive)
         self.auto_open = True
         self.opening = UNOPENED
         """How the connection came to be: how long each step took. (Whoever keeps it puts `UNOPENED` in its place.)"""
@@ -121,6 +149,7 @@ class AsyncHTTPConnection(HTTP1):
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
+        self._proxy: Proxy | None = None
         self._tunnel_head: ResponseHead | None = None
 
     # --- state ---
@@ -175,6 +204,15 @@ class AsyncHTTPConnection(HTTP1):
         self._tunnel = name, number, hosts[0] if hosts else None, fields
         self._tunnel_head = None
 
+    def set_proxy(self, proxy: Proxy, origin: Origin | None = None) -> None:
+        """Have `connect()` go through `proxy`, which is what the connection dials: over TLS to an https one, and by a
+        tunnel to `origin` where one is given. Raises as `set_tunnel`."""
+        if origin is not None:
+            self.set_tunnel(f"[{origin.host}]" if ":" in origin.host else origin.host, origin.port)
+        elif self._stream is not None:
+            raise RuntimeError("Can't set up a proxy for established connection")
+        self._proxy = proxy
+
     def forward_to(self, origin: Origin | None, fields: list[tuple[str, str]]) -> None:
         """Have the server, an http proxy, forward requests to `origin`: they go out in absolute-form (RFC 9112 section
         3.2.2), with the proxy's own `fields`. None: the server answers itself again."""
@@ -182,7 +220,7 @@ class AsyncHTTPConnection(HTTP1):
 
     def way(self) -> tuple[object, ...]:
         """Where the connection leads: what must not change while it is lent."""
-        return self.host, self.port, self.uds, self.source_address, self._tunnel
+        return self.host, self.port, self.uds, self.source_address, self._tunnel, self._proxy
 
     @property
     def tls(self) -> TLSInfo | None:
@@ -200,7 +238,7 @@ class AsyncHTTPConnection(HTTP1):
     async def connect(self) -> None:
         """Connect, through the tunnel and with TLS where they are set; nothing if already connected.
 
-        Raises `ResolveError`, `ConnectError`, `ProxyError`, `TLSError`, `ConnectTimeout`.
+        Raises `ResolveError`, `AddressBlocked`, `ConnectError`, `ProxyError`, `TLSError`, `ConnectTimeout`.
         """
         loop = asyncio.get_running_loop()
         await self.open(Deadline(self._timeout, loop.time()))
@@ -228,7 +266,10 @@ class AsyncHTTPConnection(HTTP1):
                 raise ConnectError("the connection was closed while it was being opened", doing=doing) from error
             if not limit.expired():
                 raise
-            raise deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}") from error
+            late = deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}")
+            if isinstance(late, ConnectTimeout):
+                late.connected = self.opening.connect is not None
+            raise late from error
         except HTTPException as error:
             error.doing = error.doing or f"connecting to {self.where()}"
             raise
@@ -238,44 +279,100 @@ class AsyncHTTPConnection(HTTP1):
             self._head, self._state = head, State.HEAD
 
     async def _open(self) -> None:
-        opening = self.opening
-        if self._sock is None:
-            stream = await open_stream(
-                self.host,
-                self.port,
-                uds=self.uds,
-                local_address=self.source_address,
-                happy_eyeballs_delay=self.happy_eyeballs_delay,
-                resolver=self.resolver,
-                opening=opening,
-            )
-        else:
-            sock, self._sock = self._sock, None
-            self.auto_open = False  # what was given cannot be opened again
-            stream = await open_stream(self.host, self.port, sock=sock)
+        if self.addresses is not None and self._tunnel is not None:
+            self.addresses.check_host(*self._tunnel[:2])  # a proxy is not asked for what is forbidden
+        stream: Stream | None = None
+        answer: bytes | None = None
+        try:
+            stream = await self._open_once()
+        except TunnelChallenged as challenged:
+            answer = challenged.fields
+        if stream is None:
+            stream = await self._open_once(answer)
+        self._stream = stream
+        self._set_idle(stream)
+
+    async def _open_once(self, proxy_fields: bytes | None = None) -> Stream:
+        opening, proxy = self.opening, self._proxy
+        try:
+            stream = await self._dial()
+        except AddressBlocked:
+            raise
+        except ConnectError as error:
+            if proxy is None:
+                raise
+            raise ProxyError(f"the proxy {proxy.where} cannot be reached: {error.describe()}") from error
         try:
             began = perf_counter()
+            if proxy is not None and proxy.origin.is_secure:
+                await self._secure_proxy(stream, proxy)
+                opening.tls = perf_counter() - began
             if self._tunnel is not None:
-                await self._open_tunnel(stream)
+                await self._open_tunnel(stream, proxy_fields)
                 tunnelled = perf_counter()
                 opening.tunnel, began = tunnelled - began, tunnelled
+                opening.tls = None
             if await self._secure(stream):
                 opening.tls = perf_counter() - began
         except BaseException:
             stream.abort()
             raise
-        self._stream = stream
-        self._set_idle(stream)
+        return stream
 
-    async def _open_tunnel(self, stream: Stream) -> None:
+    async def _dial(self) -> Stream:
+        if self._sock is not None:
+            sock, self._sock = self._sock, None
+            self.auto_open = False  # what was given cannot be opened again
+            return await open_stream(self.host, self.port, sock=sock)
+        return await open_stream(
+            self.host,
+            self.port,
+            uds=self.uds,
+            local_address=self.source_address,
+            socket_options=self.socket_options,
+            happy_eyeballs_delay=self.happy_eyeballs_delay,
+            resolver=self.resolver,
+            book=self.address_book,
+            policy=self.addresses,
+            opening=self.opening,
+        )
+
+    async def _secure_proxy(self, stream: Stream, proxy: Proxy) -> None:
+        try:
+            await stream.start_tls(proxy.context if proxy.context is not None else ssl_context(), proxy.origin.host)
+        except TLSError as error:
+            raise ProxyError(f"no TLS with the proxy {proxy.where}: {error.describe()}") from error
+        except ConnectionError as error:
+            raise ProxyError(f"no TLS with the proxy {proxy.where}: {error}") from error
+
+    async def _open_tunnel(self, stream: Stream, signed: bytes | None) -> None:
+        """`signed`: the fields for the proxy, if it has asked who one is; it is not answered twice then."""
         assert self._tunnel is not None
-        name, port, host_field, fields = self._tunnel
+        name, port, host_field, own = self._tunnel
+        proxy = self._proxy
+        where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        if proxy is not None and proxy.is_socks:
+            from .net.socks import open_socks  # noqa: PLC0415 - few go through such a proxy
+
+            kind = cast("SocksKind", proxy.origin.scheme)
+            await open_socks(
+                stream, kind, name, port, proxy.credentials, proxy=where, resolver=self.resolver, policy=self.addresses
+            )
+            return
         authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+        fields, answer = own, None
+        if signed is not None:
+            fields = signed
+        elif proxy is not None:
+            fields = own + encode_fields(proxy.fields_for("CONNECT", authority))
+            answer = partial(_answer_proxy, proxy, authority, own)
         self._debug_sent(b"CONNECT %b HTTP/1.1\r\n" % authority.encode())
         self._tunnel_head = await open_tunnel(
             stream,
             authority,
             fields,
+            proxy=where,
+            answer=answer,
             host_field=host_field or authority,
             max_head=self._parser.max_head,
             max_fields=self._parser.max_fields,
@@ -493,7 +590,7 @@ class AsyncHTTPConnection(HTTP1):
     def where(self) -> str:
         """Host and port, or path, as messages name them."""
         if self.uds is not None:
-            return self.uds
+            return shown_path(self.uds)
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         if self._tunnel is not None:
             return f"{self._tunnel[0]}:{self._tunnel[1]} through proxy {where}"
@@ -502,6 +599,15 @@ class AsyncHTTPConnection(HTTP1):
     def __repr__(self) -> str:
         state = self._state.value if self._stream is not None else "closed"
         return f"<{type(self).__name__} {self.where()} {state}>"
+
+
+def _answer_proxy(proxy: Proxy, authority: str, own: bytes, head: ResponseHead, answered: int) -> bytes | None:
+    """The fields to ask once more with, when the proxy wants to know who asks."""
+    challenges = head.headers.getall("Proxy-Authenticate", ())
+    if proxy.auth is None:
+        return None
+    value = proxy.auth.answer_proxy(proxy.origin, "CONNECT", authority, challenges, answered)
+    return None if value is None else own + encode_fields(proxy.fields_with(value))
 
 
 class AsyncHTTPSConnection(AsyncHTTPConnection):

@@ -161,7 +161,12 @@ class RequestTimeout(HTTPException, TimeoutError):
 
 
 class ConnectTimeout(RequestTimeout):
-    """No connection within `Timeout.connect`: lookup, TCP, proxy tunnel and TLS together."""
+    """No connection within `Timeout.connect`: lookup, TCP, proxy tunnel and TLS together.
+
+    `connected`: whether TCP was there (to the proxy, if there is one), so that what took long came after it.
+    """
+
+    connected: bool = False
 
 
 class ReadTimeout(RequestTimeout):
@@ -218,7 +223,7 @@ class RemoteDisconnected(BadStatusLine, NetworkError, ConnectionResetError):
 
 
 class BadHeader(ProtocolError):
-    """A line of the head or of the trailers is not a field (RFC 9112 section 5). `line` is that line."""
+    """A line of the head or of the trailers is not a field (RFC 9112 section 5). `line` is it, secrets masked."""
 
     def __init__(self, line: str = "", why: str = "not a header field", *, doing: str | None = None) -> None:
         super().__init__(line, doing=doing)

@@ -29,6 +29,9 @@ class ExchangeConnection(Protocol):
     on_change: Callable[[], None] | None
     """Called when, between exchanges, the connection was lost or something arrived that nobody asked for."""
 
+    idle_limit: float
+    """Seconds that the connection may be idle and used again. The owner sets it; it gets less when the peer says so."""
+
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection that has not been closed, as far as is known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import weakref
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -24,6 +25,7 @@ from .errors import (
     TLSError,
     WriteError,
 )
+from .headers import KEEP_ALIVE
 from .request_head import request_options
 from .response import HTTPResponse
 from .secrets import masked_url
@@ -38,6 +40,7 @@ from .wire.framing import (
     response_framing,
 )
 from .wire.head import HeadParser, encode_fields, encode_request_head, parse_whole_head
+from .wire.keep_alive import usable_for
 
 if TYPE_CHECKING:
     import ssl
@@ -115,6 +118,7 @@ class HTTP1:
         "_upload",
         "blocksize",
         "debuglevel",
+        "idle_limit",
         "on_change",
         "on_interim",
     )
@@ -129,6 +133,8 @@ class HTTP1:
         waits for the final response."""
         self._hooked: list[Awaitable[None]] = []
         self.on_change: Callable[[], None] | None = None
+        self.idle_limit = math.inf
+        """Seconds that it may be idle and used again, as its owner says: less once the peer has said so."""
         self._stream: Stream | None = None
         self._secured: ssl.SSLObject | None = None  # the TLS session with the server
         self._parser = HeadParser(max_head, max_fields)
@@ -268,6 +274,8 @@ class HTTP1:
                 if found is not None and (head := found[0]).status >= 200:
                     size = found[1]
                     framing = response_framing(head, method)
+                    if KEEP_ALIVE in head.headers:
+                        self._learn(head)
                     self._recent = (data[:size], head, method, framing) if size <= 1024 else _NONE_RECENT
                     return self._response(stream, deadline, head, framing, data[size:], True)
                 self._begin(method, url, deadline, False, False)
@@ -465,7 +473,15 @@ class HTTP1:
         if head.status == 101 and not self._upgrade:
             raise ProtocolError("101 Switching Protocols came, and nobody had asked for an upgrade")
         framing = response_framing(head, self._method)
+        if KEEP_ALIVE in head.headers:
+            self._learn(head)
         return self._response(stream, deadline, head, framing, parser.rest, self._keep_alive)
+
+    def _learn(self, head: ResponseHead) -> None:
+        """The peer says for how long it keeps the connection."""
+        limit = usable_for(",".join(head.headers.getall(KEEP_ALIVE)))
+        if limit < self.idle_limit:
+            self.idle_limit = limit
 
     def _response(
         self,

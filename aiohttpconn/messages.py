@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from .config import UNSET, Unset
-from .errors import BodyNotReplayable, UnsupportedScheme
+from .errors import BodyNotReplayable
 from .headers import EMPTY_HEADERS, Headers, HeadersInput, check_method, header_pairs
+from .unix_socket import shown_path
 from .url import URL, Origin, parse
 
 if TYPE_CHECKING:
     import ssl
+
+    from .proxy import Proxy
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Body: TypeAlias = BytesLike | str | IO[bytes] | IO[str] | Iterable[bytes] | AsyncIterable[bytes]
@@ -67,39 +69,11 @@ class Opening:
         return "<Opening " + ", ".join([f"{name} {value:.3f} s" for name, value in steps if value is not None]) + ">"
 
 
-class Proxy(NamedTuple):
-    """A proxy to go through: where it is, and the Proxy-Authorization value that it alone gets."""
-
-    origin: Origin
-    authorization: str | None = None
-
-    @classmethod
-    def of(cls, url: str | URL | Proxy | None) -> Proxy | None:
-        """The proxy that a URL names, e.g. ``"http://user:password@proxy.example:3128"``; userinfo is its basic
-        credentials (RFC 7617). Raises `InvalidURL`, `UnsupportedScheme`."""
-        if url is None or isinstance(url, Proxy):
-            return url
-        parsed = parse(url)
-        if parsed.origin.scheme != "http":
-            raise UnsupportedScheme(f"a proxy is reached over http, not {parsed.origin.scheme}: {parsed.origin}")
-        authorization = None
-        if (credentials := parsed.credentials) is not None:
-            authorization = "Basic " + b64encode(":".join(credentials).encode()).decode()
-        return cls(parsed.origin, authorization)
-
-    @property
-    def fields(self) -> list[tuple[str, str]]:
-        """The fields that the proxy gets, and nobody else."""
-        return [] if self.authorization is None else [("Proxy-Authorization", self.authorization)]
-
-    def __repr__(self) -> str:
-        return f"<Proxy {self.origin}{' with credentials' if self.authorization else ''}>"
-
-
 class Route(NamedTuple):
     """Which connections may serve a request: same origin, same proxy, same TLS identity. A pool keys on it.
 
-    For a plain-http request through a proxy any connection to that proxy will do, so `origin` is then the proxy's.
+    For a plain-http request that a proxy forwards any connection to that proxy will do: `origin` is then http, and has
+    the proxy's host and port.
     """
 
     origin: Origin
@@ -109,12 +83,13 @@ class Route(NamedTuple):
 
     @property
     def tunnelled(self) -> bool:
-        """Whether the proxy is asked for a tunnel by CONNECT (https) rather than to forward (http)."""
-        return self.proxy is not None and self.origin.scheme == "https"
+        """Whether the proxy is asked for a tunnel (https, or anything by SOCKS) rather than to forward (http)."""
+        return self.proxy is not None and (self.origin.scheme == "https" or self.proxy.is_socks)
 
     def __str__(self) -> str:
         via = f" through {self.proxy.origin}" if self.proxy is not None else ""
-        return f"{self.origin}{via}" + (f" on {self.uds}" if self.uds else "")
+        own_socket = self.uds is not None and self.origin.uds is None
+        return f"{self.origin}{via}" + (f" on {shown_path(self.uds or '')}" if own_socket else "")
 
 
 class _Parts:
@@ -293,6 +268,9 @@ class Request(_Parts):
         if body is not None and "Content-Type" not in self.headers:
             words += ["-H", "'Content-Type:'"]  # else it would say that it is a form
         url = str(self.url)
+        if (path := self.url.origin.uds) is not None:
+            words += [f"--{'abstract-' * path.startswith(chr(0))}unix-socket", quote(path.removeprefix(chr(0)))]
+            url = url.replace(str(self.url.origin), f"http://{self.url.origin.host_field}", 1)
         if any(character in url for character in "[]{}"):
             words.append("--globoff")  # else curl would make several URLs of it
         words.append(quote(url))

@@ -129,7 +129,8 @@ class RequestHead:
         elif self.target == "*":
             self.target = origin  # RFC 9112 section 3.2.4
         for name, value in fields:
-            self.put(name, value)
+            if not self.has(name.lower()):  # what the request says itself is not said twice
+                self.put(name, value)
         return self
 
     def encode(self, host: str) -> bytes:

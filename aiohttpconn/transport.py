@@ -9,7 +9,8 @@ from .config import UNSET, Deadline, Unset
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from .messages import Opening, Proxy, Request, ResponseHead
+    from .messages import Opening, Request, ResponseHead
+    from .proxy import Proxy
     from .response import HTTPResponse
 
 

@@ -15,8 +15,11 @@ from can_ada import URLSearchParams
 from can_ada import parse as _parse_whatwg
 
 from .errors import InvalidURL, UnsupportedScheme
+from .unix_socket import HOST as UNIX_HOST
+from .unix_socket import SCHEME as UNIX
+from .unix_socket import normalised_href, path_of_host
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443, UNIX: 80}
 
 # `parse` takes 0.07 µs for a text it knows, 2.1 for a new one (0.4 of them the parser's), 3.5 when its origin is new
 # too (CPython 3.11, one x86-64 core).
@@ -38,7 +41,8 @@ class Origin(NamedTuple):
     """Scheme, host and port: who answers for a URL (RFC 9110 section 4.3.1).
 
     A tuple, so that it hashes and compares at the speed of C: pools key on it. `host` is ASCII and lower case, an IPv6
-    address without brackets, a trailing dot kept; `port` is always the number.
+    address without brackets, a trailing dot kept; `port` is always the number. (Of ``http+unix://%2Frun%2Fapp.sock/``
+    `host` is the socket's path, percent-encoded.)
 
     >>> parse("HTTPS://Bücher.example:8443/").origin
     Origin(scheme='https', host='xn--bcher-kva.example', port=8443)
@@ -56,23 +60,30 @@ class Origin(NamedTuple):
         return self.scheme == "https"
 
     @property
+    def uds(self) -> str | None:
+        """The path of the Unix socket that an http+unix URL names, ``"\\0name"`` if it is abstract; else None."""
+        return path_of_host(self.host) if self.scheme == UNIX else None
+
+    @property
     def default_port(self) -> int:
-        """The scheme's own port: 80 or 443."""
-        return _DEFAULT_PORTS[self.scheme]
+        """The scheme's own port: 80 or 443; 1080 of a SOCKS proxy."""
+        return _DEFAULT_PORTS.get(self.scheme, 1080)
 
     @property
     def host_field(self) -> str:
         """The value of Host (RFC 9110 section 7.2): IPv6 in brackets, the port left out when it is the default."""
+        if self.scheme == UNIX:
+            return UNIX_HOST
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == self.default_port else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.host_field}"
+        return f"{self.scheme}://{self.host if self.scheme == UNIX else self.host_field}"
 
 
 @final
 class URL:
-    """A parsed http or https URL; an immutable value. ``URL(text)`` is `parse(text)`.
+    """A parsed http, https or http+unix URL; an immutable value. ``URL(text)`` is `parse(text)`.
 
     - `href`: the whole URL as the parser serialises it, userinfo and fragment included; also `str(url)`.
     - `origin`: scheme, host and port.
@@ -104,7 +115,7 @@ class URL:
 
     @property
     def scheme(self) -> str:
-        """``"http"`` or ``"https"``."""
+        """``"http"``, ``"https"`` or ``"http+unix"``."""
         return self.origin.scheme
 
     @property
@@ -255,10 +266,12 @@ def parse(url: str | URL) -> URL:
     """The URL that a text means.
 
     Args:
-        url: an absolute http or https URL as one would type it into a browser; a `URL` is returned as it is.
+        url: an absolute http or https URL as one would type it into a browser; or an http+unix URL, whose host is the
+            path of a Unix socket, percent-encoded (``http+unix://%2Frun%2Fapp.sock/path``; ``%00name`` is an abstract
+            one). A `URL` is returned as it is.
 
     Raises:
-        UnsupportedScheme: the scheme is neither http nor https.
+        UnsupportedScheme: the scheme is another.
         InvalidURL: no scheme, no host, a host or port that cannot be; tab, CR or LF; a lone surrogate.
         TypeError: neither str nor `URL`.
 
@@ -275,6 +288,11 @@ def parse(url: str | URL) -> URL:
     if isinstance(url, str):
         return parse(str.__str__(url))
     raise TypeError(f"a URL must be a str or an aiohttpconn.URL, not {_kind(url)}")
+
+
+def is_known(text: str) -> bool:
+    """Whether a text was parsed lately: then it may come again."""
+    return text in _urls.young
 
 
 def _kind(value: object) -> str:
@@ -306,6 +324,8 @@ def join(base: URL | str, reference: str) -> URL:
         href = (_parse_whatwg(base.href) + reference).href
     except (ValueError, TypeError) as error:
         raise _refusal(reference, f"on {base!r}") from error
+    if href.startswith(UNIX):
+        href = normalised_href(href)
     return _from_href(href)
 
 
@@ -415,6 +435,8 @@ def _parse_text(text: str) -> URL:
                 href = _parse_whatwg(text).href
             except (ValueError, TypeError) as error:
                 raise _refusal(text) from error
+            if href.startswith(UNIX):
+                href = normalised_href(href)
             known = _from_href(href)
     if len(text) <= _CACHED_URL_LENGTH and len(known.href) <= _CACHED_URL_LENGTH:
         _urls.remember(text, known)
@@ -429,7 +451,10 @@ def _check_text(text: str) -> None:
 
 def _path_start(href: str) -> int:
     # "https://" is the longest that comes before the host, and "http://a" the shortest before the path.
-    return href.find("/", 8)
+    start = href.find("/", 8)
+    if start == 10 and href.startswith(UNIX):
+        start = href.find("/", 12)
+    return start
 
 
 def _from_href(href: str) -> URL:
@@ -471,7 +496,7 @@ def _site_of(text: str, href: str) -> _Site:
         else:
             host, _, port = authority.partition(":")
         origin = Origin(scheme, host, int(port) if port else _DEFAULT_PORTS[scheme])
-        known = _Site(origin, f" HTTP/1.1\r\nHost: {authority}\r\n")
+        known = _Site(origin, f" HTTP/1.1\r\nHost: {UNIX_HOST if scheme == UNIX else authority}\r\n")
     if len(text) <= _CACHED_SITE_LENGTH:
         _sites.remember(text, known)
     return known
@@ -500,6 +525,8 @@ def _refusal(text: str, where: str = "") -> InvalidURL:
 def _unsupported(text: str) -> UnsupportedScheme:
     scheme, _, rest = text.partition(":")
     message = f"only http and https URLs can be fetched, not {shown(scheme.strip())}: {shown(text)}"
+    if scheme.strip().lower() == "https+unix":  # which name would the certificate have to be for?
+        message += " (TLS over a Unix socket: an https URL, and uds= with the socket's path)"
     if rest[:1].isdigit():  # "localhost:8000/x": by the standard a scheme, by the look of it a host and its port
         message += " (if that is a host and its port, put http:// or https:// before it)"
     return UnsupportedScheme(message)

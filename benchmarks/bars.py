@@ -28,7 +28,7 @@ class Bar:
     against: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.figure} ≤ {self.limit:,g}" + (f" × {self.against}" if self.against else "")
+        return f"{self.figure} ≤ {self.limit:,.10g}" + (f" × {self.against}" if self.against else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ BARS: Final = (
     Bar("chunked", "cpu", 1.0, "pyreqwest"),
     Bar("gzip", "cpu", 0.6, "pyreqwest"),
     Bar("upload", "cpu", 1.0, "pyreqwest"),
+    Bar("form", "memory", 8 << 20),
+    Bar("bomb", "memory", 4 << 20),
     Bar("origins", "cpu", 1.0, "pyreqwest"),
     Bar("origins", "growth", 1.15),  # the last quarter against the first: 1, and what a shared machine adds to it
     Bar("idle-memory", "each", 8192),

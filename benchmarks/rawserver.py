@@ -3,6 +3,7 @@
 - ``GET /chunked/N``: N MiB in chunks of 16 KiB, from a block that was framed once.
 - ``POST /sink``: reads a body (chunked, or with a Content-Length) and throws it away; answers its size and, for
   ``/sink/crc``, its checksum.
+- ``GET /bomb/N``: N MiB of zeros, as gzip of a thousandth of that.
 - ``GET /hold/N``: answered when N such requests are waiting, so that N connections are open at once.
 - ``GET /open``: how many other connections are open.
 
@@ -137,6 +138,8 @@ class RawConnection(asyncio.BufferedProtocol):
         _, name, *number = target.split("/")
         if name == "chunked":
             self.task = asyncio.get_running_loop().create_task(self._send_chunked(int(number[0])))
+        elif name == "bomb":
+            self.task = asyncio.get_running_loop().create_task(self._send_bomb(int(number[0])))
         elif name == "hold":
             self.server.held.append(self)
             if len(self.server.held) >= int(number[0]):
@@ -152,6 +155,16 @@ class RawConnection(asyncio.BufferedProtocol):
             await self.writable.wait()
             self.transport.write(MEBIBYTE)
         self.transport.write(b"0\r\n\r\n")
+
+    async def _send_bomb(self, mebibytes: int) -> None:
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n")
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        self.transport.write(packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH))
+        unit = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)  # the same for every MiB that follows
+        for _ in range(mebibytes - 1):
+            await self.writable.wait()
+            self.transport.write(unit)
+        self.transport.close()
 
 
 async def serve() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tempfile
 import time
 import urllib.request
 import zlib
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .contents import BLOCK, DOCUMENT_SIZE, PAGE, SAMPLE_MIB, UPLOAD_BLOCK, Targets
 from .imports import STANDARD_LIBRARY
 from .measure import Meter, Sample, cpu_seconds, resident
-from .peers import CLIENTS, FLOORS, Peer, Settings
+from .peers import CLIENTS, FLOORS, OURS, Peer, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -228,6 +230,40 @@ async def upload(peer: Peer, targets: Targets, plan: Plan) -> Sample:
     return meter.sample(1, targets.upload_size)
 
 
+FORM_SIZE: Final = 1 << 30
+BOMB_MIB: Final = 10_240
+
+
+async def form(peer: Peer, targets: Targets, plan: Plan) -> Sample:
+    """POST a file of 1 GiB (a hole, which costs no disk) as multipart/form-data."""
+    await peer.open(Settings(1, targets.authority))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "large"
+            with file.open("wb") as opened:
+                opened.truncate(FORM_SIZE)
+            await peer.get(f"{targets.http}/page")
+            with Meter() as meter:
+                answer = bytes(await peer.upload_form(f"{targets.raw}/sink", file))  # type: ignore[arg-type]
+        if not FORM_SIZE < int(answer.split()[0]) < FORM_SIZE + 1000:
+            raise RuntimeError(f"the server got {answer!r}")
+    finally:
+        await peer.close()
+    return meter.sample(1, FORM_SIZE)
+
+
+async def bomb(peer: Peer, targets: Targets, plan: Plan) -> Sample:
+    """Read 1 MiB of a body of 10 GiB of zeros, gzip, and stop."""
+    await peer.open(Settings(1, targets.authority, decode=True))
+    try:
+        await peer.get(f"{targets.http}/document")
+        with Meter() as meter:
+            size = await peer.begin(f"{targets.raw}/bomb/{BOMB_MIB}", 1 << 20)
+    finally:
+        await peer.close()
+    return meter.sample(1, size)
+
+
 # --- connections that wait --------------------------------------------------------------------------------------------
 
 IDLE_CONNECTIONS: Final = 1000
@@ -318,6 +354,8 @@ WORKLOADS: Final = {
         Workload("chunked", "a body streamed in 16 KiB chunks", "transfer", chunked, (*CLIENTS, "bare-streams")),
         Workload("gzip", "gzip JSON of 119 kB, 32 at a time", "request", documents, CLIENTS),
         Workload("upload", "an upload from an async iterator", "transfer", upload, (*CLIENTS, "bare-streams")),
+        Workload("form", "1 GiB as a file in multipart/form-data", "transfer", form, (OURS,)),
+        Workload("bomb", "a gzip bomb of 10 GiB, left after 1 MiB", "transfer", bomb, (OURS,)),
         Workload(
             "origins", "one GET to each of many origins, 500 at a time", "request", origins, (*CLIENTS, "bare-streams")
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -106,6 +107,7 @@ class StubConnection:
         self.opening = Opening()
         self.on_interim: Any = None
         self.on_change: Callable[[], None] | None = None
+        self.idle_limit = math.inf
 
     def free_slots(self) -> int:
         return int(self.connected and not self.busy)

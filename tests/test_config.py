@@ -95,7 +95,10 @@ def test_unset_says_its_name() -> None:
 
 
 def test_limits_defaults() -> None:
-    assert repr(Limits()) == "Limits(max_connections=100, max_per_host=None, max_idle=None, keepalive=60.0)"
+    assert repr(Limits()) == (
+        "Limits(max_connections=100, max_per_host=None, max_idle=None, keepalive=60.0, "
+        "max_age=None, max_requests=None, jitter=0.1)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,11 @@ PACKAGE = "aiohttpconn"
 
 FLOORS = (
     ("errors", "_version"),
-    ("config", "headers", "secrets", "url", "messages"),
+    ("config", "headers", "secrets", "unix_socket", "url", "proxy", "messages"),
     ("wire",),
     ("net",),
     ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
-    ("pool", "transport"),
+    ("lifetime", "pool", "transport"),
     ("client",),
     ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),
 )
@@ -212,5 +212,5 @@ def _build(root: Path, sources: Mapping[str, str]) -> None:
 def test_importing_the_package_loads_nothing_that_is_used_only_later() -> None:
     program = f"import sys, {PACKAGE}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    late = {"rich", "isal", "uvloop", "aiofiles", "brotli", "backports.zstd", "trustme", "httpx", "aiohttp"}
+    late = {"rich", "isal", "uvloop", "aiofiles", "brotli", "backports.zstd", "trustme", "httpx", "aiohttp", "aiodns"}
     assert late.isdisjoint(loaded.stdout.split())

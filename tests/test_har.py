@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError, Retry
+from aiohttpconn import BodyTooLarge, Client, ConnectError, Hooks, IncompleteRead, Request, Retry, Timeout, TotalTimeout
 from aiohttpconn.har import Entry, Exchange, HarRecorder, document_of, entry_of, exchange_of, load, save
+from aiohttpconn.testing import MockRequest, MockResponse, MockTransport
 from tests.servers.origin import DOCUMENT, OriginServer, Reply, pattern
 from tests.servers.program import free_port
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 # --- the format's structure: its required members and their types -----------------------------------------------------
@@ -60,7 +62,8 @@ STRUCTURE = {
         ],
     }
 }
-OPTIONAL = {"postData", "text", "encoding", "compression", "comment", "_error", "_encoding", "_trailers", "params"}
+OPTIONAL = {"postData", "text", "encoding", "compression", "comment", "params"}
+OPTIONAL |= {"_error", "_encoding", "_trailers", "_coded", "_partial"}
 COOKIE_OPTIONAL = {"path", "domain", "expires", "httpOnly", "secure"}
 
 
@@ -269,6 +272,82 @@ async def test_a_body_that_does_not_decode(http_server: OriginServer) -> None:
     assert entry["response"]["content"]["comment"].startswith("as it came, since it does not decode")
 
 
+async def drip() -> AsyncIterator[bytes]:
+    yield b"a"
+    await asyncio.Event().wait()
+
+
+async def test_a_body_that_breaks_off(http_server: OriginServer) -> None:
+    fields = [("Content-Type", "application/json"), ("Content-Length", "100")]
+    http_server.routes["/cut"] = Reply(b'{"token": "s3cret', fields=fields, until_close=True)
+    packed = gzip.compress(b"hello" * 1000)
+    fields = [("Content-Encoding", "gzip"), ("Content-Length", "100")]
+    http_server.routes["/packed"] = Reply(packed[:-8], fields=fields, until_close=True)
+    recorder = HarRecorder()
+    async with recording(recorder) as client:
+        for name in ("cut", "packed"):
+            with pytest.raises(IncompleteRead):
+                await client.get(f"{http_server.url}/{name}")
+        with pytest.raises(BodyTooLarge):
+            await client.get(f"{http_server.url}/chunked/300000", max_body=10)
+        await client.get(http_server.url)
+    async with recording(recorder, transport=MockTransport(lambda request: MockResponse(chunks=drip))) as client:
+        with pytest.raises(TotalTimeout):
+            await client.get(http_server.url, timeout=Timeout(total=0.5))
+    *broken, whole, timed_out = valid(recorder.as_dict())
+    broken.append(timed_out)
+    assert [entry["response"]["status"] for entry in broken] == [200] * 4
+    said = [entry["response"]["_error"].partition(":")[0] for entry in broken]
+    assert said == ["IncompleteRead", "IncompleteRead", "BodyTooLarge", "TotalTimeout"]
+    cut, unpacked, *_ = [entry["response"]["content"] for entry in broken]
+    assert (cut["text"], cut["comment"]) == ('{"token": "[hidden]', "it broke off after 17 bytes")
+    assert exchange_of(broken[1]).body == b"hello" * 1000
+    assert all(exchange_of(entry).partial for entry in broken)
+    assert "_error" not in whole["response"]
+    assert unpacked["size"] == 5000
+
+
+async def test_the_attempt_that_a_hedge_calls_off_is_no_failure() -> None:
+    gate = asyncio.Event()
+    first = []
+
+    async def late(request: MockRequest) -> MockResponse:
+        if not first:
+            first.append(request)
+            await gate.wait()
+        return MockResponse(text="there")
+
+    recorder = HarRecorder()
+    async with recording(recorder, transport=MockTransport(late)) as client:
+        assert (await client.get("http://h/", hedge=0.01)).text == "there"
+    lost, won = valid(recorder.as_dict())
+    assert (lost["response"]["status"], won["response"]["status"]) == (0, 200)
+    assert "_error" not in lost["response"]
+    assert lost["response"]["content"]["comment"].startswith("called off")
+
+
+async def test_a_request_that_never_began_takes_no_time(http_server: OriginServer) -> None:
+    def refuse(request: Request) -> None:
+        if request.url.path == "/no":
+            raise ValueError("no")
+
+    recorders = [HarRecorder(), HarRecorder()]
+    hooks = Hooks(on_request=refuse) | recorders[0] | recorders[1]
+    async with Client(trust_env=False, hooks=hooks) as client:
+        await client.get(http_server.url)
+        after = datetime.now(UTC)
+        with pytest.raises(ValueError, match="no"):
+            await client.get(f"{http_server.url}/no")
+        await client.get(http_server.url)
+    for recorder in recorders:
+        first, never, third = valid(recorder.as_dict())
+        assert datetime.fromisoformat(never["startedDateTime"]) >= after - timedelta(milliseconds=1)
+        assert never["response"]["_error"] == "ValueError: no"
+        assert never["time"] == 0
+        assert "_error" not in first["response"]
+        assert third["response"]["status"] == 200
+
+
 async def test_concurrent_calls_do_not_mix(http_server: OriginServer) -> None:
     recorder = HarRecorder()
     async with recording(recorder) as client:
@@ -366,6 +445,8 @@ def test_an_exchange_comes_back_as_it_was(body: bytes | None, media_type: str) -
         reason="Created",
         headers=[("Content-Type", media_type), ("Authorization", "kept")],
         body=body,
+        coded=body == b"text",
+        partial=body is None,
         trailers=[("X-Sum", "1"), ("X-Api-Key", "kept")],
         encoded_size=7,
         started=datetime(2026, 1, 2, 3, 4, 5, 6000, UTC),

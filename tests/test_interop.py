@@ -311,7 +311,8 @@ async def test_through_a_proxy_named_by_the_environment(
     async with Client(verify=str(ca_file)) as client:
         through = (await client.get(f"{nginx.http}/1k")).headers
         assert (await client.get(f"{nginx.https}/1k")).status == 200
-        monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    async with Client(verify=str(ca_file)) as client:
         past = (await client.get(f"{nginx.http}/1k")).headers
     assert "Via" in through or "squid" not in open_proxy.url
     assert "Via" not in past

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiohttpconn import BodyNotReplayable, InvalidHeader, InvalidURL, Request, UnsupportedScheme
+from aiohttpconn import BodyNotReplayable, InvalidHeader, InvalidURL, Request
 from aiohttpconn.headers import EMPTY_HEADERS, Headers
-from aiohttpconn.messages import Proxy, ResponseHead, Route
+from aiohttpconn.messages import ResponseHead, Route
+from aiohttpconn.proxy import Proxy
 from aiohttpconn.url import parse
 
 URL = parse("http://example.org/a?b")
@@ -195,15 +196,10 @@ def test_userinfo_of_a_proxy_is_its_credentials() -> None:
     assert "p@ss" not in repr(proxy)
 
 
-@pytest.mark.parametrize("url", ["https://proxy.example", "ftp://proxy.example", "proxy.example:3128"])
-def test_proxy_over_anything_but_http(url: str) -> None:
+@pytest.mark.parametrize("url", ["ftp://proxy.example", "proxy.example:3128"])
+def test_proxy_over_what_is_no_proxys(url: str) -> None:
     with pytest.raises(InvalidURL):
         Proxy.of(url)
-
-
-def test_proxy_over_https_says_so() -> None:
-    with pytest.raises(UnsupportedScheme, match="https"):
-        Proxy.of("https://proxy.example")
 
 
 # --- Route ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from aiohttpconn import Client, ConnectError, Retry
+from aiohttpconn import BodyTooLarge, Client, ConnectError, Hedge, IncompleteRead, Request, Retry
 from aiohttpconn.client.hooks import Hooks
 from aiohttpconn.otel import OpenTelemetryHooks
 from tests.cancellation import cancel_when_received
 from tests.servers.origin import OriginServer, Reply
 from tests.servers.program import free_port
-from tests.servers.raw import Hold
+from tests.servers.raw import Hold, Send
 from tests.servers.raw import Request as ReadRequest
 
 if TYPE_CHECKING:
@@ -213,6 +214,140 @@ async def test_requests_within_requests(http_server: OriginServer, collected: Co
     attributes = [span.attributes or {} for span in collected.spans]
     assert [of["http.response.status_code"] for of in attributes] == [201, 202, 201, 203]
     assert [str(of["url.full"])[-3:] for of in attributes] == ["201", "202", "201", "203"]
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["as it was", "changed by a hook"])
+async def test_an_inner_request_that_fails_before_its_span_leaves_the_outer_s(
+    http_server: OriginServer, collected: Collected, changed: bool
+) -> None:
+    def refuse(request: Any) -> None:
+        if "/inner" in str(request.url):
+            raise LookupError("no")
+
+    async def send_inner(request: Any) -> Any:
+        with pytest.raises(LookupError):
+            await client.get(f"{http_server.url}/inner")
+        return request.with_fields({"X-A": "b"}) if changed else None
+
+    hooks = Hooks(on_request=refuse) | collected.hooks() | Hooks(on_request=send_inner)
+    async with Client(trust_env=False, hooks=hooks) as client:
+        await client.get(f"{http_server.url}/status/202")
+    (span,) = collected.spans
+    assert span.attributes is not None
+    assert span.attributes["http.response.status_code"] == 202
+    assert "error.type" not in span.attributes
+
+
+async def test_a_request_that_later_hooks_changed_ends_its_span(collected: Collected) -> None:
+    other = f"http://127.0.0.1:{free_port()}/other"
+    for later in (
+        lambda request: request.replace(url=other),
+        lambda request: request.without_fields("traceparent"),
+    ):
+        async with Client(trust_env=False, hooks=collected.hooks() | Hooks(on_request=later)) as client:
+            with pytest.raises(ConnectError):
+                await client.get(other.replace("other", "first"))
+    assert len(collected.spans) == 2
+
+
+async def test_a_later_hook_that_raises_ends_the_span(http_server: OriginServer, collected: Collected) -> None:
+    def fail(request: Any) -> None:
+        raise LookupError("no")
+
+    earlier = Hooks(on_request=lambda request: request.with_fields({"X-A": "b"}))
+    hooks = earlier | collected.hooks() | Hooks(on_request=fail)
+    async with Client(trust_env=False, hooks=hooks) as client:
+        with pytest.raises(LookupError):
+            await client.get(http_server.url)
+    (span,) = collected.spans
+    assert (span.attributes or {})["error.type"] == "LookupError"
+
+
+async def test_a_body_that_breaks_off(raw_server: StartRaw, collected: Collected) -> None:
+    server = await raw_server([ReadRequest(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")])
+    later = Hooks(on_request=lambda request: request.with_fields({"X-A": "b"}))
+    async with Client(trust_env=False, timeout=10, hooks=collected.hooks() | later) as client:
+        with pytest.raises(IncompleteRead):
+            await client.get(server.url)
+    answered, broken = collected.spans
+    assert answered.status.status_code is StatusCode.UNSET
+    assert (broken.name, broken.kind, broken.parent) == ("GET body", SpanKind.INTERNAL, answered.context)
+    assert broken.start_time == answered.end_time
+    assert broken.status.status_code is StatusCode.ERROR
+    assert dict(broken.attributes or {}) == {
+        "http.request.method": "GET",
+        "server.address": "127.0.0.1",
+        "server.port": server.port,
+        "http.response.status_code": 200,
+        "error.type": "aiohttpconn.errors.IncompleteRead",
+    }
+    (point,) = collected.points
+    assert point.count == 1, "a request is measured once"
+
+
+async def test_a_body_that_is_too_large_after_a_hedge(raw_server: StartRaw, collected: Collected) -> None:
+    """The attempt was sent in another task than its body is read in."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    server = await raw_server([ReadRequest(), Hold()], [ReadRequest(), Send(answer), Hold()])
+    async with collected.client(hedge=Hedge(0.03, budget=None), max_body=1) as client:
+        with pytest.raises(BodyTooLarge):
+            await client.get(server.url)
+    (broken,) = [span for span in collected.spans if span.name == "GET body"]
+    assert broken.parent in [span.context for span in collected.spans if span is not broken]
+
+
+async def test_the_attempt_of_a_hedge_that_is_called_off_is_no_error(
+    raw_server: StartRaw, collected: Collected
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    server = await raw_server([ReadRequest(), Hold()], [ReadRequest(), Send(answer), Hold()])
+    async with collected.client(hedge=Hedge(0.03, budget=None)) as client:
+        await client.get(server.url)
+    assert len(collected.spans) == 2
+    assert {span.status.status_code for span in collected.spans} == {StatusCode.UNSET}
+    assert not [span for span in collected.spans if "error.type" in (span.attributes or {})]
+    (point,) = collected.points
+    assert point.count == 1
+
+
+def known(collected: Collected, method: str, **options: Any) -> Any:
+    """What a method is called."""
+    hooks = collected.hooks(**options)
+    for hook in hooks.on_request or ():
+        hook(Request(method, "http://any.example/"))
+    for tell in hooks.on_error or ():
+        tell(Request(method, "http://any.example/"), LookupError())
+    return (collected.spans[-1].attributes or {})["http.request.method"]
+
+
+def test_which_methods_are_known(collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", raising=False)
+    assert known(collected, "QUERY") == "QUERY"
+    assert known(collected, "PROPFIND") == "_OTHER"
+    assert known(collected, "PROPFIND", known_methods=["PROPFIND"]) == "PROPFIND"
+    assert known(collected, "GET", known_methods=["PROPFIND"]) == "_OTHER"
+    assert known(collected, "GET", known_methods=[]) == "_OTHER"
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET, PROPFIND,")
+    assert known(collected, "PROPFIND") == "PROPFIND"
+    assert known(collected, "GET") == "GET"
+    assert known(collected, "POST") == "_OTHER"
+    assert known(collected, "POST", known_methods=["POST"]) == "POST"
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "")
+    assert known(collected, "POST") == "POST"
+    with pytest.raises(TypeError, match="known_methods"):
+        collected.hooks(known_methods="GET")
+
+
+async def test_what_was_answered_is_forgotten_with_its_response(
+    http_server: OriginServer, collected: Collected
+) -> None:
+    hooks = collected.hooks()
+    async with Client(trust_env=False, hooks=hooks) as client:
+        responses = [await client.get(http_server.url) for _ in range(3)]
+        assert len(hooks._answers) == 3
+        del responses
+        gc.collect()
+        assert not hooks._answers
 
 
 async def test_concurrent_calls(http_server: OriginServer, collected: Collected) -> None:

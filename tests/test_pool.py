@@ -28,7 +28,7 @@ from aiohttpconn import (
     Timeout,
     UnsupportedScheme,
 )
-from aiohttpconn.messages import Proxy
+from aiohttpconn.proxy import Proxy
 from tests.auditing import audit, audit_quiet, settle
 from tests.exchanges import fetch, send, until
 from tests.servers.certificates import trusting_context
@@ -230,9 +230,9 @@ async def test_proxy_of_the_pool_forwards(http_server: OriginServer, connect_pro
         audit_quiet(pool)
 
 
-def test_proxy_must_be_http() -> None:
-    with pytest.raises(UnsupportedScheme):
-        ConnectionPool(proxy="https://proxy.example:3128")
+def test_proxy_must_be_one() -> None:
+    with pytest.raises(UnsupportedScheme, match="socks5h"):
+        ConnectionPool(proxy="ftp://proxy.example:3128")
 
 
 async def test_unix_socket(raw_server: StartRaw) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiohttpconn import Client, ConnectionPool, Limits, ProxyError
-from aiohttpconn.messages import Proxy
+from aiohttpconn.proxy import Proxy
 from tests.auditing import Ground, audit_quiet, settle
 from tests.cancellation import cancel_everywhere
 from tests.exchanges import fetch, send, until
@@ -66,7 +66,7 @@ async def test_fresh_connection(http_server: OriginServer) -> None:
 async def test_fresh_connection_by_name(http_server: OriginServer) -> None:
     """A look-up in a thread, and a race of addresses."""
     async with ConnectionPool(Limits(max_idle=0)) as pool:
-        await run(pool, lambda: fetch(pool, f"http://localhost:{http_server.port}/"), least=6)
+        await run(pool, lambda: fetch(pool, f"http://localhost:{http_server.port}/"), least=4)
 
 
 async def test_reused_connection(http_server: OriginServer) -> None:

@@ -24,7 +24,7 @@ from aiohttpconn import (
 )
 from aiohttpconn.config import Deadline
 from aiohttpconn.connection import AsyncHTTPConnection
-from aiohttpconn.messages import Proxy
+from aiohttpconn.proxy import Proxy
 from tests.auditing import audit_quiet
 from tests.exchanges import fetch
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 from .._version import __version__
 from ..config import UNSET, Unset
 from ..errors import InvalidURL
-from ..messages import Proxy
+from ..proxy import Proxy
 from .exits import UsageError
 
 CONCURRENCY = 8
@@ -137,7 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
 
     way = parser.add_argument_group("the way there")
-    way.add_argument("-x", "--proxy", metavar="URL", help="go through this http proxy; '' for none at all")
+    way.add_argument(
+        "-x", "--proxy", metavar="URL", help="go through this proxy (http, https, socks5h…); '' for none at all"
+    )
     trust = way.add_mutually_exclusive_group()
     trust.add_argument("--cacert", metavar="FILE", help="trust the CA certificates in FILE, and no others")
     trust.add_argument("-k", "--insecure", action="store_true", help="do not verify certificates")

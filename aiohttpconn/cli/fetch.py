@@ -14,7 +14,6 @@ from .. import (
     HTTPStatusError,
     IncompleteRead,
     InvalidHeader,
-    InvalidURL,
     Limits,
     Request,
     Response,
@@ -44,8 +43,6 @@ async def fetch(options: Options) -> Exit:
             verify=options.verify,
             follow_redirects=options.follow_redirects,
         )
-    except InvalidURL as error:
-        raise UsageError(f"the environment's proxy: {error.describe()}") from error
     except (TLSError, InvalidHeader) as error:
         raise UsageError(_why(error)) from error
     async with client:

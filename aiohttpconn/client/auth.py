@@ -18,8 +18,9 @@ from ..messages import Request
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Iterable
 
+    from ..url import Origin
     from .netrc_file import Netrc
     from .response import Response
 
@@ -56,7 +57,9 @@ class Auth:
     async def async_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         """`flow`, awaited; this one drives it."""
         flow = self.flow(request)
-        if not hasattr(flow, "send"):
+        if not hasattr(flow, "send") or hasattr(flow, "cr_code"):
+            if hasattr(flow, "close"):
+                flow.close()
             raise TypeError(f"{type(self).__name__}.flow() must be a generator; one that awaits is async_flow()")
         try:
             signed = next(flow, None)
@@ -146,6 +149,16 @@ class BasicAuth(Auth):
 
     def flow(self, request: Request) -> Generator[Request, Response, None]:
         yield with_authorization(request, self._value)
+
+    def sign_for_proxy(self, proxy: Origin, method: str, target: str) -> str:
+        """See `ProxyAuth`."""
+        return self._value
+
+    def answer_proxy(
+        self, proxy: Origin, method: str, target: str, challenges: Iterable[str], answered: int
+    ) -> str | None:
+        """See `ProxyAuth`: it has said all that it knows."""
+        return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._credentials

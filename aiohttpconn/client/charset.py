@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
+from encodings.aliases import aliases
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 DefaultEncoding: TypeAlias = str | Callable[[bytes], str | None] | None
@@ -25,20 +27,55 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _LONGEST_MARK: Final = 4
+_EITHER_ORDER: Final = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
+"""By codec, the marks that say which byte order it is in. Without one Python takes the machine's order for a whole
+text, and for one that comes in pieces it raises a UnicodeError."""
+
+_LONGEST_NAME: Final = 40
+_SEPARATORS: Final = str.maketrans("-:", "__")
+# Of the codecs that have an alias: what makes bytes of bytes or text of text, Windows' own, and UTF-7, which hides what
+# is ASCII (WHATWG has none of these).
+_NO_CHARSETS: Final = frozenset(
+    ("base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "utf_7", "uu_codec", "zlib_codec")
+)
+# Of those that have none, the charsets: not idna, oem, punycode, raw_unicode_escape, undefined, unicode_escape.
+_WITHOUT_ALIAS: Final = frozenset(
+    ("cp1006", "cp720", "cp737", "cp856", "cp874", "cp875", "iso8859_1", "koi8_t", "koi8_u", "mac_arabic")
+) | {"mac_croatian", "mac_farsi", "mac_romanian", "palmos", "utf_8_sig"}
+_CHARSETS: Final = (_WITHOUT_ALIAS | set(aliases.values())) - _NO_CHARSETS
 
 
 def declared_charset(content_type: str) -> str | None:
-    """The charset that a Content-Type names; None without one, or for one that Python does not know.
+    """The charset that a Content-Type names; None without one, or for one that is not taken from a server.
 
     >>> declared_charset("text/html; charset=ISO-8859-1")
     'ISO-8859-1'
     """
     match = _CHARSET.search(content_type)
-    return match[1] if match is not None and is_charset(match[1]) else None
+    return match[1] if match is not None and is_known_charset(match[1]) else None
+
+
+@lru_cache(maxsize=128)
+def is_known_charset(name: str) -> bool:
+    """Whether this is one of Python's charsets: the only names that are taken from whom we do not know.
+
+    Python keeps each name that it is asked for in vain, so it is not asked for others. A codec that somebody registered
+    is not among them.
+
+    >>> is_known_charset("ISO-8859-1"), is_known_charset("hex"), is_known_charset("utf-7")
+    (True, False, False)
+    """
+    if len(name) > _LONGEST_NAME or not name.isascii():
+        return False
+    key = name.lower().translate(_SEPARATORS)
+    return aliases.get(key, key) in _CHARSETS and is_charset(name)
 
 
 def is_charset(name: str) -> bool:
-    """Whether Python decodes text by this name.
+    """Whether Python decodes text by this name. For names that the caller chose.
 
     Its codecs are not all charsets: "hex" and "zip" make bytes of bytes, and "idna" and "punycode" know no replacing of
     what does not decode.
@@ -60,8 +97,26 @@ def charset_of(body: bytes, default: DefaultEncoding) -> str:
     for mark, name in _MARKS:
         if body.startswith(mark):
             return name
-    guess = (default(body) if body else None) if callable(default) else default
-    return guess if guess is not None and is_charset(guess) else "utf-8"
+    if callable(default):  # what it guesses it may have found in the body
+        guess = default(body) if body else None
+        return guess if isinstance(guess, str) and is_known_charset(guess) else "utf-8"
+    return default if default is not None and is_charset(default) else "utf-8"
+
+
+def decode_text(body: bytes, charset: str) -> str:
+    """The text of a whole body; what does not decode is replaced by U+FFFD.
+
+    >>> decode_text(b"a\\0", "utf-16"), decode_text(b"\\xfe\\xff\\0a", "utf-16")
+    ('a', 'a')
+    """
+    return body.decode(_in_order(charset, body), "replace")
+
+
+def _in_order(charset: str, beginning: bytes) -> str:
+    """The charset for a text that begins so: in little endian, as WHATWG has it, where nothing tells the byte order."""
+    codec = codecs.lookup(charset).name
+    marks = _EITHER_ORDER.get(codec)
+    return charset if marks is None or beginning.startswith(marks) else f"{codec}-le"
 
 
 class TextDecoder:
@@ -78,20 +133,35 @@ class TextDecoder:
         self.charset = charset
         self._default = default
         self._held = b""
-        self._decoder = None if charset is None else _decoder(charset)
+        self._decoder: codecs.IncrementalDecoder | None = None
+        if charset is not None and codecs.lookup(charset).name not in _EITHER_ORDER:
+            self._decoder = _decoder(charset)
 
     def decode(self, data: bytes, final: bool = False) -> str:
         """The text of the next piece, as far as it is whole; with `final` the rest of it."""
-        if self._decoder is None:
+        decoder = self._decoder
+        if decoder is None:
             data = self._held + data
-            if not final and len(data) < (SAMPLE if callable(self._default) else _LONGEST_MARK):
+            if not final and self._waits_for_more(data):
                 self._held = data
-                if callable(self._default) or _may_be_marked(data):
-                    return ""
+                return ""
             self._held = b""
-            self.charset = charset_of(data[:SAMPLE], self._default)
-            self._decoder = _decoder(self.charset)
-        return self._decoder.decode(data, final)
+            if self.charset is None:
+                self.charset = charset_of(data[:SAMPLE], self._default)
+            self._decoder = decoder = _decoder(_in_order(self.charset, data))
+        state = decoder.getstate()
+        try:
+            return decoder.decode(data, final)
+        except UnicodeError:
+            # Python's ISO-2022-JP holds 8 bytes of a sequence that has not ended, and some are longer.
+            decoder.setstate(state)
+            return decoder.decode(data, True)
+
+    def _waits_for_more(self, data: bytes) -> bool:
+        """Whether these first bytes do not tell yet what charset or byte order it is."""
+        if self.charset is None and callable(self._default):
+            return len(data) < SAMPLE
+        return len(data) < _LONGEST_MARK and (self.charset is not None or _may_be_marked(data))
 
 
 def _may_be_marked(data: bytes) -> bool:

@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -19,34 +19,41 @@ from .._version import __version__
 from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
 from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
-from ..messages import Proxy, Request, method_of
+from ..messages import Request, method_of
 from ..net.tls import ssl_context
 from ..pool import ConnectionPool, PoolStats
+from ..proxy import Proxy
 from ..transport import RequestContext, Transport
-from ..url import URL, Params, join, merge_params, other_params, parse
+from ..url import URL, Params, is_known, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar, checked_cookies
-from .environ import bypasses_proxy, environment_proxies, names_tls_settings
+from .environ import EnvironmentProxies, names_tls_settings
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
+from .renames import answer_to_other_names
 from .response import Response
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
+    from ..net.socket_options import SocketOption
     from ..net.tls_certificate import ClientCertificate
     from ..net.tls_options import TLSOptions
+    from ..proxy import ProxyInput
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
     from .form import Files, FormData
     from .hooks import Hooks
     from .keywords import RequestKeywords
+    from .proxies import ProxyChooser
 
 F = TypeVar("F", bound=Callable[..., Any])
-_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"http(?:s|\+unix)?://", re.IGNORECASE)
+_KEPT_GETS = 256
 _DEBUG = logging.DEBUG
 _is_logged = logging.getLogger("aiohttpconn.client").isEnabledFor
 """Asked for each request (75 ns), so that the level may be changed at any time."""
@@ -73,8 +80,10 @@ class Client:
     - `timeout`: seconds, a `Timeout`, or None for none. `limits`: of the pool.
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
-    - `proxy`: URL of an http proxy, its credentials as userinfo; left out: the environment's (HTTP_PROXY, HTTPS_PROXY,
-      ALL_PROXY, NO_PROXY) with `trust_env`; None: no proxy.
+    - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo; a `Proxy`; a
+      `ProxyPool`; or a function from the URL of each request to a proxy or None. Left out: the environment's
+      (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no
+      proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `cert`: the client's own certificate: the path of a PEM file with its key, (certificate, key), or (certificate,
@@ -87,11 +96,17 @@ class Client:
     - `hooks`: who is told what happens, see `Hooks`.
     - `json_encoder`: makes the str or bytes of what `json=` is given; left out: orjson if it is installed, else json.
     - `default_encoding`: the charset of text that declares none and has no byte order mark: a name, or a function that
-      guesses it from the body's bytes; left out: utf-8.
+      guesses one of Python's own from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
-    - `uds`: path of a Unix domain socket that all connections go to. `resolver`: who looks up names.
-      `local_address`: (host, port) to connect from.
+    - `uds`: path of a Unix domain socket that all connections go to; "@name" is an abstract one (Linux). One request's
+      is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (host, port), or a host, to connect
+      from.
+    - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. `resolve`: addresses by hand,
+      as ``{"host:port": "address"}`` (curl's ``--resolve``; see `OverridingResolver`).
+    - `addresses`: an `AddressPolicy` that says what may be connected to, wherever redirects lead and names point.
+    - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
+      the network interface to go through. `tcp_keepalive`: (idle, interval, count) of TCP's keep-alive probes.
 
     A client serves the event loop it was first used on.
 
@@ -114,7 +129,7 @@ class Client:
         retries: Retry | int | None = None,
         hedge: Hedge | float | None = None,
         max_body: int | None = None,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         trust_env: bool = True,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
         cert: ClientCertificate | Unset | None = UNSET,
@@ -130,9 +145,14 @@ class Client:
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
         transport: Transport | None = None,
-        uds: str | Unset | None = UNSET,
+        uds: str | os.PathLike[str] | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
-        local_address: tuple[str, int] | Unset | None = UNSET,
+        resolve: Mapping[str, str | Sequence[str]] | Unset | None = UNSET,
+        addresses: AddressPolicy | Unset | None = UNSET,
+        local_address: tuple[str, int] | str | Unset | None = UNSET,
+        socket_options: Iterable[SocketOption] | Unset = UNSET,
+        interface: str | Unset | None = UNSET,
+        tcp_keepalive: tuple[int, int, int] | Unset | None = UNSET,
     ) -> None:
         self._base_url = None if base_url is None else _directory(parse(base_url))
         if hooks is not None:
@@ -149,6 +169,8 @@ class Client:
         self._pairs = pairs
         self._headers: Headers = Headers(CIMultiDict(pairs))
         self._field_lines = encode_fields(pairs)
+        if json_encoder is not None and not callable(json_encoder):
+            raise TypeError(f"json_encoder must be a function, not {json_encoder!r}")
         self._encode_json = json_encoder
         self._default_encoding = _checked_encoding(default_encoding)
         self._raise_for_status = _flag("raise_for_status", raise_for_status)
@@ -164,20 +186,29 @@ class Client:
             "tls": tls,
             "uds": uds,
             "resolver": resolver,
+            "resolve": resolve,
+            "addresses": addresses,
             "local_address": local_address,
+            "socket_options": socket_options,
+            "interface": interface,
+            "tcp_keepalive": tcp_keepalive,
         }
         self._closed = False
-        self._env_proxies: dict[str, Proxy | None] = {}
+        self._gets: dict[str, Request] = {}
+        self._env_proxies: EnvironmentProxies | None = None
+        self._proxies = _proxy_chooser(proxy)
         if transport is not None:
-            if needless := [name for name, value in network.items() if value is not UNSET]:
+            limits_of_heads = {"max_head": (max_head, MAX_HEAD), "max_fields": (max_fields, MAX_FIELDS)}
+            needless = [name for name, value in network.items() if value is not UNSET]
+            if needless := needless + [name for name, (value, usual) in limits_of_heads.items() if value != usual]:
                 raise TypeError(f"{', '.join(needless)}: these are the transport's own affair when transport= is given")
-            if not callable(getattr(transport, "send", None)):
+            if isinstance(transport, type) or not callable(getattr(transport, "send", None)):
                 raise TypeError(f"transport must have send() and close(), as Transport says, not {transport!r}")
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None
         else:
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
-                self._env_proxies = environment_proxies()
+                self._env_proxies = EnvironmentProxies()
             context = None  # the pool's default is made when https is first spoken
             options = _or_none(tls)
             oldest = None if options is None else options.minimum_version
@@ -192,10 +223,15 @@ class Client:
                 _or_none(limits),
                 self._timeout,
                 context,
-                _or_none(proxy),
+                None if self._proxies is not None else _or_none(proxy),
                 _or_none(resolver),
+                resolve=_or_none(resolve),
+                addresses=_or_none(addresses),
                 uds=_or_none(uds),
                 local_address=_or_none(local_address),
+                socket_options=_or_none(socket_options) or (),
+                interface=_or_none(interface),
+                tcp_keepalive=_or_none(tcp_keepalive),
                 max_head=max_head,
                 max_fields=max_fields,
                 tls=options,
@@ -222,6 +258,7 @@ class Client:
             and self._hedge is None
             and hooks is None
             and self._choose_proxy is None
+            and self._proxies is None
         )
 
     # --- requests ---
@@ -271,6 +308,21 @@ class Client:
         pairs = merged_fields(self._headers, fields, own)
         return Request(method, url, Headers(CIMultiDict(pairs)), body, idempotent=idempotent)
 
+    def _get_of(self, url: str) -> Request:
+        """The GET of a URL without anything else; kept when it is asked for again, as many are: 5,000 of a request's
+        62,000 instructions."""
+        may_come_again = is_known(url)
+        if self._base_url is None and self._params is None:  # what `_build` does then
+            request = Request("GET", parse(url), self._headers, None, field_lines=self._field_lines)
+        else:
+            request = self._build("GET", url)
+        if not may_come_again:
+            return request
+        if len(self._gets) >= _KEPT_GETS:
+            self._gets.clear()
+        self._gets[url] = request
+        return request
+
     def _absolute(self, url: str | URL) -> URL:
         """A URL as it is, anything else appended to `base_url`: never does it lead to another host."""
         if isinstance(url, URL) or not isinstance(url, str) or _ABSOLUTE.match(url):
@@ -290,7 +342,7 @@ class Client:
         auth: AuthInput | Unset | None = UNSET,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -311,11 +363,13 @@ class Client:
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
-    async def _send(self, request: Request | tuple[Any, ...], stream: bool, own: _Own | None) -> Response:
-        """Send a request, or one still to be built of what `_build` takes: in here, so that what is wrong with it is
-        raised where the caller awaits, without a coroutine more (0.5 µs)."""
-        if isinstance(request, tuple):
-            request = self._build(*request)
+    async def _send(self, request: Request | tuple[Any, ...] | str | URL, stream: bool, own: _Own | None) -> Response:
+        """Send a request, or one still to be built of what `_build` takes, or a GET of a URL: in here, so that what is
+        wrong with it is raised where the caller awaits, without a coroutine more (0.5 µs)."""
+        if isinstance(request, str):
+            request = self._gets.get(request) or self._get_of(request)
+        elif not isinstance(request, Request):
+            request = self._build(*request) if isinstance(request, tuple) else self._build("GET", request)
         if self._closed:
             error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.shown}")
             error.request = request
@@ -382,6 +436,10 @@ class Client:
             from .retries import RetryRecord  # noqa: PLC0415 - most clients send everything once
 
             self._flow.record = RetryRecord()
+        proxies = self._proxies
+        proxy: Proxy | Unset | None = UNSET
+        if not isinstance(own.proxy, Unset) and (proxies := _proxy_chooser(own.proxy)) is None:
+            proxy = Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
         hooks = self._hooks
         if _is_logged(_DEBUG):
             from .logs import with_logs  # noqa: PLC0415 - few watch the log
@@ -399,16 +457,16 @@ class Client:
             max_body=self._max_body if isinstance(own.max_body, Unset) else _max_body(own.max_body),
             retry=retry,
             hedge=hedge,
-            proxy=UNSET if isinstance(own.proxy, Unset) else Proxy.of(own.proxy),
+            proxy=proxy,
             choose_proxy=self._choose_proxy if own.proxy is UNSET else None,
+            proxies=proxies,
             hooks=hooks,
         )
 
     def _proxy_of(self, request: Request) -> Proxy | None:
         """The environment's proxy for a request."""
-        origin = request.url.origin
-        proxy = self._env_proxies.get(origin.scheme)
-        return None if proxy is None or bypasses_proxy(origin) else proxy
+        assert self._env_proxies is not None
+        return self._env_proxies.proxy_for(request.url.origin)
 
     @_awaited
     def request(
@@ -426,7 +484,7 @@ class Client:
         files: Files | None = None,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -469,7 +527,7 @@ class Client:
         files: Files | None = None,
         follow_redirects: bool | Unset = UNSET,
         timeout: Timeout | float | Unset | None = UNSET,
-        proxy: str | URL | Proxy | Unset | None = UNSET,
+        proxy: ProxyInput | Unset | None = UNSET,
         max_body: int | Unset | None = UNSET,
         retries: Retry | int | Unset | None = UNSET,
         hedge: Hedge | float | Unset | None = UNSET,
@@ -489,7 +547,7 @@ class Client:
         """`request("GET", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         if options:
             return self.request("GET", url, **options)
-        return self._send(("GET", url), False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
+        return self._send(url, False, None)  # `request` with nothing to say passes 18 arguments: 0.4 µs
 
     @_awaited
     def head(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
@@ -599,11 +657,30 @@ class Client:
             raise TypeError("the client's transport is not a pool")
         return pool.stats()
 
-    async def close(self) -> None:
-        """Close the client's pool; a transport that was given stays open. Idempotent."""
+    async def warm(self, url: str | URL, n: int = 1) -> int:
+        """Open connections in advance, so that `n` to the origin of `url` are idle; how many were opened.
+
+        See `ConnectionPool.warm`.
+        """
+        request = self._build("GET", url)
+        pool = self.pool
+        if pool is None:
+            raise TypeError("the client's transport is not a pool")
+        if self._closed:
+            raise PoolClosed("the client is closed", doing=f"a connection in advance to {request.url.origin}")
+        return await pool.warm(
+            request.url, n, proxy=UNSET if self._choose_proxy is None else self._choose_proxy(request)
+        )
+
+    async def close(self, grace: float | None = 0.0) -> None:
+        """Close the client's pool; a transport that was given stays open. Idempotent.
+
+        - `grace`: seconds that running exchanges get to end, their bodies read included; None for as long as they take.
+          A redirect or a retry would be a new one.
+        """
         self._closed = True
         if self._pool is not None:
-            await self._pool.close()
+            await self._pool.close(grace)
 
     async def __aenter__(self) -> Self:
         return self
@@ -611,15 +688,11 @@ class Client:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
-
-            raise no_such("Client", name)
-
     def __repr__(self) -> str:
         return f"<Client {'closed' if self._closed else self._transport!r}>"
+
+
+answer_to_other_names(Client)
 
 
 class StreamedResponse:
@@ -652,7 +725,7 @@ class _Own(NamedTuple):
     auth: AuthInput | Unset | None = UNSET
     follow_redirects: bool | Unset = UNSET
     timeout: Timeout | float | Unset | None = UNSET
-    proxy: str | URL | Proxy | Unset | None = UNSET
+    proxy: ProxyInput | Unset | None = UNSET
     max_body: int | Unset | None = UNSET
     retries: Retry | int | Unset | None = UNSET
     hedge: Hedge | float | Unset | None = UNSET
@@ -667,6 +740,15 @@ def _auth(value: AuthInput | None) -> Auth | None:
     from .auth import auth_of  # noqa: PLC0415 - not every client signs its requests
 
     return auth_of(value)
+
+
+def _proxy_chooser(proxy: ProxyInput | Unset | None) -> ProxyChooser | None:
+    """Whom to ask for the proxy of each request, if `proxy` is not simply one."""
+    if not callable(proxy):
+        return None
+    from .proxies import ProxyChooser  # noqa: PLC0415 - most go one way
+
+    return ProxyChooser(proxy)
 
 
 def _environment_auth() -> Auth | None:
@@ -710,14 +792,12 @@ def _count(name: str, value: int) -> int:
 def _checked_encoding(value: DefaultEncoding) -> DefaultEncoding:
     if value is None or callable(value):
         return value
-    import codecs  # noqa: PLC0415 - few name one
+    from .charset import is_charset  # noqa: PLC0415 - few name one
 
     if not isinstance(value, str):
         raise TypeError(f"default_encoding must be the name of a charset or a function, not {value!r}")
-    try:
-        codecs.lookup(value)
-    except LookupError:
-        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}") from None
+    if not is_charset(value):
+        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}")
     return value
 
 

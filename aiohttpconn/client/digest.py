@@ -239,6 +239,7 @@ class DigestAuth(Auth):
         octets(password, "password", encoding)
         self._user, self._password, self._encoding = user, password, encoding
         self._sessions: dict[Origin, list[DigestSession]] = {}
+        self._proxies: dict[Origin, DigestSession] = {}
 
     async def async_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         session = self._session_for(request.url)
@@ -270,6 +271,31 @@ class DigestAuth(Auth):
             if session.nonce == fields.get("nonce"):
                 return self._signed(request, session, session.bodies.get(fields.get("nc", ""), ""))
         return request  # another nonce has come: the server will say so
+
+    def sign_for_proxy(self, proxy: Origin, method: str, target: str) -> str | None:
+        """See `ProxyAuth`."""
+        session = self._proxies.get(proxy)
+        return None if session is None else session.authorization(method, target)
+
+    def answer_proxy(
+        self, proxy: Origin, method: str, target: str, challenges: Iterable[str], answered: int
+    ) -> str | None:
+        """See `ProxyAuth`. The challenge is remembered: what comes next is signed at once."""
+        challenge = answerable(challenges)
+        known = self._proxies.pop(proxy, None)
+        if (
+            challenge is None
+            or challenge.qop == "auth-int"
+            or answered == _ROUNDS
+            or (answered and not challenge.stale)
+        ):
+            return None  # it was right, and was refused: the credentials are wrong
+        if known is None or known.nonce != challenge.nonce or not _alike(known.challenge, challenge):
+            known = DigestSession(challenge, self._user, self._password, self._encoding)
+        self._proxies[proxy] = known
+        if len(self._proxies) > _ORIGINS:
+            del self._proxies[next(iter(self._proxies))]
+        return known.authorization(method, target)
 
     def _signed(self, request: Request, session: DigestSession, body: str) -> Request:
         signed = session.authorization(request.method, request.url.target, body)
@@ -354,8 +380,6 @@ async def _body_hash(request: Request, challenge: DigestChallenge) -> tuple[Requ
                 kept += piece
     finally:
         await pieces.aclose()  # type: ignore[attr-defined]
-        if (aclose := getattr(body, "aclose", None)) is not None:
-            await aclose()
     if kept is None:
         request.rewind()
     else:

@@ -3,51 +3,100 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..messages import Proxy
+from ..errors import HTTPException, InvalidURL, UnsupportedScheme
 from ..net.tls import TLS_VARIABLES
-from ..url import Origin
+from ..proxy import Proxy
+from ..url import Origin, parse
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 
-def environment_proxies() -> dict[str, Proxy | None]:
-    """The proxies by scheme, as the environment names them now.
+class EnvironmentProxies:
+    """The proxies that the environment names, and whom they are not for. All of it is read when this is made.
 
-    Raises `UnsupportedScheme` and `InvalidURL` for one that cannot be used. In a CGI script HTTP_PROXY in capitals is
-    not looked at: there it is what a request's Proxy field said (httpoxy).
+    In a CGI script HTTP_PROXY in capitals is not looked at: there it is what a request's Proxy field said (httpoxy).
+
+    no_proxy is a list, with commas or spaces between, of
+
+    - hosts and domains (their subdomains too), with or without a leading dot or ``*.``, in letters of any language;
+    - addresses, and networks such as ``10.0.0.0/8`` or ``fd00::/8``;
+    - names with stars elsewhere, which stand for anything: ``10.*`` (addresses only, as it has no letters);
+    - any of them with a port (an IPv6 address then in brackets); one for http:// or with a slash after it, as in a URL,
+      is taken for its host;
+    - ``*`` for everything.
     """
-    fallback = _variable("all_proxy")
-    proxies: dict[str, Proxy | None] = {}
-    for scheme in ("http", "https"):
-        value = _variable(f"{scheme}_proxy") or fallback
-        if value:
-            proxies[scheme] = Proxy.of(value if "://" in value else f"http://{value}")
-    return proxies
+
+    def __init__(self) -> None:
+        self._rules = [_Rule(entry) for entry in (_variable("no_proxy").value.lower().replace(",", " ").split())]
+        self._by_scheme: dict[str, Proxy | _Variable] = {}
+        if any(rule.everything and rule.port is None for rule in self._rules):
+            return
+        fallback = _variable("all_proxy")
+        for scheme in ("http", "https"):
+            own = _variable(f"{scheme}_proxy")
+            named = own if own.value else fallback
+            if named.value:
+                try:
+                    self._by_scheme[scheme] = named.proxy()
+                except HTTPException:
+                    self._by_scheme[scheme] = named  # whoever needs it is told; the others can do without
+
+    def __bool__(self) -> bool:
+        """Whether there is a proxy for anybody."""
+        return bool(self._by_scheme)
+
+    def proxy_for(self, origin: Origin) -> Proxy | None:
+        """The proxy through which an origin is reached, None for none.
+
+        Raises `UnsupportedScheme` and `InvalidURL`, which name the variable, for one that cannot be used.
+        """
+        proxy = self._by_scheme.get(origin.scheme)
+        if proxy is None or self.bypasses(origin):
+            return None
+        return proxy if isinstance(proxy, Proxy) else proxy.proxy()
+
+    def bypasses(self, origin: Origin) -> bool:
+        """Whether no_proxy takes this origin out."""
+        if not self._rules:
+            return False
+        host = origin.host.rstrip(".")
+        address = _address(host)
+        return any(rule.fits(host, address, origin.port) for rule in self._rules)
 
 
-def _variable(name: str) -> str | None:
+class _Variable(NamedTuple):
+    """A variable as it is set, or an empty one."""
+
+    name: str
+    value: str
+
+    def proxy(self) -> Proxy:
+        """The proxy that it names. The errors say where it comes from."""
+        value = self.value if "://" in self.value else f"http://{self.value}"
+        advice = "unset it, or pass proxy=None or trust_env=False"
+        try:
+            proxy = Proxy.of(value)
+        except UnsupportedScheme as error:
+            scheme = value.partition("://")[0]
+            raise UnsupportedScheme(
+                f"{self.name} names a {scheme}:// proxy, which is not supported: {advice}"
+            ) from error
+        except ValueError as error:
+            raise InvalidURL(f"{self.name} names no proxy: {error}: correct or {advice}") from error
+        assert proxy is not None
+        return proxy
+
+
+def _variable(name: str) -> _Variable:
     value = os.environ.get(name)
     if value is None and not (name == "http_proxy" and "REQUEST_METHOD" in os.environ):
-        value = os.environ.get(name.upper())
-    return value
-
-
-def bypasses_proxy(origin: Origin) -> bool:
-    """Whether no_proxy takes this origin out.
-
-    It is a list with commas or spaces between of: a host or domain, with or without a leading dot or ``*.`` (its
-    subdomains too); an address; a network such as ``10.0.0.0/8`` or ``fd00::/8``; any of them with a port (an IPv6
-    address then in brackets); ``*`` for everything.
-    """
-    text = _variable("no_proxy")
-    if not text:
-        return False
-    host = origin.host.rstrip(".")
-    return any(rule.fits(host, origin.port) for rule in _rules(text.lower()))
+        name = name.upper()
+        value = os.environ.get(name)
+    return _Variable(name, value or "")
 
 
 class _Rule:
@@ -56,17 +105,24 @@ class _Rule:
     def __init__(self, entry: str) -> None:
         self.port: int | None = None
         self.network: IPv4Network | IPv6Network | None = None
+        self.pattern: re.Pattern[str] | None = None
+        _, scheme, rest = entry.rpartition("://")
+        entry = rest.partition("/")[0] if scheme else rest.rstrip("/")
         name, port = entry, ""
         if entry.startswith("["):
-            name, _, port = entry[1:].partition("]")
-            port = port.removeprefix(":")
+            name, _, rest = entry[1:].partition("]")
+            prefix, _, port = rest.partition(":")
+            name += prefix
         elif entry.count(":") == 1:
             name, _, port = entry.partition(":")
         if port:
             self.port = int(port) if port.isascii() and port.isdigit() else -1  # no port: fits nothing
         self.everything = name == "*"
-        self.name = name.removeprefix("*").strip(".")
-        if "/" in name or ":" in name or name[:1].isdigit():
+        self.name = _ascii(name.removeprefix("*").strip("."))
+        if "*" in self.name:
+            anything = "[0-9.]*" if re.fullmatch(r"[0-9.*]+", name) else ".*"
+            self.pattern = re.compile(anything.join(map(re.escape, name.split("*"))))
+        elif "/" in name or ":" in name or name[:1].isdigit():
             import ipaddress  # noqa: PLC0415 - 2 ms of import, for those who name addresses
 
             try:
@@ -74,27 +130,41 @@ class _Rule:
             except ValueError:
                 pass  # a name that begins with a digit
 
-    def fits(self, host: str, port: int) -> bool:
-        """Whether the entry takes out this host and port."""
+    def fits(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
+        """Whether the entry takes out this host, which may be an address, and port."""
         if self.port not in (None, port):
             return False
         if self.everything:
             return True
+        if self.pattern is not None:
+            return self.pattern.fullmatch(host) is not None
         if self.network is None:
             return bool(self.name) and (host == self.name or host.endswith("." + self.name))
-        import ipaddress  # noqa: PLC0415
-
-        try:
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
+        if address is None:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return address in self.network or (mapped is not None and mapped in self.network)
 
 
-@lru_cache(maxsize=8)
-def _rules(text: str) -> tuple[_Rule, ...]:
-    return tuple([_Rule(entry) for entry in text.replace(",", " ").split()])
+def _ascii(name: str) -> str:
+    """A host as URLs have it: IDNA."""
+    if name.isascii():
+        return name
+    try:
+        return parse(f"http://{name}/").origin.host
+    except InvalidURL:
+        return name  # fits nothing
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    if ":" not in host and not host[-1:].isdigit():
+        return None
+    import ipaddress  # noqa: PLC0415
+
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def names_tls_settings() -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import HTTPException
 from ..secrets import masked_text, masked_url
+from ..unix_socket import shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def _facts(response: Response) -> Iterator[tuple[str, str]]:
 def _way(raw: HTTPResponse) -> str:
     if raw.proxy is not None:
         return f"through the proxy {raw.proxy}"
-    return "directly" if raw.uds is None else f"through the socket {raw.uds}"
+    return "directly" if raw.uds is None else f"through the socket {shown_path(raw.uds)}"
 
 
 def _body(response: Response) -> str:

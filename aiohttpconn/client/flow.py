@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from multidict import CIMultiDict
 
+from ..config import UNSET, Unset
 from ..errors import HTTPException, ReadTimeout, RedirectBlocked, TooManyRedirects, TotalTimeout
 from ..headers import Headers
 from ..messages import Request
@@ -25,16 +26,18 @@ from .response import Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from ..config import Deadline, Hedge, Retry, Unset
-    from ..messages import Proxy
+    from ..config import Deadline, Hedge, Retry
+    from ..proxy import Proxy
     from ..transport import Transport
     from ..url import Origin
     from .auth import Auth
     from .charset import DefaultEncoding
     from .cookies import CookieJar
     from .hooks import Hooks
+    from .proxies import ProxyChooser
     from .retries import RetryRecord
 
+T = TypeVar("T")
 DRAINED = 65_536
 """Bytes of a body that nobody asked for (a redirect's, a challenge's) that are read to keep its connection; a longer
 one costs more than a new connection."""
@@ -80,6 +83,7 @@ class Call:
         "hooks",
         "jar",
         "max_body",
+        "proxies",
         "proxy",
         "resends",
         "retry",
@@ -101,6 +105,7 @@ class Call:
         hedge: Hedge | None,
         proxy: Proxy | Unset | None,
         choose_proxy: Callable[[Request], Proxy | None] | None,
+        proxies: ProxyChooser | None,
         hooks: Hooks | None,
     ) -> None:
         self.deadline = deadline
@@ -114,6 +119,7 @@ class Call:
         self.hedge = hedge
         self.proxy = proxy
         self.choose_proxy = choose_proxy
+        self.proxies = proxies  # a function or a pool of the caller's
         self.hooks = hooks
         self.resends = 0
         self.history: list[Response] = []
@@ -209,6 +215,8 @@ class Flow:
             request = await _in_time(_with_body_read(request), request, call)
         flow = auth.async_flow(request)
         if not hasattr(flow, "asend"):
+            if (close := getattr(flow, "close", None)) is not None:
+                close()  # a coroutine, which would complain of not being awaited
             raise TypeError(f"{type(auth).__name__}.async_flow() must be an async generator")
         try:
             try:
@@ -295,17 +303,20 @@ class Flow:
             from .hedging import race  # noqa: PLC0415 - few clients hedge
 
             context = RequestContext(call.deadline)
+            proxy: Proxy | Unset | None = UNSET
 
             def departed() -> float | None:
                 return began if self._room is None else context.leased_at
 
             def again() -> Coroutine[Any, Any, Response]:
                 signed = request if call.signer is None else call.signer.sign_again(request)
-                return self._send(signed, call, cookies)
+                return self._send(signed, call, cookies, RequestContext(call.deadline, proxy))
 
             def may_hedge() -> bool:
+                nonlocal proxy
                 # One that waits for a connection would only be in the way of others.
-                room = self._room is None or self._room(request, self._proxy_of(request, call))
+                proxy = self._proxy_of(request, call)  # perhaps another than the first attempt's
+                room = self._room is None or self._room(request, proxy)
                 return room and record.may_hedge(hedge, request)
 
             response = await race(self._send(request, call, cookies, context), again, after, departed, may_hedge)
@@ -313,6 +324,8 @@ class Flow:
         return response
 
     def _proxy_of(self, request: Request, call: Call) -> Proxy | Unset | None:
+        if call.proxies is not None:
+            return call.proxies.choose(request)
         return call.proxy if call.choose_proxy is None else call.choose_proxy(request)
 
     # --- one request, once ---
@@ -330,12 +343,18 @@ class Flow:
         began = perf_counter()
         try:
             if hooks is not None:
-                request = _sendable(await hooks.request(request, call.resends), call)
+                told = await _in_time(hooks.request(request, call.resends), request, call, "in a hook of")
+                request = _sendable(told, call)
                 call.resends += 1
                 context.observer = hooks.observer
-            context.proxy = self._proxy_of(request, call)
+            if context.proxy is UNSET:
+                context.proxy = self._proxy_of(request, call)
             raw = await self.transport.send(request, context)
+            if call.proxies is not None:
+                call.proxies.came_to(_chosen(context), None)
         except (Exception, asyncio.CancelledError) as error:
+            if call.proxies is not None:
+                call.proxies.came_to(_chosen(context), error)
             if isinstance(error, HTTPException):
                 error.request = error.request or request
             if hooks is not None:
@@ -345,6 +364,8 @@ class Flow:
         response.max_body = call.max_body
         response.history = tuple(call.history)
         response.default_encoding = call.default_encoding
+        if call.deadline.timeout.total is not None:
+            response.deadline = call.deadline
         if request is not call.asked:
             response.asked = call.asked
         if jar is not None and raw.head.set_cookie is not None:
@@ -352,7 +373,7 @@ class Flow:
         if hooks is not None:
             response.hooks = hooks
             try:
-                await hooks.response(response)
+                await _in_time(hooks.response(response), request, call, "in a hook of")
             except BaseException:
                 await response.close()
                 raise
@@ -363,6 +384,10 @@ def serves_same(first: Origin, other: Origin) -> bool:
     """Whether cookies that were given for one origin may go to another: on the same host, and not in the clear where
     the first was not."""
     return other.host == first.host and (other.is_secure or not first.is_secure)
+
+
+def _chosen(context: RequestContext) -> Proxy | None:
+    return None if isinstance(context.proxy, Unset) else context.proxy
 
 
 def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies) -> Request:
@@ -441,23 +466,22 @@ def _userinfo_auth(request: Request) -> Auth:
         raise
 
 
-async def _in_time(step: Awaitable[Request], request: Request, call: Call) -> Request:
-    """A step of an auth flow, which may wait for anything (a token), within the call's time."""
+async def _in_time(step: Awaitable[T], request: Request, call: Call, doing: str = "signing") -> T:
+    """A step of an auth flow, or hooks, which may wait for anything (a token), within the call's time."""
     deadline = call.deadline
-    limit = None if deadline.at == math.inf else asyncio.timeout_at(deadline.at)
+    if deadline.at == math.inf:
+        return await step
+    limit = asyncio.timeout_at(deadline.at)
     try:
-        if limit is None:
-            return await step
         async with limit:
             return await step
     except HTTPException as error:
         error.request = error.request or request
         raise
     except TimeoutError as error:
-        if limit is None or not limit.expired():
+        if not limit.expired():
             raise
-        doing = f"signing {request.method} {request.url.shown}"
-        late = deadline.expiry(TotalTimeout, deadline.at, doing)
+        late = deadline.expiry(TotalTimeout, deadline.at, f"{doing} {request.method} {request.url.shown}")
         late.request = request
         raise late from error
 
@@ -472,8 +496,6 @@ async def _with_body_read(request: Request) -> Request:
         data = b"".join([bytes(piece) async for piece in pieces])
     finally:  # cancelled in the midst, the caller's iterator is ended
         await pieces.aclose()  # type: ignore[attr-defined]
-        if (aclose := getattr(body, "aclose", None)) is not None:
-            await aclose()
     read = request.without_fields("Transfer-Encoding").with_fields({"Content-Length": str(len(data))})
     return read.replace(body=data)
 

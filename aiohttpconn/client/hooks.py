@@ -68,9 +68,9 @@ class Hooks:
       first (its text is then `hedging.CALLED_OFF`). Also when the body of a response that is read for the caller
       breaks off, after `on_response`; one that the caller reads himself is told to him only.
 
-    They are called one after the other, in the task of the caller, who waits for those that are coroutines, under none
-    of the timeouts. What one raises, the caller gets once the others have been told (not after `on_request`, which ends
-    there); nothing stays behind. ``a | b`` are the hooks of both, `a` first.
+    They are called one after the other, in the task of the caller, who waits for those that are coroutines; of the
+    timeouts only `total` counts then. What one raises, the caller gets once the others have been told (not after
+    `on_request`, which ends there); nothing stays behind. ``a | b`` are the hooks of both, `a` first.
 
     >>> hooks = Hooks(on_request=lambda request: request.with_fields({"X-Request-Id": "1"}))
     >>> hooks |= Hooks(on_response=[print, print])
@@ -230,6 +230,8 @@ async def _tell(hooks: Iterable[Callable[..., Any]] | None, *told: object) -> No
 def _hooks(name: str, given: H | Iterable[H] | None) -> tuple[H, ...] | None:
     if given is None:
         return None
+    if not callable(given) and not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a function or several, not {given!r}")
     hooks = (given,) if callable(given) else tuple(given)
     if wrong := [hook for hook in hooks if not callable(hook)]:
         raise TypeError(f"{name} must be a function or several, not {wrong[0]!r}")

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from ..config import Hedge, Retry, Timeout, Unset
     from ..headers import HeadersInput
-    from ..messages import Proxy
     from ..net.tls_certificate import ClientCertificate
     from ..net.tls_options import TLSOptions
-    from ..url import URL, Params
+    from ..proxy import ProxyInput
+    from ..url import Params
     from .auth import AuthInput
     from .body import Content
     from .cookies import CookieJar
@@ -34,7 +34,7 @@ class RequestKeywords(TypedDict, total=False):
     files: Files | None
     follow_redirects: bool | Unset
     timeout: Timeout | float | Unset | None
-    proxy: str | URL | Proxy | Unset | None
+    proxy: ProxyInput | Unset | None
     max_body: int | Unset | None
     retries: Retry | int | Unset | None
     hedge: Hedge | float | Unset | None

@@ -1,4 +1,5 @@
-"""What a client logs at DEBUG, secrets masked: hooks like any others, there while somebody listens.
+"""What a client logs at DEBUG, secrets masked and control characters escaped: hooks like any others, there while
+somebody listens.
 
 Loggers: ``aiohttpconn.client`` (requests, responses, redirects, retries, errors) and, below it,
 ``aiohttpconn.client.connection`` (connections opened and used again). The level may be changed at any time.
@@ -9,10 +10,12 @@ Loggers: ``aiohttpconn.client`` (requests, responses, redirects, retries, errors
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..secrets import masked_fields, masked_text, masked_url
+from .hedging import CALLED_OFF
 from .hooks import Hooks
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 _client = logging.getLogger("aiohttpconn.client")
 _connection = logging.getLogger("aiohttpconn.client.connection")
+
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
+"""In what a peer sent, a line break would begin a line of its own, and an escape sequence act on the terminal."""
 
 
 class LogHooks(Hooks):
@@ -57,7 +63,7 @@ def _response(response: Response) -> None:
         "%s answered %s %s after %.1f ms%s",
         _named(response.request),
         head.status,
-        head.reason,
+        _escaped(head.reason),
         milliseconds,
         _shown(head.headers),
     )
@@ -69,16 +75,21 @@ def _redirect(response: Response, following: Request) -> None:
 
 def _retry(request: Request, attempt: Attempt) -> None:
     outcome = attempt.outcome
-    said = f"status {outcome}" if isinstance(outcome, int) else f"{type(outcome).__name__}: {masked_text(str(outcome))}"
+    said = f"status {outcome}" if isinstance(outcome, int) else _said(outcome)
     _client.debug("%s came to %s; again in %.3f s", _named(request), said, attempt.delay)
 
 
 def _interim(request: Request, head: ResponseHead) -> None:
-    _client.debug("%s: interim response %s %s%s", _named(request), head.status, head.reason, _shown(head.headers))
+    _client.debug(
+        "%s: interim response %s %s%s", _named(request), head.status, _escaped(head.reason), _shown(head.headers)
+    )
 
 
 def _error(request: Request, error: BaseException) -> None:
-    _client.debug("%s failed: %s: %s", _named(request), type(error).__name__, masked_text(str(error)))
+    if isinstance(error, CancelledError) and error.args == (CALLED_OFF,):
+        _client.debug("%s was %s", _named(request), CALLED_OFF)
+    else:
+        _client.debug("%s failed: %s", _named(request), _said(error))
 
 
 def _connect(request: Request, opening: Opening) -> None:
@@ -102,5 +113,13 @@ def _named(request: Request) -> str:
     return f"{request.method} {masked_url(request.url)}"
 
 
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_escaped(masked_text(str(error)))}"
+
+
 def _shown(headers: Headers) -> str:
-    return "".join([f"\n    {name}: {value}" for name, value in masked_fields(headers.items())])
+    return "".join([f"\n    {name}: {_escaped(value)}" for name, value in masked_fields(headers.items())])
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)

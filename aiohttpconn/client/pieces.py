@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..errors import BodyTooLarge, HTTPException
+from ..errors import BodyTooLarge, HTTPException, ReadTimeout
 from ..wire.codings import MAX_CHUNK
 
 if TYPE_CHECKING:
@@ -21,7 +22,25 @@ T = TypeVar("T")
 TURN: Final = 16
 """Decoded pieces after which the loop has a turn though nothing is waited for: 4 MiB take some 4 ms. What a server
 sends in a moment may decode for minutes."""
-_STEP: Final = 65_536
+_RAW_TURN: Final = 256
+"""The same for pieces as they came: those that have arrived may be chunks of one byte."""
+_ITEMS_TURN: Final = 512
+"""The same for what pieces are cut into: that many lines take some 0.1 ms, values of JSON 1 ms."""
+_ITEM: Final = 512
+"""Bytes that count as an item, whatever they are cut into: a piece of 256 KiB is a turn."""
+
+
+def check_total(response: Response) -> None:
+    """Raise `TotalTimeout`, and close, once the time for everything is over: where the body has arrived nobody waits,
+    and no wait can end late."""
+    deadline = response.deadline
+    if deadline is not None and deadline.timeout.total is not None:
+        now = asyncio.get_running_loop().time()
+        if now >= deadline.at:
+            error = deadline.expiry(ReadTimeout, now, None)
+            response.name(error)
+            response._raw.close_now()
+            raise error
 
 
 class RawPieces:
@@ -31,13 +50,17 @@ class RawPieces:
         self._response = response
         self._raw = response._raw
         self._begun = False
+        self._since_turn = 0
+        deadline = response.deadline
+        self._timed = deadline is not None and deadline.timeout.total is not None
         self.count = 0
         """Bytes that have come."""
 
     def ready(self) -> bytes:
         """The next piece if it is there already, else b"": spares two coroutines a piece."""
-        if not self._begun:
+        if not self._begun or self._timed or self._since_turn >= _RAW_TURN:
             return b""
+        self._since_turn += 1
         piece = self._raw.take_piece()
         self.count += len(piece)
         return piece
@@ -47,6 +70,9 @@ class RawPieces:
         if not self._begun:
             self._response._claim(self)
             self._begun = True
+        self._since_turn += 1
+        if self._since_turn > _RAW_TURN:
+            await self.turn()
         try:
             piece = await self._raw.__anext__()
         except StopAsyncIteration:
@@ -54,8 +80,19 @@ class RawPieces:
         except HTTPException as error:
             self._response.name(error)
             raise
+        if self._timed:
+            check_total(self._response)
         self.count += len(piece)
         return piece
+
+    async def turn(self) -> None:
+        """Let others have their turn: nothing else would, for as long as nothing is waited for."""
+        self._since_turn = 0
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            self._raw.close_now()
+            raise
 
 
 class WatchedPieces(RawPieces):
@@ -119,10 +156,8 @@ class DecodedPieces(RawPieces):
         self._source = source
         self._decoder = decoder
         self._limit = limit
-        self._data = b""  # what came and was not given to the decoder yet
-        self._at = 0
         self._pending: Iterator[bytes] = iter(())
-        self._since_turn = 0
+        self._fruitful = True  # whether what was given to the decoder last has brought anything
         self._ended = False
         self._error: HTTPException | None = None
 
@@ -134,16 +169,21 @@ class DecodedPieces(RawPieces):
             raise self._error
         try:
             while not self._ended:
-                piece = next(self._pending, b"")
+                piece = next(self._pending, None)
+                if piece is None:
+                    await self._feed()
+                    continue
+                self._since_turn += 1 if piece else TURN
+                if self._since_turn >= TURN:
+                    await self.turn()
+                if self._timed:
+                    check_total(self._response)
                 if piece:
-                    self._since_turn += 1
-                    if self._since_turn >= TURN:
-                        await self._turn()
+                    self._fruitful = True
                     self.count += len(piece)
                     if self._limit is not None and self.count > self._limit:
                         raise BodyTooLarge(f"the decoded body is over {self._limit} bytes")
                     return piece
-                await self._feed()
         except HTTPException as error:
             self._error = error
             self._pending = iter(())
@@ -154,38 +194,32 @@ class DecodedPieces(RawPieces):
 
     async def _feed(self) -> None:
         """Give the decoder more of what has come."""
-        if self._at >= len(self._data):
-            self._data, self._at = await self._source.next(), 0
-            if not self._data:
-                self._decoder.flush()
-                self._ended = True
-                return
-        elif not self._since_turn:
-            await self._turn()  # all of a step went in, and nothing came out
-        self._since_turn = 0
-        data = self._data if len(self._data) <= _STEP else self._data[self._at : self._at + _STEP]
-        self._at += len(data)
-        self._pending = self._decoder.decode(data)
-
-    async def _turn(self) -> None:
-        self._since_turn = 0
-        try:
-            await asyncio.sleep(0)
-        except BaseException:
-            self._raw.close_now()
-            raise
+        if not self._fruitful:
+            self._since_turn += 1
+            if self._since_turn >= TURN:
+                await self.turn()
+        self._fruitful = False
+        data = await self._source.next()
+        if data:
+            self._pending = self._decoder.decode(data)
+        else:
+            self._decoder.flush()
+            self._ended = True
 
 
 class BodyIterator(AsyncIterator[T]):
     """A body in pieces. `aclose()` closes the response; leaving the loop early needs nothing inside `client.stream`."""
 
-    __slots__ = ("_chunker", "_ended", "_pieces", "_ready", "_response")
+    __slots__ = ("_chunker", "_ended", "_items", "_left", "_pieces", "_ready", "_response", "_since_turn")
 
     def __init__(self, response: Response, pieces: RawPieces, chunker: Chunker[T] | None) -> None:
         self._response = response
         self._pieces = pieces
         self._chunker: Chunker[T] | None = chunker
-        self._ready: Iterator[T] = iter(())
+        self._items: Iterator[T] = iter(())  # of the last piece
+        self._left = 0  # how many of them are not in _ready
+        self._ready: Iterator[T] = iter(())  # so many that counting them one by one can be spared
+        self._since_turn = 0
         self._ended = False
 
     def __aiter__(self) -> BodyIterator[T]:
@@ -201,14 +235,28 @@ class BodyIterator(AsyncIterator[T]):
         while True:
             for ready in self._ready:
                 return ready
+            if self._since_turn >= _ITEMS_TURN:
+                self._since_turn = 0
+                await self._pieces.turn()
+            if self._left:
+                count = min(self._left, _ITEMS_TURN - self._since_turn)
+                self._left -= count
+                self._since_turn += count
+                self._ready = islice(self._items, count)
+                continue
             if self._ended:
                 raise StopAsyncIteration
             data = await self._pieces.next()
-            if data:
-                self._ready = iter(chunker.feed(data))
+            self._ended = not data
+            items = chunker.feed(data) if data else chunker.flush()
+            self._since_turn += len(data) // _ITEM
+            count = len(items)
+            if self._since_turn + count <= _ITEMS_TURN:
+                self._since_turn += count
+                self._ready = iter(items)
             else:
-                self._ended = True
-                self._ready = iter(chunker.flush())
+                self._items = iter(items)
+                self._left = count
 
     async def aclose(self) -> None:
         """Close the response."""

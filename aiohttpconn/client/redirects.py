@@ -84,12 +84,14 @@ def redirected(
 
     301 and 302 turn POST into GET, 303 all but GET and HEAD, 307 and 308 nothing. Across origins only harmless fields
     are kept, and those whose names (in lower case) are in `keep`. A fragment is inherited (RFC 9110 section 10.2.2),
-    userinfo is not. Raises `RedirectBlocked` for https to
-    http and for other schemes, `InvalidURL` for no URL at all, `BodyNotReplayable` when the body was read once already.
+    userinfo is not. Raises `RedirectBlocked` for https to http, to another Unix socket and for other schemes,
+    `InvalidURL` for no URL at all, `BodyNotReplayable` when the body was read once already.
     """
     url = _target(request.url, location)
     if url.origin.scheme == "http" and request.url.origin.scheme == "https" and not allow_downgrade:
         raise RedirectBlocked(f"the redirect leads from https to http: {url.shown}")
+    if url.origin.uds is not None and url.origin != request.url.origin:
+        raise RedirectBlocked(f"the redirect leads to a Unix socket: {url.shown}")
     method, body = request.method, request.body
     headers = request.headers
     field_lines = request.field_lines

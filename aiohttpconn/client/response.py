@@ -13,13 +13,24 @@ from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
 from ..url import URL
 from ..wire.codings import WholeBody, decode_all, decoder_for
-from .pieces import TURN, BodyIterator, DecodedPieces, KeptPieces, RawPieces, ValueIterator, WatchedPieces
+from .pieces import (
+    TURN,
+    BodyIterator,
+    DecodedPieces,
+    KeptPieces,
+    RawPieces,
+    ValueIterator,
+    WatchedPieces,
+    check_total,
+)
 from .redirects import redirect_location, redirected
+from .renames import answer_to_other_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from ..config import Deadline
     from ..messages import Request
     from ..net.tls_info import TLSInfo
     from ..response import HTTPResponse
@@ -64,6 +75,8 @@ class Response:
     """What `redirected` is to know of the client."""
     asked: Request | None = None
     """The request before it was signed and given cookies, where that makes a difference."""
+    deadline: Deadline | None = None
+    """When the time for the exchange is over; it holds for reading the body, too."""
     default_encoding: DefaultEncoding = None
     """The charset of text that declares none and has no byte order mark: a name, or who guesses it from the body."""
 
@@ -246,8 +259,8 @@ class Response:
     def encoding(self) -> str:
         """The charset of `text`; may be set.
 
-        It is what Content-Type declares if Python knows it, else what a byte order mark says, else what the client's
-        `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
+        It is what Content-Type declares if it is one of Python's charsets, else what a byte order mark says, else what
+        the client's `default_encoding` is or guesses, else utf-8. Before the body has been read nothing is guessed.
         """
         if self._encoding is None:
             if (declared := self.charset_encoding) is not None:
@@ -265,16 +278,19 @@ class Response:
 
     @encoding.setter
     def encoding(self, value: str) -> None:
-        import codecs  # noqa: PLC0415 - for the few who know better
+        from .charset import is_charset  # noqa: PLC0415 - for the few who know better
 
-        codecs.lookup(value)
+        if not is_charset(value):
+            raise LookupError(f"no charset that text can be decoded by: {value!r}")
         self._encoding = value
 
     @property
     def text(self) -> str:
         """The decoded body as text; what does not decode is replaced by U+FFFD."""
         content = self.content
-        return content.decode(self.encoding, "replace")
+        from .charset import decode_text  # noqa: PLC0415 - the same
+
+        return decode_text(content, self.encoding)
 
     def json(self, **options: Any) -> Any:
         """The body as JSON (RFC 8259); `options` are those of `json.loads`.
@@ -316,8 +332,9 @@ class Response:
                 return body
             self._whole = whole = WholeBody(codings, body)
         try:
-            while not whole.advance(TURN):  # noqa: ASYNC110 - nothing is waited for: others have their turn
-                await asyncio.sleep(0)
+            while not whole.advance(TURN):
+                await asyncio.sleep(0)  # nothing is waited for: others have their turn
+                check_total(self)
         finally:
             self._whole = None
         return whole.content()
@@ -511,13 +528,6 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            from .renames import no_such  # noqa: PLC0415 - for who comes from another client
-
-            raise no_such("Response", name)
-
     def __reduce__(self) -> tuple[Any, ...]:
         # A snapshot without streams, for errors that carry a response to another process.
         head = self.head
@@ -539,6 +549,9 @@ class Response:
                 "redirect_rules": dict(self.redirect_rules),
             },
         )
+
+
+answer_to_other_names(Response)
 
 
 class _Snapshot:

@@ -218,6 +218,8 @@ def may_pass(error: HTTPException, statuses: Collection[int]) -> bool:
         # One without a cause is a resolver that found nothing.
         return isinstance(cause, OSError) and not (isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME)
     if isinstance(error, ProxyError):
+        if isinstance(cause, (TLSError, ResolveError)):
+            return may_pass(cause, statuses)  # of the proxy's own
         if error.status is not None:
             return error.status in statuses
         return not isinstance(cause, ProtocolError) or isinstance(cause, NetworkError)

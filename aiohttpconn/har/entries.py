@@ -22,10 +22,11 @@ _TEXTUAL = ("json", "xml", "javascript", "ecmascript", "x-www-form-urlencoded", 
 class Exchange:
     """A request and its response as plain values, on their way into HAR or out of it.
 
-    `body` is the response's, content codings taken off, though `headers` still name them; None if it was not recorded.
+    `body` is the response's, content codings taken off, though `headers` still name them, or with them on if `coded`;
+    None if it was not recorded. `partial`: it is not all of the body that the response had.
     `timings` are seconds by HAR's names (``blocked``, ``dns``, ``connect``, ``ssl``, ``send``, ``wait``,
     ``receive``). `trailers` are in ``_trailers``, since HAR has no word for them. `status` is 0 where `error` says why
-    there was no response. `comment` says what is not as it was.
+    there was no response; with another status it says why the body broke off. `comment` says what is not as it was.
     """
 
     method: str
@@ -38,6 +39,8 @@ class Exchange:
     http_version: str = "HTTP/1.1"
     headers: Pairs = field(default_factory=list)
     body: bytes | None = None
+    coded: bool = False
+    partial: bool = False
     trailers: Pairs = field(default_factory=list)
     encoded_size: int = -1
     comment: str = ""
@@ -70,6 +73,9 @@ def exchange_of(entry: Entry) -> Exchange:
             http_version=response.get("httpVersion") or "HTTP/1.1",
             headers=_pairs(response.get("headers")),
             body=_bytes(content),
+            coded=bool(content.get("_coded")),
+            # Browsers leave out the text of what they did not keep.
+            partial=bool(content.get("_partial") or (content.get("size", 0) > 0 and content.get("text") is None)),
             trailers=_pairs(response.get("_trailers")),
             encoded_size=int(response.get("bodySize", -1)),
             comment=content.get("comment", ""),
@@ -136,6 +142,11 @@ class _Writer:
             content["text"], encoding = self._text(media_type, exchange.body)
             if encoding:
                 content["encoding"] = encoding
+        # HAR has no words for these.
+        if exchange.coded:
+            content["_coded"] = True
+        if exchange.partial:
+            content["_partial"] = True
         if exchange.comment:
             content["comment"] = exchange.comment
         response: dict[str, Any] = {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from ..client.hedging import CALLED_OFF
 from ..client.hooks import Hooks
 from ..errors import DecodingError
-from ..wire.codings import decoder_for
+from ..wire.codings import Decoder, decoder_for
 from .archive import document_of, save
 from .entries import Entry, Exchange, entry_of
 
@@ -27,7 +30,8 @@ class HarRecorder(Hooks):
     - `keep_secrets`: write credentials as they are. Left out, they are masked wherever their names give them away.
     - `max_body`: bytes kept of each body, 10 MiB unless told; of a longer one, only its size is recorded.
 
-    Requests that failed are recorded too: status 0, and ``_error`` says why, as browsers do it.
+    Requests that failed are recorded too: status 0, and ``_error`` says why, as browsers do it. So it does where a body
+    that the client reads breaks off. An attempt that was called off for its hedge has status 0 and a comment.
 
     >>> recorder = HarRecorder()
     >>> recorder.entries
@@ -68,10 +72,17 @@ class HarRecorder(Hooks):
     # --- hooks ---
 
     def _began(self, request: Request) -> None:
-        _began.set(perf_counter())
+        _began.set({**_began.get(), self: perf_counter()})
+
+    def _begun(self) -> float:
+        """When the request began whose outcome is there; 0 if it never did: a hook before this one raised."""
+        rest = dict(_began.get())
+        began = rest.pop(self, 0.0)
+        _began.set(rest)
+        return began
 
     def _arrived(self, response: Response) -> None:
-        began = _began.get()
+        began = self._begun()
         exchange = self._exchange(response.request, began)
         exchange.status, exchange.reason = response.status, response.reason
         exchange.http_version = response.http_version
@@ -92,11 +103,24 @@ class HarRecorder(Hooks):
             record.chunks.clear()
 
     def _failed(self, request: Request, error: BaseException) -> None:
-        began = _began.get()
+        began = self._begun()
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        broken = None if began else self._record_of(request)
+        if broken is not None:
+            broken.exchange.error = said
+            return
         exchange = self._exchange(request, began)
-        exchange.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        exchange.timings = {"send": 0.0, "wait": perf_counter() - (began or perf_counter()), "receive": 0.0}
+        if isinstance(error, CancelledError) and error.args == (CALLED_OFF,):
+            exchange.comment = CALLED_OFF
+        else:
+            exchange.error = said
+        exchange.timings = {"send": 0.0, "wait": perf_counter() - began if began else 0.0, "receive": 0.0}
         self._records.append(_Record(exchange, perf_counter()))
+
+    def _record_of(self, request: Request) -> _Record | None:
+        """The record of the response to a request, while somebody holds that."""
+        found = [record for response, record in self._reading.items() if response.request is request]
+        return max(found, key=lambda record: record.arrived, default=None)
 
     def _exchange(self, request: Request, began: float) -> Exchange:
         ago = perf_counter() - began if began else 0.0
@@ -118,8 +142,9 @@ class HarRecorder(Hooks):
         return exchange
 
 
-_began: ContextVar[float] = ContextVar("aiohttpconn_har_began", default=0.0)
-"""When the request that the task is sending began, by perf_counter()."""
+_NOTHING: Mapping[HarRecorder, float] = {}
+_began: ContextVar[Mapping[HarRecorder, float]] = ContextVar("aiohttpconn_har_began", default=_NOTHING)
+"""When the request that the task is sending began, by perf_counter(), as each recorder was told."""
 
 
 class _Record:
@@ -134,26 +159,36 @@ class _Record:
     def finished(self, limit: int) -> Exchange:
         """The exchange, with what is there of the body by now."""
         exchange = self.exchange
-        if exchange.error:
+        if not exchange.status:
             return exchange
         exchange.encoded_size = self.size
-        exchange.body, exchange.comment = None, ""
+        exchange.body, exchange.comment, exchange.coded = None, "", False
+        exchange.partial = bool(exchange.error)
         if self.size > limit:
             exchange.comment = f"a body of {self.size} bytes, over the {limit} that are recorded"
-            return exchange
-        if not self.size and _has_body(exchange):
+        elif not self.size and _has_body(exchange) and not exchange.error:
             exchange.encoded_size = -1
             exchange.comment = "nobody read the body"
-            return exchange
+        else:
+            self._decode(exchange, limit)
+        exchange.partial = exchange.partial or exchange.body is None
+        return exchange
+
+    def _decode(self, exchange: Exchange, limit: int) -> None:
+        """Put in the body, its codings taken off where that can be done."""
         raw = b"".join(self.chunks)
         codings = [value for name, value in exchange.headers if name.lower() == "content-encoding"]
         try:
-            exchange.body = _decoded(codings, raw, limit) if raw and codings else raw
+            decoder = decoder_for(codings) if raw and codings else None
+            exchange.body = raw if decoder is None else _decoded(decoder, raw, limit, whole=not exchange.partial)
+            exchange.coded = decoder is None and any(coding.strip().lower() != "identity" for coding in codings)
         except DecodingError as error:
-            exchange.body, exchange.comment = raw, f"as it came, since it does not decode: {error}"
+            exchange.body, exchange.coded = raw, True
+            exchange.comment = f"as it came, since it does not decode: {error}"
+        if exchange.partial:
+            exchange.comment = exchange.comment or f"it broke off after {self.size} bytes"
         if exchange.body is None:
             exchange.comment = f"a body of over {limit} bytes once decoded, which are not recorded"
-        return exchange
 
 
 def _has_body(exchange: Exchange) -> bool:
@@ -164,11 +199,8 @@ def _has_body(exchange: Exchange) -> bool:
     return "transfer-encoding" in fields or fields.get("content-length", "0") != "0"
 
 
-def _decoded(codings: list[str], raw: bytes, limit: int) -> bytes | None:
+def _decoded(decoder: Decoder, raw: bytes, limit: int, *, whole: bool) -> bytes | None:
     """The body without its codings; None for one over the limit, which is not inflated any further."""
-    decoder = decoder_for(codings)
-    if decoder is None:
-        return raw
     pieces = []
     size = 0
     for piece in decoder.decode(raw):
@@ -176,7 +208,8 @@ def _decoded(codings: list[str], raw: bytes, limit: int) -> bytes | None:
         if size > limit:
             return None
         pieces.append(piece)
-    pieces.append(decoder.flush())
+    if whole:
+        pieces.append(decoder.flush())
     return b"".join(pieces)
 
 

@@ -9,15 +9,23 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from ..errors import ConnectError, HTTPException, ProxyError
 from ..messages import Opening, ResponseHead
+from ..unix_socket import shown_path
 from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
 from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
 from .resolve import Resolver, resolve
+from .socket_options import SocketOptions
 from .stream import Stream
 from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix
+
+if TYPE_CHECKING:
+    from .address_book import AddressBook
+    from .guard import AddressPolicy
 
 REFUSAL_BODY = 65_536
 """Bytes of a proxy's refusal that `ProxyError.body` keeps."""
@@ -31,33 +39,62 @@ async def open_stream(
     *,
     sock: socket.socket | None = None,
     uds: str | None = None,
-    local_address: tuple[str, int] | None = None,
+    local_address: tuple[str, int] | str | None = None,
+    socket_options: SocketOptions | None = None,
     happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY,
     resolver: Resolver | None = None,
+    book: AddressBook | None = None,
+    policy: AddressPolicy | None = None,
     opening: Opening | None = None,
 ) -> Stream:
     """A stream in the clear to `host`:`port`, or over the connected socket `sock`, or the Unix socket at path `uds`.
 
-    How long it took is noted in `opening`. Raises `ResolveError`, `ConnectError`.
+    In which order the addresses of a name are tried is up to `book`; which of them may be, to `policy` (a `sock` is
+    nobody's to judge: it is connected). How long it took is noted in `opening`.
+
+    Raises `ResolveError`, `AddressBlocked`, `ConnectError`.
     """
-    where = uds if uds is not None else f"{host}:{port}"
+    where = f"{host}:{port}" if uds is None else shown_path(uds)
+    if isinstance(local_address, str):
+        local_address = (local_address, 0)
     opening = opening or Opening()
     began = perf_counter()
     try:
         if sock is not None:
             return await stream_over(sock)
         if uds is not None:
-            stream = await stream_over(await connect_unix(uds))
+            if policy is not None:
+                policy.check_unix(uds)
+            stream = await stream_over(await connect_unix(uds, socket_options))
         else:
+            if policy is not None:
+                policy.check_host(host, port)
             addresses = await resolve(host, port, resolver)
+            if policy is not None:
+                # From here on nothing is looked up again: what was judged is what is dialled.
+                addresses = policy.permitted(host, port, addresses)
             looked_up = perf_counter()
             opening.lookup, began = looked_up - began, looked_up
-            if len(addresses) == 1 and not any(addresses[0][1][2:]):
-                stream = await _stream_to(addresses[0], local_address)
+            if book is not None:
+                addresses = book.order(host, port, addresses, asyncio.get_running_loop().time())
+            if (
+                local_address is None
+                and socket_options is None
+                and len(addresses) == 1
+                and not any(addresses[0][1][2:])
+            ):
+                stream = await _stream_to(addresses[0])
             else:
-                stream = await stream_over(
-                    await connect_tcp(addresses, local_address=local_address, delay=happy_eyeballs_delay)
+                connected = await connect_tcp(
+                    addresses,
+                    local_address=local_address,
+                    delay=happy_eyeballs_delay,
+                    book=book,
+                    options=socket_options,
                 )
+                stream = await stream_over(connected)
+                if socket_options is not None:
+                    socket_options.apply_again(connected)
         opening.connect = perf_counter() - began
         return stream
     except HTTPException as error:
@@ -70,16 +107,13 @@ async def open_stream(
         raise ConnectError(f"cannot connect to {where}: {why}") from error
 
 
-async def _stream_to(address: Address, local_address: tuple[str, int] | None) -> Stream:
+async def _stream_to(address: Address) -> Stream:
     """A stream to the only address there is. The loop connects: uvloop does it at half the cost of `sock_connect`."""
     loop = asyncio.get_running_loop()
     family, where = address
-    if local_address is not None and not local_address[0]:
-        # Any address: a socket takes "" for it, a look-up does not.
-        local_address = ("::" if family == socket.AF_INET6 else "0.0.0.0", local_address[1])
     stream = Stream(loop)
     try:
-        await loop.create_connection(lambda: stream, where[0], where[1], family=family, local_addr=local_address)
+        await loop.create_connection(lambda: stream, where[0], where[1], family=family)
     except BaseException:
         _discard(stream)
         raise
@@ -112,36 +146,64 @@ def _discard(stream: Stream) -> bool:
     return True
 
 
+class TunnelChallenged(ProxyError):
+    """The proxy's challenge has an answer, `fields`, and its connection ended: it is to be asked on a new one.
+
+    Not for callers: the answer is a secret.
+    """
+
+    fields: bytes = b""
+
+
 async def open_tunnel(
     stream: Stream,
     authority: str,
     fields: bytes = b"",
     *,
+    proxy: str = "",
+    answer: Callable[[ResponseHead, int], bytes | None] | None = None,
     host_field: str | None = None,
     max_head: int = MAX_HEAD,
     max_fields: int = MAX_FIELDS,
 ) -> ResponseHead:
     """Ask the proxy at the other end of `stream` for a tunnel to `authority` (RFC 9110 section 9.3.6).
 
-    `fields` are more fields in wire form. Returns the head of the proxy's 2xx. Raises `ProxyError` for whatever else it
-    says or does; the stream is then of no further use, and aborting it is the caller's.
+    Args:
+        fields: more fields in wire form.
+        proxy: what messages call the proxy.
+        answer: given the head of a 407, and how many were answered before, the fields to ask once more with; None to
+            give up.
+        host_field: the value of Host.
+
+    Returns the head of the proxy's 2xx. Raises `ProxyError` for whatever else it says or does; the stream is then of no
+    further use, and aborting it is the caller's. `TunnelChallenged` if asking once more needs a new one.
     """
-    stream.transport.write(encode_request_head("CONNECT", authority, host_field, fields))
-    parser = HeadParser(max_head, max_fields)
-    try:
-        head = await _final_head(stream, parser)
-        if 200 <= head.status < 300:
-            stream.reader.unread(parser.rest)
-            return head
-        body = await _refusal_body(stream, head, parser.rest)
-    except HTTPException as error:
-        raise ProxyError(f"the proxy gave no answer to CONNECT {authority} that makes sense: {error}") from error
-    raise ProxyError(
-        f"the proxy refused CONNECT {authority}: {head.status} {head.reason}",
-        status=head.status,
-        headers=head.headers,
-        body=body,
-    )
+    name = f"the proxy {proxy}" if proxy else "the proxy"
+    answered = 0
+    while True:
+        stream.transport.write(encode_request_head("CONNECT", authority, host_field, fields))
+        parser = HeadParser(max_head, max_fields)
+        try:
+            head = await _final_head(stream, parser)
+            if 200 <= head.status < 300:
+                stream.reader.unread(parser.rest)
+                return head
+            body, is_kept = await _refusal_body(stream, head, parser.rest)
+        except HTTPException as error:
+            raise ProxyError(f"{name} gave no answer to CONNECT {authority} that makes sense: {error}") from error
+        again = answer(head, answered) if head.status == 407 and answer is not None else None
+        if again is None or not is_kept:
+            refusal = (ProxyError if again is None else TunnelChallenged)(
+                f"{name} refused CONNECT {authority}: {head.status} {head.reason}".rstrip(),
+                status=head.status,
+                headers=head.headers,
+                body=body,
+            )
+            if isinstance(refusal, TunnelChallenged) and again is not None:
+                refusal.fields = again
+            raise refusal
+        fields = again
+        answered += 1
 
 
 async def _final_head(stream: Stream, parser: HeadParser) -> ResponseHead:
@@ -167,13 +229,14 @@ async def _final_head(stream: Stream, parser: HeadParser) -> ResponseHead:
             data = parser.rest
 
 
-async def _refusal_body(stream: Stream, head: ResponseHead, rest: bytes) -> bytes:
-    """The first 64 KiB of the proxy's explanation; what is wrong with it does not matter."""
+async def _refusal_body(stream: Stream, head: ResponseHead, rest: bytes) -> tuple[bytes, bool]:
+    """The first 64 KiB of the proxy's explanation (what is wrong with it does not matter), and whether the stream can
+    carry another request after it."""
     decoder: LengthDecoder | ChunkedDecoder | CloseDecoder
     try:
-        kind, length, _ = response_framing(head, "GET")
+        kind, length, keep_alive = response_framing(head, "GET")
     except HTTPException:
-        return b""
+        return b"", False
     if kind is Framing.LENGTH:
         decoder = LengthDecoder(length or 0)
     elif kind is Framing.CHUNKED:
@@ -181,7 +244,7 @@ async def _refusal_body(stream: Stream, head: ResponseHead, rest: bytes) -> byte
     elif kind is Framing.CLOSE:
         decoder = CloseDecoder()
     else:
-        return b""
+        return b"", keep_alive and not rest
     parts: list[bytes] = []
     size = 0
     reader = stream.reader
@@ -201,4 +264,5 @@ async def _refusal_body(stream: Stream, head: ResponseHead, rest: bytes) -> byte
                     data = reader.take()
     except TimeoutError:
         pass
-    return b"".join(parts)[:REFUSAL_BODY]
+    is_kept = keep_alive and decoder.done and decoder.error is None and not decoder.unused and not reader.buffered
+    return b"".join(parts)[:REFUSAL_BODY], is_kept

@@ -12,9 +12,11 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConnectError
+from ..unix_socket import socket_path
 
 if TYPE_CHECKING:
     from .address_book import AddressBook
+    from .socket_options import SocketOptions
 
 Address: TypeAlias = tuple[int, Any]
 """Address family and socket address, as `socket.getaddrinfo` has them."""
@@ -36,15 +38,22 @@ def interleave(addresses: Sequence[Address]) -> list[Address]:
 
 
 async def _connect_one(
-    address: Address, local_address: tuple[str, int] | None, book: AddressBook | None = None
+    address: Address,
+    local_address: tuple[str, int] | None,
+    book: AddressBook | None = None,
+    options: SocketOptions | None = None,
 ) -> socket.socket:
     family, where = address
     loop = asyncio.get_running_loop()
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches TCP_NODELAY on only where it sees that the socket is TCP's.
+    proto = socket.IPPROTO_TCP if family in (socket.AF_INET, socket.AF_INET6) else 0
+    sock = socket.socket(family, socket.SOCK_STREAM, proto)
     try:
         sock.setblocking(False)
+        if options is not None:
+            options.apply(sock)
         if local_address is not None:
-            sock.bind(local_address)
+            _bind(sock, local_address)
         try:
             await loop.sock_connect(sock, where)
         except OSError as error:
@@ -60,12 +69,24 @@ async def _connect_one(
     return sock
 
 
+def _bind(sock: socket.socket, local_address: tuple[str, int]) -> None:
+    try:
+        sock.bind(local_address)
+    except socket.gaierror as error:
+        version = "6" if sock.family == socket.AF_INET6 else "4"
+        raise ConnectError(f"{local_address[0]!r} is no local address for IPv{version}") from error
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ConnectError(f"{local_address[0]!r} cannot be connected from: {why}") from error
+
+
 async def connect_tcp(
     addresses: Sequence[Address],
     *,
     local_address: tuple[str, int] | None = None,
     delay: float | None = HAPPY_EYEBALLS_DELAY,
     book: AddressBook | None = None,
+    options: SocketOptions | None = None,
 ) -> socket.socket:
     """A non-blocking socket connected to the first of `addresses` that answers.
 
@@ -77,7 +98,7 @@ async def connect_tcp(
     cancelled.
     """
     if len(addresses) == 1:
-        return await _connect_one(addresses[0], local_address)
+        return await _connect_one(addresses[0], local_address, None, options)
     waiting = (interleave(addresses) if book is None else list(addresses))[::-1]
     loop = asyncio.get_running_loop()
     attempts: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}  # what for, and since when
@@ -89,7 +110,9 @@ async def connect_tcp(
         while waiting or running:
             if waiting:
                 address = waiting.pop()
-                attempt = asyncio.create_task(_connect_one(address, local_address, book), name=str(address[1][0]))
+                attempt = asyncio.create_task(
+                    _connect_one(address, local_address, book, options), name=str(address[1][0])
+                )
                 attempts[attempt] = address, loop.time()
                 running.add(attempt)
             done, running = await asyncio.wait(
@@ -151,9 +174,9 @@ def _close_result(task: asyncio.Task[socket.socket]) -> None:
         task.result().close()
 
 
-async def connect_unix(path: str) -> socket.socket:
-    """A non-blocking socket connected to a Unix domain socket."""
-    return await _connect_one((socket.AF_UNIX, path), None)
+async def connect_unix(path: str, options: SocketOptions | None = None) -> socket.socket:
+    """A non-blocking socket connected to a Unix domain socket; ``"@name"`` or ``"\\0name"`` is an abstract one."""
+    return await _connect_one((socket.AF_UNIX, socket_path(path)), None, None, options)
 
 
 def salvage(descriptor: int) -> bytes:

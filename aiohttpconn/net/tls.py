@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
+import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import TLSError
@@ -20,41 +21,71 @@ TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What the environment may say of TLS: which CAs are trusted instead of the system's, where session keys are logged."""
 
 _Settings: TypeAlias = tuple[str | None, ...]
+_Stamp: TypeAlias = tuple[int, int, int] | None
 
 
-@functools.lru_cache(maxsize=64)
-def _context(verify: bool | str, environment: _Settings | None) -> ssl.SSLContext:
-    """`environment` has the values of `TLS_VARIABLES`, which Python and OpenSSL look at themselves; None if they are to
-    be passed over."""
+@functools.lru_cache(maxsize=16)
+def _context(verify: bool | str, environment: _Settings | None, stamps: tuple[_Stamp, ...]) -> ssl.SSLContext:
+    """`environment` has the values of `TLS_VARIABLES`; None if they are to be passed over. `stamps` are those of the CA
+    files and folders, so that one that was replaced is read anew."""
     if verify is True and not (environment and any(environment[:2])) and (native := platform_context()) is not None:
         native.set_alpn_protocols(["http/1.1"])
         return native
+    # ssl.create_default_context() by hand: that opens SSLKEYLOGFILE whether the environment is to be trusted or not.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if sys.version_info >= (3, 13):
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        _load_authorities(context, None if verify is True else verify, environment)
+    keys = None if environment is None else environment[2]
+    if keys and not sys.flags.ignore_environment:
+        try:
+            context.keylog_filename = keys
+        except (OSError, ssl.SSLError) as error:
+            raise TLSError(
+                f"SSLKEYLOGFILE names a file that cannot be written, {keys!r}: {error.strerror or error}: "
+                "correct or unset it, or pass trust_env=False"
+            ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, path: str | None, environment: _Settings | None) -> None:
+    """Trust the CAs of a file or folder; None for the system's, or what the environment has in their place."""
     cafile = capath = None
-    if isinstance(verify, str):
-        source = verify
-        cafile, capath = (None, verify) if os.path.isdir(verify) else (verify, None)
+    if path is not None:
+        source = repr(path)
+        cafile, capath = (None, path) if os.path.isdir(path) else (path, None)
     elif environment is None:
         source = "the system's default paths"
         paths = ssl.get_default_verify_paths()
         cafile = paths.openssl_cafile if os.path.isfile(paths.openssl_cafile) else None
         capath = paths.openssl_capath if os.path.isdir(paths.openssl_capath) else None
     else:
-        source = "SSL_CERT_FILE"
-        if verify and environment[0] and not os.path.isfile(environment[0]):
+        source = "SSL_CERT_FILE, SSL_CERT_DIR or the system's default paths"
+        if environment[0] and not os.path.isfile(environment[0]):
             raise TLSError(f"SSL_CERT_FILE names no file: {environment[0]!r}")  # OpenSSL would trust nobody, in silence
     try:
-        context = ssl.create_default_context(cafile=cafile, capath=capath)
+        if cafile or capath:
+            context.load_verify_locations(cafile, capath)
+        else:
+            context.load_default_certs()
     except (OSError, ssl.SSLError) as error:
-        raise TLSError(f"no CA certificates could be loaded from {source!r}: {error}") from error
-    if verify is True and not (environment and any(environment[:2])):
+        raise TLSError(f"no CA certificates could be loaded from {source}: {error}") from error
+    if path is None and not (environment and any(environment[:2])):
         add_authorities(context)
-    if environment is None:
-        context.keylog_filename = None  # type: ignore[assignment]
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+
+
+def _stamp(path: str) -> _Stamp:
+    """What changes when a file is replaced, or a folder's entries are; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def ssl_context(
@@ -70,9 +101,10 @@ def ssl_context(
     - `cert`: the client's certificate, see `ClientCertificate`.
     - `minimum_version`: the oldest version of TLS; None for 1.2.
 
-    Built once per way and shared: building one costs 15 ms. One with a certificate or a version is the caller's alone.
-    Raises `TLSError` when CAs or certificates cannot be loaded, TypeError for more to be put into a context of one's
-    own.
+    Built once per way and shared: building one costs 15 ms; with a certificate or a version it is the caller's alone. A
+    file of CAs that was replaced is read anew, and so is a folder to which files were added, or from which they were
+    removed. Raises `TLSError` when CAs or certificates cannot be loaded, and when SSLKEYLOGFILE cannot be written,
+    TypeError for more to be put into a context of one's own.
     """
     if isinstance(verify, ssl.SSLContext):
         if cert is not None or minimum_version is not None:
@@ -82,9 +114,13 @@ def ssl_context(
         return verify
     environment = tuple([os.environ.get(name) for name in TLS_VARIABLES]) if trust_env else None
     way = verify if isinstance(verify, bool) else os.fspath(verify)
+    sources = () if environment is None or not verify else environment[:2]
+    if isinstance(way, str):
+        sources = (way,)
+    stamps = tuple([_stamp(source) for source in sources if source])
     if cert is None and minimum_version is None:
-        return _context(way, environment)
-    context = _context.__wrapped__(way, environment)
+        return _context(way, environment, stamps)
+    context = _context.__wrapped__(way, environment, stamps)
     if minimum_version is not None:
         context.minimum_version = minimum_version
     if cert is not None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from multidict import CIMultiDict
 
-from ..headers import Headers
+from ..headers import Headers, header_pairs
 from ..messages import ResponseHead
-from .memory import MemoryExchange
+from .memory import MemoryExchange, cancelled
 from .mock import phrase
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ class ApplicationCall:
         self.exchange = exchange
         self.head: asyncio.Future[ResponseHead] = exchange.loop.create_future()
         self.task: asyncio.Task[None] | None = None
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         """What the application raised when its response was complete."""
         self.raised = False
         self._raises = raises
         self._complete = False  # the application has sent all of its response
+        self._left: int | None = None  # bytes of the body still to be sent, where that is known
         self._trailers: CIMultiDict[str] | None = None  # to follow the body
         self._gone: asyncio.Future[None] = exchange.loop.create_future()  # a disconnect, or the response is complete
         self._disconnected = False
@@ -54,17 +55,25 @@ class ApplicationCall:
                 raise RuntimeError("the application returned without sending a response")
             if not self._complete and not self._disconnected:
                 self.exchange.end(cut=True)
-        except Exception as error:
+        except asyncio.CancelledError as error:
+            asked = self.task is not None and self.task.cancelling() > 0
+            if not (asked and self._complete):
+                self._failed(cancelled("the application", error))
+            if asked:
+                raise
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # what pytest.fail() raises is none of Exception
             self._failed(error)
         finally:
             if self._cancel is not None:
                 self._cancel.cancel()
             await self._body.close()
 
-    def _failed(self, error: Exception) -> None:
-        if self._disconnected:
+    def _failed(self, error: BaseException) -> None:
+        if self._disconnected or self.head.cancelled():
             return  # nobody is there to be told
-        if self._complete:
+        if self._complete or (self.head.done() and self._left == 0):  # a caller with all of it asks no more
             self.failure = error
         elif not self.head.done():
             if self._raises:
@@ -94,13 +103,16 @@ class ApplicationCall:
             else:
                 if piece is not None:
                     return {"type": "http.request", "body": piece, "more_body": not self._body.ended}
-        await asyncio.wait((self._gone,))
+        if not self._gone.done():
+            # A wait would suspend all the same, and those that ask in passing (in a scope already cancelled, as
+            # Starlette's `is_disconnected` does) would never hear of it.
+            await asyncio.wait((self._gone,))
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         """What ASGI calls `send`."""
         kind = message["type"]
-        if self._disconnected:
+        if self._disconnected or self.head.cancelled():
             raise ClientDisconnected(f"{kind}: the client is gone")
         if not self.head.done():
             if kind != "http.response.start":
@@ -112,8 +124,11 @@ class ApplicationCall:
         elif kind == "http.response.body":
             more = message.get("more_body", False)
             await self._send_body(message.get("body", b""))
-            if not more and self._trailers is None:
-                self._end()
+            if not more:
+                if self._left:
+                    raise RuntimeError(f"the application's body is {self._left} bytes shorter than its Content-Length")
+                if self._trailers is None:
+                    self._end()
         else:
             if self._trailers is None:
                 raise RuntimeError("the application sent trailers that its 'http.response.start' did not announce")
@@ -124,14 +139,26 @@ class ApplicationCall:
     def _start(self, message: Message) -> None:
         fields = CIMultiDict(_fields(message.get("headers", ())))
         status = message["status"]
+        if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 999:
+            raise ValueError(f"the application sent a status that no final response has: {status!r}")
         if message.get("trailers", False):
             self._trailers = CIMultiDict()
-        if status >= 200 and status not in (204, 304) and "Content-Length" not in fields:
+        length = fields.get("Content-Length")
+        if status in _BODILESS or self.exchange.request.method == "HEAD":
+            self._left = 0
+        elif length is None:
             fields["Transfer-Encoding"] = "chunked"  # as the servers of applications do
+        elif "Transfer-Encoding" not in fields and length.isascii() and length.isdecimal():
+            self._left = int(length)
         self.head.set_result(ResponseHead(11, status, phrase(status), Headers(fields)))
 
     async def _send_body(self, body: BytesLike) -> None:
-        # A response without a body, and one that has had its Content-Length, is over, and whatever is sent is dropped.
+        if body and self._left is not None and self.exchange.request.method != "HEAD":
+            size = memoryview(body).nbytes
+            if size > self._left:
+                raise RuntimeError(f"the application's body is {size - self._left} bytes longer than its response says")
+            self._left -= size
+        # The response to a HEAD request has no body, and what is sent as one is dropped.
         if body and not self.exchange.over and not await self.exchange.feed(body) and self._disconnected:
             raise ClientDisconnected("http.response.body: the client is gone")
 
@@ -145,7 +172,7 @@ class ApplicationCall:
 
     # --- the caller's side ---
 
-    def take_failure(self) -> Exception:
+    def take_failure(self) -> BaseException:
         """What the application raised, to be raised by whoever takes it."""
         assert self.failure is not None
         self.raised = True
@@ -225,4 +252,13 @@ class _RequestBody:
 
 
 def _fields(pairs: Any) -> list[tuple[str, str]]:
-    return [(bytes(field).decode("latin-1"), bytes(value).decode("latin-1")) for field, value in pairs]
+    """The fields that the application gives, as they arrive. Raises `InvalidHeader`."""
+    given = []
+    for field, value in pairs:
+        if isinstance(field, str) or isinstance(value, str):
+            raise TypeError(f"ASGI has names and values of fields as bytes, not str: {field!r}")
+        given.append((bytes(field), bytes(value)))
+    return [(field, value.strip(" \t")) for field, value in header_pairs(given)]
+
+
+_BODILESS = (204, 304)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from .application import Application, ApplicationCall
 from .lifespan import Lifespan
-from .memory import MemoryExchange, MemoryTransport, name
+from .memory import MemoryExchange, MemoryTransport, name, received_fields
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +28,8 @@ class ASGITransport(MemoryTransport):
     - `root_path`, `client`: what the scope says of them.
     - `raise_app_exceptions`: whether what the application raises reaches the caller; else it is a 500, or a body that
       breaks off. What it raises when its response is complete (in a background task) is logged, and raised by
-      `settled()` and `close()`.
+      `settled()` and `close()`. So are its faults that a server would find: fields that cannot be sent, and a body that
+      is not as long as its Content-Length.
     - `lifespan`: "on", "auto" (an application that does not know of it goes without) or "off". It begins and ends with
       ``async with transport``; requests see the state that it left.
     - `grace`: seconds that the application has after a disconnect, then its task is cancelled; None: never.
@@ -36,6 +37,7 @@ class ASGITransport(MemoryTransport):
     The response's head is there as soon as the application sends it, its body comes as it is sent and no faster than it
     is read, and the request's body is made as the application receives it. A response that is closed early, and a call
     that is cancelled, are a disconnect: `receive` returns ``http.disconnect`` and `send` raises `ClientDisconnected`.
+    A proxy that a request names is not asked, though the response says that it was.
 
     >>> from aiohttpconn import Client
     >>> async def app(scope, receive, send):
@@ -57,6 +59,8 @@ class ASGITransport(MemoryTransport):
         grace: float | None = 0.5,
     ) -> None:
         super().__init__()
+        if not callable(app):
+            raise TypeError(f"app must be an ASGI application, async def app(scope, receive, send), not {app!r}")
         if lifespan not in ("on", "auto", "off"):
             raise ValueError(f'lifespan must be "on", "auto" or "off", not {lifespan!r}')
         self.app = app
@@ -66,7 +70,7 @@ class ASGITransport(MemoryTransport):
         self.grace = grace
         self._lifespan = None if lifespan == "off" else Lifespan(app, required=lifespan == "on")
         self._running: dict[asyncio.Task[None], ApplicationCall] = {}
-        self._late: list[Exception] = []
+        self._late: list[BaseException] = []
 
     @property
     def state(self) -> dict[str, Any]:
@@ -80,13 +84,9 @@ class ASGITransport(MemoryTransport):
         if self._lifespan is not None and self._lifespan.required and not self._lifespan.running:
             raise RuntimeError('lifespan="on" begins with `async with transport:`, which was not entered')
         exchange = self.begin(request, context)
-        call = ApplicationCall(exchange, self.raise_app_exceptions)
-        exchange.on_over = lambda complete: self._over(exchange, call, complete)
-        task = asyncio.get_running_loop().create_task(call.run(self.app, self._scope(request)))
-        call.task = task
-        self._running[task] = call
-        task.add_done_callback(self._ended)
         try:
+            await exchange.connected()
+            call = self._call(exchange)
             async with exchange.head_limit():
                 head = await call.head
             if call.failure is not None and self.raise_app_exceptions:
@@ -97,23 +97,31 @@ class ASGITransport(MemoryTransport):
             name(error, exchange)
             raise
 
+    def _call(self, exchange: MemoryExchange) -> ApplicationCall:
+        """Have the application begin with a request."""
+        call = ApplicationCall(exchange, self.raise_app_exceptions)
+        exchange.on_over = lambda complete: self._over(exchange, call, complete)
+        task = exchange.loop.create_task(call.run(self.app, self._scope(exchange.request)))
+        call.task = task
+        self._running[task] = call
+        task.add_done_callback(self._ended)
+        return call
+
     def _scope(self, request: Request) -> dict[str, Any]:
         url = request.url
         path, _, query = url.target.partition("?")
-        fields = [] if "Host" in request.headers else [("Host", url.origin.host_field)]
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
-            "method": request.method.upper(),
+            "method": request.method,
             "scheme": url.origin.scheme,
             "path": unquote(path),
             "raw_path": path.encode("ascii"),
             "query_string": query.encode("ascii"),
             "root_path": self.root_path,
             "headers": [
-                (field.lower().encode("ascii"), value.encode("latin-1"))
-                for field, value in [*fields, *request.headers.items()]
+                (field.lower().encode("ascii"), value.encode("latin-1")) for field, value in received_fields(request)
             ],
             "client": self.client,
             "server": (url.origin.host, url.origin.port),

@@ -37,6 +37,8 @@ class Fault:
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1: {every!r}")
+        if times is not None and times < 0:
+            raise ValueError(f"times must not be negative: {times!r}")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be from 0 to 1: {probability!r}")
         self.every = every
@@ -74,6 +76,8 @@ class Latency(Fault):
 
     def __init__(self, seconds: float, *, jitter: float = 0.0, **choice: Any) -> None:
         super().__init__(**choice)
+        if seconds < 0 or jitter < 0:
+            raise ValueError(f"seconds and jitter must not be negative: {seconds!r}, {jitter!r}")
         self.seconds = seconds
         self.jitter = jitter
 
@@ -115,6 +119,8 @@ class Reset(Fault):
 
     def __init__(self, after: int = 0, **choice: Any) -> None:
         super().__init__(**choice)
+        if after < 0:
+            raise ValueError(f"after must not be negative: {after!r}")
         self.after = after
 
     async def body(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -146,6 +152,8 @@ class Drip(Fault):
 
     def __init__(self, bytes_per_second: float, *, size: int = 1, **choice: Any) -> None:
         super().__init__(**choice)
+        if bytes_per_second <= 0 or size < 1:
+            raise ValueError(f"bytes_per_second and size must be above zero: {bytes_per_second!r}, {size!r}")
         self.pause = size / bytes_per_second
         self.size = size
 
@@ -172,6 +180,12 @@ class FaultTransport(MemoryTransport):
 
     def __init__(self, inner: Transport, *faults: Fault, seed: int | None = None) -> None:
         super().__init__()
+        if isinstance(inner, type) or not callable(getattr(inner, "send", None)):
+            raise TypeError(f"FaultTransport goes before a transport, such as MockTransport(…), not {inner!r}")
+        wrong: list[object] = [fault for fault in faults if not isinstance(fault, Fault)]
+        if wrong:
+            hint = f"; make one of it: {wrong[0].__name__}(…)" if isinstance(wrong[0], type) else ""
+            raise TypeError(f"a fault is an instance of faults.Fault, not {wrong[0]!r}{hint}")
         self.inner = inner
         self.faults = faults
         self._chance = random.Random(seed)
@@ -179,22 +193,38 @@ class FaultTransport(MemoryTransport):
     async def send(self, request: Request, context: RequestContext) -> HTTPResponse:
         """Send a request (see `Transport`)."""
         exchange = self.begin(request, context)
-        befallen = [fault for fault in self.faults if fault.befalls(request, self._chance)]
         try:
+            befallen = [fault for fault in self.faults if fault.befalls(request, self._chance)]
             async with exchange.head_limit():
-                for fault in befallen:
-                    answer = await fault.before(request, self._chance)
-                    if answer is not None:
-                        return exchange.respond(answer.head, answer.content)
+                answer = await self._before(request, befallen)
+            if answer is not None:
+                await exchange.connected()
+                await exchange.interim(answer.interim)
+                return exchange.respond(answer.head, answer.body(), answer.trailers)
             response = await self.inner.send(request, context)
+            return self._after(exchange, response, befallen)
         except BaseException as error:
             exchange.broken(exchange.stream)
             name(error, exchange)
             raise
-        layers: list[AsyncIterator[bytes]] = [aiter(response)]
+
+    async def _before(self, request: Request, befallen: list[Fault]) -> MockResponse | None:
         for fault in befallen:
-            if (pieces := fault.body(layers[-1])) is not None:
-                layers.append(pieces)
+            answer = await fault.before(request, self._chance)
+            if answer is not None:
+                return answer
+        return None
+
+    def _after(self, exchange: MemoryExchange, response: HTTPResponse, befallen: list[Fault]) -> HTTPResponse:
+        """The response with what befalls its body."""
+        layers: list[AsyncIterator[bytes]] = [aiter(response)]
+        try:
+            for fault in befallen:
+                if (pieces := fault.body(layers[-1])) is not None:
+                    layers.append(pieces)
+        except BaseException:
+            response.close_now()
+            raise
         if len(layers) == 1:
             exchange.finished(exchange.stream, True)
             return response
@@ -227,7 +257,12 @@ def relay(exchange: MemoryExchange, inner: HTTPResponse, pieces: AsyncIterator[b
             await pieces.aclose()  # type: ignore[attr-defined]  # a generator
             inner.close_now()
 
-    response = exchange.respond(inner.head, until_closed(), lambda: inner.trailers)
+    try:
+        response = exchange.respond(inner.head, until_closed(), lambda: inner.trailers)
+    except BaseException:  # such as a 101, whose streams cannot be handed on
+        inner.close_now()
+        exchange.broken(exchange.stream)
+        raise
     response.opening, response.queued, response.sent_at = inner.opening, inner.queued, inner.sent_at
     response.proxy, response.uds = inner.proxy, inner.uds
     return response

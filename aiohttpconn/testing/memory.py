@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import BodyLengthMismatch, HTTPException, PoolClosed, ReadError, ReadTimeout
+from ..errors import (
+    BodyLengthMismatch,
+    HTTPException,
+    InvalidHeader,
+    PoolClosed,
+    ProtocolError,
+    ReadError,
+    ReadTimeout,
+)
 from ..headers import EMPTY_HEADERS, Headers
+from ..http1 import MAX_INTERIM
+from ..messages import Opening
 from ..net.stream import Stream
+from ..proxy import Proxy
+from ..request_head import RequestOptions, request_options
 from ..response import HTTPResponse
 from ..upload import body_pieces
-from ..wire.framing import BodyDecoder, Framing, response_framing
+from ..wire.framing import BodyDecoder, BodyFraming, Framing, response_framing
+from ..wire.head import encode_fields
 from .ending import Ending, KnownLength, Truncated, Unmeasured
 
 if TYPE_CHECKING:
@@ -83,12 +96,48 @@ class MemoryExchange:
         self._limit: asyncio.Timeout | None = None
         self._pump: asyncio.Task[None] | None = None
         self._sent_at = perf_counter()
+        self._opening = Opening()
+        self._opening.why = "a double for tests keeps no connections"
+        self._options: RequestOptions
 
     def doing(self) -> str:
         """What is being done, for messages."""
         return f"{self.request.method} {self.request.url.shown}"
 
     # --- the request ---
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy that it would go through, as far as the caller named one."""
+        proxy = self.context.proxy
+        return proxy if isinstance(proxy, Proxy) else None
+
+    def check(self) -> None:
+        """What a connection checks before it sends. Raises `InvalidHeader`, `BodyLengthMismatch`."""
+        request = self.request
+        fields = request.field_lines
+        if fields is None:
+            fields = encode_fields(request.headers.items())
+            if not fields.count(b"\n") == fields.count(b"\r") == len(request.headers) or b"\0" in fields:
+                raise InvalidHeader("a field of the request holds CR, LF or NUL")
+        self._options = options = request_options[fields]
+        if request.body is None and (options.chunked or options.length):
+            announced = "Transfer-Encoding" if options.chunked else f"Content-Length of {options.length}"
+            raise BodyLengthMismatch(f"the fields announce a body ({announced}), and there is none")
+
+    async def connected(self) -> None:
+        """Tell who watches that the request goes out: on a connection of its own."""
+        if self.context.observer is not None:
+            await self.context.observer.connected(self.request, self._opening)
+
+    async def interim(self, heads: Sequence[ResponseHead]) -> None:
+        """Tell who watches of the 1xx responses that go before the final one."""
+        if len(heads) > MAX_INTERIM:
+            raise ProtocolError(f"more than {MAX_INTERIM} interim responses")
+        if (observer := self.context.observer) is not None:
+            for said in [observer.interim(self.request, head) for head in heads]:
+                if said is not None:
+                    await said
 
     @asynccontextmanager
     async def head_limit(self) -> AsyncIterator[None]:
@@ -101,7 +150,7 @@ class MemoryExchange:
             if not limit.expired() or isinstance(error, HTTPException):
                 raise
             if self._aborted:
-                raise self._closed_here() from error
+                raise PoolClosed("the transport is closed", doing=self.doing()) from error
             raise self.context.deadline.expiry(ReadTimeout, self.loop.time(), self.doing()) from error
         finally:
             self._limit = None
@@ -130,6 +179,7 @@ class MemoryExchange:
             yield piece
             self._reschedule(math.inf)
         self._reschedule(self.context.deadline.read)
+        self._sent_at = perf_counter()
         if left:
             raise BodyLengthMismatch(f"the body is {left} bytes shorter than its Content-Length of {declared}")
 
@@ -149,7 +199,7 @@ class MemoryExchange:
 
         `trailers` are asked for when the body has come to its end.
         """
-        kind, length, keep_alive = response_framing(head, self.request.method)
+        kind, length, keep_alive = self._framing(head)
         if isinstance(body, (bytes, bytearray, memoryview)):
             whole = bytes(body)
             if kind is Framing.NONE or (trailers is EMPTY_HEADERS and len(whole) == length and len(whole) <= _SLICE):
@@ -164,8 +214,10 @@ class MemoryExchange:
 
     def open(self, head: ResponseHead) -> HTTPResponse:
         """The response with this head, whose body comes by `feed()` and `end()`."""
-        kind, length, keep_alive = response_framing(head, self.request.method)
+        kind, length, keep_alive = self._framing(head)
         if kind is Framing.UPGRADE:
+            if head.status == 101 and not self._options.upgrade:
+                raise ProtocolError("101 Switching Protocols came, and nobody had asked for an upgrade")
             raise NotImplementedError("a double for tests cannot switch protocols: there are no streams to hand over")
         if length == 0:
             return self._whole(head, keep_alive, b"")
@@ -174,17 +226,26 @@ class MemoryExchange:
             decoder = Unmeasured(self._ending, framed=kind is Framing.CHUNKED)
         else:
             decoder = KnownLength(length, self._ending)
-        response = HTTPResponse(head, self.request.method, self.request.url, keep_alive, b"")
-        response.sent_at, response.arrived_at = self._sent_at, perf_counter()
+        response = self._response(head, keep_alive, b"")
         response.expect_body(self, self.stream, self.context.deadline, kind, decoder)
         response.when_over(self._close)
         return response
 
     def _whole(self, head: ResponseHead, keep_alive: bool, body: bytes) -> HTTPResponse:
-        response = HTTPResponse(head, self.request.method, self.request.url, keep_alive, body)
-        response.sent_at = self._sent_at
-        response.arrived_at = response.done_at = perf_counter()
+        response = self._response(head, keep_alive, body)
+        response.done_at = response.arrived_at
         self.finished(self.stream, keep_alive)
+        return response
+
+    def _framing(self, head: ResponseHead) -> BodyFraming:
+        kind, length, keep_alive = response_framing(head, self.request.method)
+        return kind, length, keep_alive and not self._options.close
+
+    def _response(self, head: ResponseHead, keep_alive: bool, body: bytes) -> HTTPResponse:
+        response = HTTPResponse(head, self.request.method, self.request.url, keep_alive, body)
+        response.request, response.opening = self.request, self._opening
+        response.proxy = None if self.proxy is None else self.proxy.origin
+        response.sent_at, response.arrived_at = self._sent_at, perf_counter()
         return response
 
     async def feed(self, data: BytesLike) -> bool:
@@ -204,8 +265,9 @@ class MemoryExchange:
         self.stream.reader.feed_eof()
 
     def fail(self, error: BaseException) -> None:
-        """What the reader meets after what was fed."""
-        self._ending.failure = error
+        """What the reader meets after what was fed; the first that went wrong counts."""
+        if self._ending.failure is None:
+            self._ending.failure = error
         self.stream.reader.feed_eof()
 
     async def _feed_all(
@@ -220,7 +282,13 @@ class MemoryExchange:
             self.end(trailers() if callable(trailers) else trailers)
         except Truncated:
             self.end(cut=True)
-        except Exception as error:
+        except asyncio.CancelledError as error:
+            # Asked for, and then nobody reads any more; or raised by the body itself, and the reader must not wait.
+            self.fail(cancelled("what makes the body", error))
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # what pytest.fail() raises is none of Exception
             self.fail(error)
         finally:
             aclose = getattr(iterator, "aclose", None)
@@ -287,12 +355,15 @@ class MemoryTransport:
         self._exchanges: set[MemoryExchange] = set()
 
     def begin(self, request: Request, context: RequestContext) -> MemoryExchange:
-        """Begin an exchange. Raises `PoolClosed` once the transport is closed."""
+        """Begin an exchange. Raises `PoolClosed` once the transport is closed, and what `MemoryExchange.check` does."""
         exchange = MemoryExchange(request, context)
-        if self.closed:
-            error = PoolClosed("the transport is closed", doing=exchange.doing())
-            error.request = request
-            raise error
+        try:
+            if self.closed:
+                raise PoolClosed("the transport is closed")
+            exchange.check()
+        except HTTPException as error:
+            name(error, exchange)
+            raise
         self._exchanges.add(exchange)
         exchange.on_over = lambda complete: self.exchange_over(exchange, complete)
         return exchange
@@ -320,5 +391,21 @@ class MemoryTransport:
 def name(error: BaseException, exchange: MemoryExchange) -> None:
     """Have an error of this library say what was being done."""
     if isinstance(error, HTTPException):
-        error.request = error.request or exchange.request
+        error.request = exchange.request
         error.doing = error.doing or exchange.doing()
+
+
+def cancelled(what: str, error: asyncio.CancelledError) -> RuntimeError:
+    """What the caller hears of another task's cancellation: raised as it is, it would look like the caller's own."""
+    failure = RuntimeError(f"{what} was cancelled, or raised CancelledError")
+    failure.__cause__ = error
+    return failure
+
+
+def received_fields(request: Request) -> list[tuple[str, str]]:
+    """The fields as a server gets them: Host first, and once."""
+    fields = list(request.headers.items())
+    hosts = [pair for pair in fields if pair[0].lower() == "host"]
+    if not hosts:
+        return [("Host", request.url.origin.host_field), *fields]
+    return [*hosts, *[pair for pair in fields if pair[0].lower() != "host"]]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from multidict import CIMultiDict
 
 from ..client.response import Response
+from ..config import UNSET
 from ..errors import StreamConsumed
 from ..headers import EMPTY_HEADERS, Headers, HeadersInput, header_pairs
 from ..messages import ResponseHead
-from .memory import MemoryExchange, MemoryTransport, name
+from ..upload import is_bytes_like
+from .memory import MemoryExchange, MemoryTransport, name, received_fields
 
 if TYPE_CHECKING:
     from ..messages import BytesLike, Request
+    from ..proxy import Proxy
     from ..response import HTTPResponse
     from ..transport import RequestContext
     from ..url import URL
@@ -37,9 +40,10 @@ class MockRequest:
     def __init__(self, exchange: MemoryExchange) -> None:
         self.request: Request = exchange.request
         """What was given to the transport."""
-        host = [] if "Host" in self.request.headers else [("Host", self.request.url.origin.host_field)]
-        self.headers: Headers = Headers(CIMultiDict([*host, *self.request.headers.items()]))
+        self.headers: Headers = Headers(CIMultiDict(received_fields(self.request)))
         """The fields, Host included."""
+        self.proxy: Proxy | None = exchange.proxy
+        """The proxy that the request was to go through, None where the caller named none."""
         self._pieces: AsyncIterator[BytesLike] = exchange.request_pieces()
         self._begun = self.request.body is None
         self._content: bytes | None = b"" if self._begun else None
@@ -115,9 +119,11 @@ class MockRequest:
 class MockResponse:
     """A response to give.
 
-    - `content` (bytes), `text` (UTF-8) or `json`: a body whose length is told.
-    - `chunks`: an iterable or async iterable of bytes, or a function that makes one (to be given more than once): sent
-      piece by piece, in chunks, no faster than it is read. What it raises, the reader meets.
+    - `status`: from 200 to 999.
+    - `content` (bytes), `text` (UTF-8) or `json` (None is null): a body whose length is told.
+    - `chunks`: an iterable or async iterable of bytes, or a function that makes one: sent piece by piece, in chunks, no
+      faster than it is read. What it raises, the reader meets. A generator serves once: to give the response more than
+      once, let it be a list or a function.
     - `headers`: go before the Content-Length, Transfer-Encoding and Content-Type that the body asks for.
     - `trailers`: after a body of `chunks`. `interim`: (status, headers) pairs of 1xx responses that go before.
     """
@@ -129,25 +135,35 @@ class MockResponse:
         *,
         content: BytesLike | None = None,
         text: str | None = None,
-        json: Any = None,
+        json: Any = UNSET,
         chunks: Pieces | Callable[[], Pieces] | None = None,
         trailers: HeadersInput | None = None,
         interim: Iterable[tuple[int, HeadersInput | None]] = (),
         reason: str | None = None,
     ) -> None:
-        if sum([value is not None for value in (content, text, json, chunks)]) > 1:
+        if sum([content is not None, text is not None, json is not UNSET, chunks is not None]) > 1:
             raise TypeError("content=, text=, json= and chunks= exclude each other")
-        self.status = status
+        self.status = status = _checked_status(status, 200, 999)
+        if content is not None and not is_bytes_like(content):
+            raise TypeError(f"content must be bytes-like, not {type(content).__name__}; a str is given as text=")
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"text must be a str, not {type(text).__name__}")
+        if chunks is not None and not _are_pieces(chunks):
+            raise TypeError(
+                "chunks must be an iterable or async iterable of bytes, or a function that makes one, "
+                f"not {type(chunks).__name__}"
+            )
         self.chunks = chunks
+        self._given = False
         self.content = b"" if content is None else bytes(content)
         kind = None
         if text is not None:
             self.content, kind = text.encode(), "text/plain; charset=utf-8"
-        elif json is not None:
+        elif json is not UNSET:
             from json import dumps  # noqa: PLC0415 - for those who ask
 
             self.content, kind = dumps(json, ensure_ascii=False).encode(), "application/json"
-        fields = CIMultiDict(header_pairs(headers))
+        fields = _as_received(headers)
         if kind is not None:
             fields.setdefault("Content-Type", kind)
         if status >= 200 and status not in (204, 304) and "Transfer-Encoding" not in fields:
@@ -156,10 +172,28 @@ class MockResponse:
             elif "Content-Length" not in fields:
                 fields["Transfer-Encoding"] = "chunked"
         self.head = ResponseHead(11, status, phrase(status) if reason is None else reason, Headers(fields))
-        self.trailers: Headers = Headers(CIMultiDict(header_pairs(trailers))) if trailers is not None else EMPTY_HEADERS
+        if trailers is not None and (chunks is None or "Content-Length" in fields):
+            raise TypeError("trailers= go after chunks=, and without a Content-Length")
+        self.trailers: Headers = EMPTY_HEADERS if trailers is None else Headers(_as_received(trailers))
         self.interim = [
-            ResponseHead(11, code, phrase(code), Headers(CIMultiDict(header_pairs(pairs)))) for code, pairs in interim
+            ResponseHead(11, _checked_status(code, 100, 199), phrase(code), Headers(_as_received(pairs)))
+            for code, pairs in interim
         ]
+
+    def body(self) -> BytesLike | Pieces:
+        """The body, to be sent once. Raises RuntimeError where that was so already, and it cannot be made again."""
+        chunks = self.chunks
+        if chunks is None:
+            return self.content
+        if callable(chunks):
+            return chunks()
+        if self._given and isinstance(chunks, (Iterator, AsyncIterator)):
+            raise RuntimeError(
+                f"the chunks of {self!r} have been sent, and a {type(chunks).__name__} can be read only once; "
+                "give a list, or a function that makes them"
+            )
+        self._given = True
+        return chunks
 
     @classmethod
     def of(cls, answer: Any) -> MockResponse:
@@ -178,24 +212,57 @@ class MockResponse:
             if isinstance(body, (bytes, bytearray, memoryview)) or body is None:
                 return cls(status, headers, content=body)
             return cls(status, headers, chunks=body)
-        raise TypeError(
-            "a handler returns a MockResponse, a Response that was read, a status, or (status, headers, body), "
-            f"not {type(answer).__name__}"
-        )
+        raise TypeError(f"a handler returns {_ANSWERS}, not {type(answer).__name__}")
 
     def __repr__(self) -> str:
         return f"<MockResponse {self.status}>"
 
 
+_ANSWERS = "a MockResponse, a Response that was read, a status, or (status, headers, body)"
 _REDONE = {"content-length", "transfer-encoding", "content-encoding"}
 """What no longer holds of a body that was decoded."""
 
 
+class Answering:
+    """What answers requests: a function, plain or a coroutine function, or always the same response.
+
+    Raises TypeError for what is neither, beginning with `wanted`.
+    """
+
+    def __init__(self, given: Any, wanted: str) -> None:
+        self.given = given
+        self._same: MockResponse | None = None
+        if isinstance(given, type) and issubclass(given, BaseException):
+            raise TypeError(f"{wanted}, or {_ANSWERS}; not the class {given.__name__}")
+        if not callable(given):
+            try:
+                self._same = MockResponse.of(given)
+            except TypeError:
+                shown = given if given is None or isinstance(given, bool) else type(given).__name__
+                raise TypeError(f"{wanted}, or {_ANSWERS}; not {shown}") from None
+        self._awaited = inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(
+            getattr(given, "__call__", None)  # noqa: B004 - of an object that is called, its method says so
+        )
+
+    async def __call__(self, request: MockRequest) -> MockResponse:
+        """The response to a request, whose body is read before unless a coroutine function is to do so."""
+        if not self._awaited:
+            await request.read()
+        if self._same is not None:
+            return self._same
+        answer = self.given(request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        return MockResponse.of(answer)
+
+
 class MockTransport(MemoryTransport):
-    """Sends every request to a function, `handler(request) -> response`, plain or a coroutine function.
+    """Sends every request to a function, `handler(request) -> response`, plain or a coroutine function. Given a
+    response in place of it, that answers them all.
 
     Timeouts hold for the handler and for the pieces of its bodies, and what it raises reaches the caller. `requests`
-    has all that were sent.
+    has all that were sent. Every request is as one on a connection of its own; a proxy that it was to go through is
+    noted (`MockRequest.proxy`), and nothing else comes of it.
 
     >>> from aiohttpconn import Client
     >>> def handler(request):
@@ -206,12 +273,9 @@ class MockTransport(MemoryTransport):
     {'path': '/orders', 'got': 'one'}
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler | Answer) -> None:
         super().__init__()
-        self._handler = handler
-        self._awaited = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004 - of an object that is called, its method says so
-        )
+        self._answer = Answering(handler, "MockTransport takes a function of a request")
         self.requests: list[MockRequest] = []
         """Every request that was sent, in order."""
 
@@ -221,20 +285,13 @@ class MockTransport(MemoryTransport):
         received = MockRequest(exchange)
         self.requests.append(received)
         try:
+            await exchange.connected()
             async with exchange.head_limit():
-                if not self._awaited:
-                    await received.read()
-                answer: Any = self._handler(received)
-                if inspect.isawaitable(answer):
-                    answer = await answer
-                response = MockResponse.of(answer)
-                for head in response.interim:
-                    if context.observer is not None and (said := context.observer.interim(request, head)) is not None:
-                        await said
+                response = await self._answer_to(received)(received)
+                if response.interim:
+                    await exchange.interim(response.interim)
                 await received.finish(response.status)
-            chunks = response.chunks
-            body = response.content if chunks is None else chunks() if callable(chunks) else chunks
-            return exchange.respond(response.head, body, response.trailers)
+            return exchange.respond(response.head, response.body(), response.trailers)
         except BaseException as error:
             exchange.broken(exchange.stream)
             name(error, exchange)
@@ -242,8 +299,32 @@ class MockTransport(MemoryTransport):
         finally:
             await received.close()
 
+    def _answer_to(self, request: MockRequest) -> Answering:
+        return self._answer
+
     def __repr__(self) -> str:
-        return f"<MockTransport {getattr(self._handler, '__name__', self._handler)}>"
+        return f"<MockTransport {getattr(self._answer.given, '__name__', self._answer.given)}>"
+
+
+def _checked_status(status: int, least: int, most: int) -> int:
+    if isinstance(status, bool) or not isinstance(status, int):
+        raise TypeError(f"a status must be an int, not {status!r}")
+    if not least <= status <= most or status == 101:
+        more = "; a double cannot switch protocols" if status == 101 else ""
+        more = more or ("; 1xx responses are given as interim=" if 100 <= status < 200 else "")
+        raise ValueError(f"the status of such a response must be from {least} to {most}: {status!r}{more}")
+    return int(status)
+
+
+def _are_pieces(chunks: object) -> bool:
+    if callable(chunks):
+        return True
+    return isinstance(chunks, (Iterable, AsyncIterable)) and not (is_bytes_like(chunks) or isinstance(chunks, str))
+
+
+def _as_received(headers: HeadersInput | None) -> CIMultiDict[str]:
+    """Fields as the network brings them: without spaces around their values."""
+    return CIMultiDict([(field, value.strip(" \t")) for field, value in header_pairs(headers)])
 
 
 def phrase(status: int) -> str:

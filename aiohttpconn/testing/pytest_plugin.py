@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..pool import ConnectionPool
+from ..config import UNSET
+from ..pool import ConnectionPool, PooledConnection
+from ..transport import RequestContext
+from ..url import URL, parse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from ..messages import Request
     from ..response import HTTPResponse
-    from ..transport import RequestContext
     from .routes import MockRoutes
     from .script import Script
     from .scripted import ScriptedServer
@@ -26,19 +28,29 @@ def aiohttpconn_mock(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockRoutes]:
     Register responses by ``aiohttpconn_mock.add("GET", "https://api.example/users/*", json=…)`` (see `MockRoutes`). A
     request that nothing is registered for is `UnexpectedRequest`; after the test everything has to have been asked for.
     ``aiohttpconn_mock.let_pass("http://127.0.0.1:*")`` leaves some of it to the network. (It may also be given to a
-    client as its `transport`.)
+    client as its `transport`.) ``pool.connection()`` to anywhere else is `UnexpectedRequest`; an `AsyncHTTPConnection`
+    that a test makes itself is no client's, and goes over the network.
     """
     from .routes import MockRoutes  # noqa: PLC0415 - pytest loads this module in every run
 
     routes = MockRoutes()
-    over_network = ConnectionPool.send
+    over_network, connection = ConnectionPool.send, ConnectionPool.connection
 
     def send(pool: ConnectionPool, request: Request, context: RequestContext) -> Awaitable[HTTPResponse]:
-        if routes.lets_pass(request):
+        if pool.closed or routes.lets_pass(request.url):
             return over_network(pool, request, context)
+        if context.proxy is UNSET:
+            context = RequestContext(context.deadline, pool.proxy, context.observer)
         return routes.send(request, context)
 
+    def refuse(pool: ConnectionPool, url: str | URL) -> PooledConnection:
+        parsed = parse(url)
+        if not pool.closed and not routes.lets_pass(parsed):
+            routes.refuse(parsed)
+        return connection(pool, parsed)
+
     monkeypatch.setattr(ConnectionPool, "send", send)
+    monkeypatch.setattr(ConnectionPool, "connection", refuse)
     yield routes
     try:
         routes.assert_all_requested()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..secrets import bare_name, is_secret, masked_body, masked_field, masked_url
+from ..secrets import MASK, bare_name, is_secret, masked_body, masked_field, masked_url
+from ..wire.multipart import boundary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..secrets import Place
+
 REDACTED = "REDACTED"
 
+_SHORT_ELSEWHERE = frozenset({"code", "key", "ticket"})
+"""What some call a credential, and others what they look up or what came of it: those are shorter."""
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization"})
 
 
@@ -23,7 +28,7 @@ class Scrubber:
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names = frozenset([bare_name(name) for name in names])
 
-    def is_secret(self, name: str, value: object) -> bool:
+    def is_secret(self, name: str, value: object, place: Place = "member") -> bool:
         """Whether a value is a secret. A program reads it again, so what may decide its way stays as it was."""
         bare = bare_name(name)
         if value == "":  # the next_page_token of a last page
@@ -32,10 +37,9 @@ class Scrubber:
             return True
         if isinstance(value, int | float):  # counts of tokens, lifetimes and the like
             return False
-        if bare == "key":
-            # What some services call their API key, and others what they look up: those are shorter.
-            return isinstance(value, str) and len(value) >= 20
-        return is_secret(name) or bare == "tokensleft"
+        if bare in _SHORT_ELSEWHERE and value != MASK and not (isinstance(value, str) and len(value) >= 20):
+            return False
+        return is_secret(name, place=place) or bare == "tokensleft"
 
     def url(self, url: str) -> str:
         """A URL: userinfo is left out, the values of secret parameters are replaced; all else stays as it is."""
@@ -49,5 +53,26 @@ class Scrubber:
         return REDACTED if name.lower() in _CREDENTIALS else masked_field(name, value, REDACTED, self.is_secret)
 
     def body(self, body: bytes, content_type: str) -> bytes:
-        """A form or a JSON document; anything else, and what does not parse, stays as it is."""
+        """A form, also one in parts, or JSON; anything else stays as it is."""
         return masked_body(content_type, body, REDACTED, self.is_secret)
+
+    def settled(self, fields: list[tuple[str, str]], body: bytes) -> tuple[list[tuple[str, str]], bytes]:
+        """A request's fields and body with always the same boundary between its parts: it is made up for each."""
+        for number, (name, value) in enumerate(fields):
+            if name.lower() == "content-type" and value.lower().startswith("multipart/"):
+                boundary = _boundary_of(value)
+                if boundary is not None:
+                    fields = [*fields[:number], (name, value.replace(boundary, _BOUNDARY)), *fields[number + 1 :]]
+                    parts = (b"\r\n" + body).split(f"\r\n--{boundary}".encode())
+                    body = f"\r\n--{_BOUNDARY}".encode().join(parts)[2:]
+        return fields, body
+
+
+_BOUNDARY = "recorded-boundary"
+
+
+def _boundary_of(content_type: str) -> str | None:
+    try:
+        return boundary_of(content_type)
+    except ValueError:
+        return None

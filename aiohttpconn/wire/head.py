@@ -76,9 +76,17 @@ def _parse_field_line(line: bytes) -> tuple[istr, str]:
     if match is None:
         if b"\n" in line or line[:1] in (b" ", b"\t"):
             raise _NotPlain
-        raise BadHeader(line.decode("latin-1"), _why_bad(line))
+        raise BadHeader(_shown(line), _why_bad(line))
     name, value = match.groups()
     return _NAMES[name], value.strip(b" \t").decode("latin-1")
+
+
+def _shown(line: bytes) -> str:
+    """A malformed line as an error may quote it: logs and traces have it from there, secret or not."""
+    from ..secrets import masked_field  # noqa: PLC0415 - for the rare one that is malformed
+
+    name, colon, value = line.decode("latin-1").partition(":")
+    return name + colon + masked_field(name, value) if colon else name
 
 
 def _why_bad(line: bytes) -> str:

@@ -66,6 +66,14 @@ class SocksRefused(ProxyError):
         self.code = code
 
 
+class SocksInexpressible(SocksRefused):
+    """The protocol has no form for the target. Nothing was sent: the proxy is none the worse for it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(0, why)
+        self.args = (why,)
+
+
 class _Step(enum.Enum):
     """What the proxy is to say next; the value says it in messages."""
 
@@ -249,7 +257,7 @@ def check_credentials(kind: SocksKind, credentials: tuple[str, str] | None) -> t
     if credentials is None:
         return None
     try:
-        user, password = credentials[0].encode(), credentials[1].encode()
+        user, password = (text.encode("utf-8", "surrogateescape") for text in credentials)
     except UnicodeEncodeError:
         # Neither chained nor quoted: the codec's error holds the text.
         raise InvalidURL("the SOCKS proxy's credentials cannot be written in UTF-8") from None
@@ -311,9 +319,9 @@ def _request4(kind: SocksKind, host: str, port: int, user: bytes) -> bytes:
         # An address that cannot be one announces a name (SOCKS 4a).
         packed, name = b"\0\0\0\1", _name(kind, host) + b"\0"
     elif address.version == 6:
-        raise ProxyError(f"SOCKS 4 has no IPv6 addresses, and {host} is one; SOCKS 5 has")
+        raise SocksInexpressible(f"SOCKS 4 has no IPv6 addresses, and {host} is one; SOCKS 5 has")
     else:
         packed = address.packed
         if packed[:3] == b"\0\0\0" and packed[3]:
-            raise ProxyError(f"SOCKS 4 cannot say {host}: it would be taken for the mark of a name")
+            raise SocksInexpressible(f"SOCKS 4 cannot say {host}: it would be taken for the mark of a name")
     return bytes([4, _CONNECT]) + port.to_bytes(2) + packed + user + b"\0" + name

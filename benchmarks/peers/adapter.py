@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Buffer
 
 Sink = Callable[[Any], object]
@@ -59,6 +61,14 @@ class Peer(abc.ABC):
 
     async def upload(self, url: str, blocks: AsyncIterable[bytes]) -> Buffer:
         """POST `blocks`, and return the body of the answer."""
+        raise NotImplementedError
+
+    async def upload_form(self, url: str, file: Path) -> Buffer:
+        """POST a file as multipart/form-data, and return the body of the answer."""
+        raise NotImplementedError
+
+    async def begin(self, url: str, least: int) -> int:
+        """Read at least so many bytes of the decoded body at `url`, wait a second, leave the rest; how many it were."""
         raise NotImplementedError
 
     @abc.abstractmethod

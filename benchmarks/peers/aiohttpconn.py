@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from aiohttpconn import Client, Limits
@@ -50,6 +52,23 @@ class AiohttpconnPeer(Peer):
         response = await self.client.post(url, content=blocks)
         require_ok(response.status)
         return response.content
+
+    async def upload_form(self, url: str, file: Path) -> bytes:
+        with file.open("rb") as opened:
+            response = await self.client.post(url, data={"kind": "large"}, files={"file": opened})
+        require_ok(response.status)
+        return response.content
+
+    async def begin(self, url: str, least: int) -> int:
+        size = 0
+        async with self.client.stream("GET", url) as response:
+            require_ok(response.status)
+            async for chunk in response.iter_bytes():
+                size += len(chunk)
+                if size >= least:
+                    await asyncio.sleep(1)
+                    break
+        return size
 
     async def close(self) -> None:
         await self.client.close()

@@ -143,8 +143,10 @@ async def test_the_environments_proxy_is_used_unless_told_otherwise(
 
 async def test_a_bad_proxy_in_the_environment_is_named() -> None:
     outcome = await run("http://127.0.0.1:1/", env=environment(http_proxy="http://"))
-    assert outcome.code == 2
-    assert outcome.complaint.startswith("the environment's proxy: ")
+    assert outcome.code == 3
+    assert "http_proxy names no proxy" in outcome.stderr
+    elsewhere = await run("http://127.0.0.1:1/", env=environment(http_proxy="http://", no_proxy="127.0.0.1"))
+    assert "http_proxy" not in elsewhere.stderr
 
 
 # --- certificates -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import BodyNotReplayable, Client, DigestAuth, Limits, Request
+from aiohttpconn import BodyNotReplayable, Client, DigestAuth, Hedge, Limits, Request, Retry
 from aiohttpconn.client.challenges import parse_challenges
 from aiohttpconn.client.digest import DigestSession, answerable, response_hash, secret_hash
 from aiohttpconn.url import parse
@@ -448,3 +448,50 @@ async def test_cancelled_while_a_body_is_hashed() -> None:
             assert pieces.running == 0, "the body's iterator was not ended"
 
         assert await cancel_everywhere(post, check) > 0
+
+
+# --- sent more than once ----------------------------------------------------------------------------------------------
+
+
+class Unsure(DigestServer):
+    """Answers 503 to every other request that it lets in, or late."""
+
+    late = 0.0
+
+    async def _answer(self, request: Received, conn: Connection) -> Reply | None:
+        reply = self.guard(request)
+        if reply.status == 401:
+            return reply
+        if self.late:
+            late, self.late = self.late, 0.0
+            await asyncio.sleep(late)
+        elif len(self.used.get(self.nonce, ())) % 2:
+            return Reply(b"", status=503)
+        return reply
+
+
+@pytest.mark.parametrize("qop", ["auth", "auth-int"])
+async def test_each_attempt_has_a_nonce_count_of_its_own(qop: str) -> None:
+    retries = Retry(attempts=4, backoff=0.001, budget=None)
+    async with Unsure(qop=qop) as server, Client(trust_env=False, retries=retries) as client:
+        auth = DigestAuth("user", "pass")
+        for number, content in enumerate((b"body", [b"bo", b"dy"]), 1):
+            response = await client.put(server.url, content=content, auth=auth)
+            assert (response.status, response.content) == (200, b"body")
+            assert len(response.attempts) == 1
+            assert len(server.used[server.nonce]) == 2 * number
+
+
+async def test_both_attempts_of_a_hedge_have_nonce_counts_of_their_own() -> None:
+    async with Unsure() as server, Client(trust_env=False) as client:
+        auth = DigestAuth("user", "pass")
+        server.late = 0.3
+        response = await client.get(server.url, auth=auth, hedge=Hedge(0.05, budget=None))
+        assert response.hedged is not None
+        assert len(server.used[server.nonce]) == 2
+
+
+async def test_a_challenge_that_cannot_be_answered_is_the_answer(client: Client) -> None:
+    async with DigestServer(opaque="a\x7fb") as server:
+        response = await client.get(server.url, auth=DigestAuth("user", "pass"))
+        assert response.status == 401

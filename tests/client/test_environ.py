@@ -9,9 +9,9 @@ import pytest
 
 import aiohttpconn
 from aiohttpconn import Client, InvalidURL, TLSError, UnsupportedScheme
-from aiohttpconn.client.environ import bypasses_proxy, environment_proxies
-from aiohttpconn.messages import Proxy
+from aiohttpconn.client.environ import EnvironmentProxies
 from aiohttpconn.net.tls import TLS_VARIABLES, ssl_context
+from aiohttpconn.proxy import Proxy
 from aiohttpconn.url import parse
 
 if TYPE_CHECKING:
@@ -38,11 +38,14 @@ def proxies(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, str]
     """The proxies' origins by scheme, as text."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return {scheme: str(proxy.origin) for scheme, proxy in environment_proxies().items() if proxy is not None}
+    found = EnvironmentProxies()
+    named = {scheme: found.proxy_for(parse(f"{scheme}://any.example/").origin) for scheme in ("http", "https")}
+    assert bool(found) is any(named.values())
+    return {scheme: str(proxy.origin) for scheme, proxy in named.items() if proxy is not None}
 
 
-def test_nothing_said_is_no_proxy() -> None:
-    assert environment_proxies() == {}
+def test_nothing_said_is_no_proxy(environment: pytest.MonkeyPatch) -> None:
+    assert proxies(environment) == {}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_which_variable_says_what(
 
 def test_credentials_are_the_userinfo(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("http_proxy", "http://us%40er:p%3Aw@proxy.example:3128")
-    proxy = environment_proxies()["http"]
+    proxy = EnvironmentProxies().proxy_for(parse("http://any.example/").origin)
     assert isinstance(proxy, Proxy)
     assert proxy.fields == [("Proxy-Authorization", "Basic dXNAZXI6cDp3")]
     assert "dXNAZXI6cDp3" not in repr(proxy)
@@ -83,16 +86,55 @@ def test_in_a_cgi_script_capitals_are_a_request_field(environment: pytest.Monkey
     assert proxies(environment, http_proxy="http://good:1")["http"] == "http://good:1"
 
 
-@pytest.mark.parametrize(
-    ("value", "error"),
-    [("socks5://a:1", UnsupportedScheme), ("ftp://a", UnsupportedScheme), ("http://a:99999", InvalidURL)],
-)
-def test_a_proxy_that_cannot_be_used_says_so(
-    value: str, error: type[Exception], environment: pytest.MonkeyPatch
+UNUSABLE = [
+    ("unknown://a:1", UnsupportedScheme, "HTTP_PROXY names a unknown:// proxy, which is not supported: unset it"),
+    ("ftp://u:s3cret@a", UnsupportedScheme, "HTTP_PROXY names a ftp:// proxy"),
+    ("http://u:s3cret@a:99999", InvalidURL, "HTTP_PROXY names no proxy: "),
+    ("http://u:s3cret@a b/", InvalidURL, "HTTP_PROXY names no proxy: "),
+    ("u:s3cret@a b", InvalidURL, "HTTP_PROXY names no proxy: "),
+    ("http://\udcff@a", InvalidURL, "HTTP_PROXY names no proxy: "),
+]
+
+
+@pytest.mark.parametrize(("value", "error", "text"), UNUSABLE)
+def test_a_proxy_that_cannot_be_used_says_where_it_comes_from(
+    value: str, error: type[Exception], text: str, environment: pytest.MonkeyPatch
 ) -> None:
-    environment.setenv("http_proxy", value)
-    with pytest.raises(error):
-        environment_proxies()
+    environment.setenv("HTTP_PROXY", value)
+    environment.setenv("HTTPS_PROXY", "http://good:1")
+    found = EnvironmentProxies()
+    with pytest.raises(error, match=text) as caught:
+        found.proxy_for(parse("http://any.example/").origin)
+    assert "proxy=None or trust_env=False" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert found.proxy_for(parse("https://any.example/").origin) == Proxy.of("http://good:1")
+
+
+def test_the_fallback_is_named_where_it_is_used(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("all_proxy", "unknown://a:1")
+    with pytest.raises(UnsupportedScheme, match=r"^all_proxy names a unknown:// proxy"):
+        EnvironmentProxies().proxy_for(parse("https://any.example/").origin)
+
+
+async def test_a_proxy_that_cannot_be_used_concerns_nobody_else(
+    environment: pytest.MonkeyPatch, http_server: OriginServer
+) -> None:
+    environment.setenv("ALL_PROXY", "unknown://127.0.0.1:1080")
+    async with Client() as client:
+        with pytest.raises(UnsupportedScheme, match="ALL_PROXY") as caught:
+            await client.get(http_server.url)
+        assert caught.value.request is not None
+        assert (await client.get(http_server.url, proxy=None)).text == "hello"
+    for rules in ("*", "127.0.0.1"):
+        environment.setenv("NO_PROXY", rules)
+        async with Client() as client:
+            assert (await client.get(http_server.url)).text == "hello"
+    environment.delenv("NO_PROXY")
+    environment.setenv("http_proxy", "")
+    environment.delenv("ALL_PROXY")
+    environment.setenv("HTTPS_PROXY", "unknown://127.0.0.1:1080")
+    async with Client() as client:
+        assert (await client.get(http_server.url)).text == "hello"
 
 
 @pytest.mark.parametrize(
@@ -143,12 +185,37 @@ def test_a_proxy_that_cannot_be_used_says_so(
         ("a b example.org", "http://example.org/", True),
         ("example.org:http", "http://example.org/", False),
         ("example.org:", "http://example.org:81/", True),
+        ("bücher.example", "http://bücher.example/", True),
+        ("BÜCHER.example", "http://www.xn--bcher-kva.example/", True),
+        (".bücher.example:81", "http://bücher.example:81/", True),
+        ("ü\udcff.example", "http://bücher.example/", False),
+        ("http://example.org", "http://example.org/", True),
+        ("http://example.org", "https://www.example.org/", True),
+        ("https://example.org:8080/x", "http://example.org:8080/", True),
+        ("https://example.org:8080/x", "http://example.org/", False),
+        ("example.org/", "http://example.org/", True),
+        ("[::1]/", "http://[::1]/", True),
+        ("http://[::1]:81/", "http://[::1]:81/", True),
+        ("/", "http://example.org/", False),
+        ("[fd00::]/8", "http://[fd12::1]/", True),
+        ("[fd00::]/8", "http://[fe80::1]/", False),
+        ("[fd00::]/8:81", "http://[fd12::1]:81/", True),
+        ("[fd00::]/8:81", "http://[fd12::1]/", False),
+        ("10.*", "http://10.1.2.3/", True),
+        ("10.*", "http://110.1.2.3/", False),
+        ("10.*", "http://10.example/", False),
+        ("192.168.*.*:81", "http://192.168.1.2:81/", True),
+        ("192.168.*.*:81", "http://192.168.1.2/", False),
+        ("build-*.example.org", "http://build-7.example.org/", True),
+        ("build-*.example.org", "http://build-7.example.org.evil/", False),
+        ("build-*.example.org", "http://build-7.exampleXorg/", False),
+        ("*.intern.*", "http://a.intern.example/", True),
     ],
 )
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
 def test_who_is_taken_out(name: str, rules: str, url: str, bypassed: bool, environment: pytest.MonkeyPatch) -> None:
     environment.setenv(name, rules)
-    assert bypasses_proxy(parse(url).origin) is bypassed
+    assert EnvironmentProxies().bypasses(parse(url).origin) is bypassed
 
 
 # --- through a client -------------------------------------------------------------------------------------------------
@@ -174,6 +241,17 @@ async def test_unless_it_is_told_not_to(
     async with Client() as client:
         assert (await client.get(http_server.url, proxy=None)).text == "hello"
     assert connect_proxy.connections == 0
+
+
+async def test_all_of_it_is_read_when_the_client_is_made(
+    environment: pytest.MonkeyPatch, http_server: OriginServer, connect_proxy: ConnectProxy
+) -> None:
+    environment.setenv("HTTP_PROXY", connect_proxy.url)
+    async with Client() as client:
+        environment.setenv("NO_PROXY", "*")
+        environment.delenv("HTTP_PROXY")
+        assert (await client.get(http_server.url)).text == "hello"
+    assert len(connect_proxy.forwarded) == 1
 
 
 async def test_a_proxy_that_is_given_goes_before_it(
@@ -263,4 +341,23 @@ async def test_session_keys_are_logged_where_the_environment_says(
     async with Client(verify=str(ca_file), trust_env=trusted) as client:
         await client.get(https_server.url)
     ssl_context.__globals__["_context"].cache_clear()  # it keeps the file open
-    assert (keys.exists() and "CLIENT_TRAFFIC_SECRET_0" in keys.read_text()) is trusted
+    assert keys.exists() is trusted
+    assert not trusted or "CLIENT_TRAFFIC_SECRET_0" in keys.read_text()
+
+
+async def test_a_file_of_session_keys_that_cannot_be_written(
+    https_server: OriginServer, environment: pytest.MonkeyPatch, ca_file: Path, tmp_path: Path
+) -> None:
+    environment.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys.log"))
+    for verify in (str(ca_file), False):
+        with pytest.raises(TLSError, match=r"SSLKEYLOGFILE names a file that cannot be written, .*keys\.log"):
+            Client(verify=verify)
+        async with Client(verify=verify, trust_env=False) as client:
+            assert (await client.get(https_server.url)).status == 200
+
+
+def test_a_file_of_session_keys_is_no_affair_of_the_cas(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setenv("SSLKEYLOGFILE", str(tmp_path))  # a folder
+    with pytest.raises(TLSError, match="SSLKEYLOGFILE") as caught:
+        ssl_context()
+    assert "CA cert" not in str(caught.value)

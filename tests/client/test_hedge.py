@@ -116,6 +116,39 @@ async def test_in_a_stream(client: Client, raw_server: StartRaw) -> None:
     assert client.stats().open == 1
 
 
+async def test_none_for_one_that_waits_for_a_connection(http_server: OriginServer) -> None:
+    """It would wait behind it, and be sent when the first is answered."""
+    gate = asyncio.Event()
+
+    async def slow(request: Received) -> Reply:
+        await gate.wait()
+        return Reply(b"done")
+
+    http_server.routes["/slow"] = slow
+    url = f"{http_server.url}/slow"
+    async with Client(trust_env=False, limits=Limits(max_connections=1), hedge=Hedge(0.02, budget=None)) as client:
+        calls = [asyncio.create_task(client.get(url)) for _ in range(3)]
+        await asyncio.sleep(0.15)
+        gate.set()
+        responses = await asyncio.gather(*calls)
+        assert [response.hedged for response in responses] == [None] * 3
+        assert len(http_server.requests) == 3
+        assert http_server.connections == 1
+        await quiet(client)
+        assert client.stats().open == 1
+
+
+async def test_the_time_counts_from_when_there_was_a_connection(http_server: OriginServer) -> None:
+    async def slow(request: Received) -> Reply:
+        await asyncio.sleep(0.04)
+        return Reply(b"done")
+
+    http_server.routes["/slow"] = slow
+    async with Client(trust_env=False, limits=Limits(max_connections=4), hedge=Hedge(5, budget=None)) as client:
+        await asyncio.gather(*[client.get(f"{http_server.url}/slow") for _ in range(12)])
+        assert len(http_server.requests) == 12
+
+
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError, Retry
+from aiohttpconn import BadStatusLine, Client, ConnectError, Hedge, IncompleteRead, Retry
 from aiohttpconn.client.hooks import Hooks
 from tests.servers.origin import OriginServer, Reply
 from tests.servers.program import free_port
+from tests.servers.raw import Hold, Send
 from tests.servers.raw import Request as ReadRequest
-from tests.servers.raw import Send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,51 @@ async def test_no_connection(client: Client, log: pytest.LogCaptureFixture) -> N
     with pytest.raises(ConnectError):
         await client.get(url)
     assert lines(log)[1].startswith(f"GET {url} failed: ConnectError: ")
+
+
+async def test_control_characters_are_escaped(raw_server: StartRaw, log: pytest.LogCaptureFixture) -> None:
+    """What a peer sends can neither begin a line of the log nor speak to the terminal that shows it."""
+    head = b"HTTP/1.1 200 O\x1bK\r\nX-A: \x1b[2Ja\x07b\x85c\x7fd\x9b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    server = await raw_server(
+        [ReadRequest(), Send(b"HTTP/1.1 103 \x1b[1m\r\n\r\n" + head)], [ReadRequest(), Send(b"\x1b[31m\x85\r\n\r\n")]
+    )
+    async with Client(trust_env=False, timeout=10) as client:
+        await client.get(server.url)
+        with pytest.raises(BadStatusLine):
+            await client.get(server.url)
+
+        def fail(request: Any) -> None:
+            raise LookupError("one\nINFO another")
+
+        async with Client(trust_env=False, hooks=Hooks(on_request=fail)) as failing:
+            with pytest.raises(LookupError):
+                await failing.get(server.url)
+    text = "".join([record.getMessage() for record in log.records])
+    assert not [character for character in text if not character.isprintable() and character != "\n"]
+    assert "answered 200 O\\x1bK after" in text
+    assert r"X-A: \x1b[2Ja\x07b\x85c\x7fd\x9b" in text
+    assert r"interim response 103 \x1b[1m" in text
+    assert r"failed: LookupError: one\nINFO another" in text
+
+
+async def test_a_body_that_breaks_off(raw_server: StartRaw, log: pytest.LogCaptureFixture) -> None:
+    server = await raw_server([ReadRequest(), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")])
+    async with Client(trust_env=False, timeout=10) as client:
+        with pytest.raises(IncompleteRead):
+            await client.get(server.url)
+    answered, failed = lines(log, "aiohttpconn.client")[2:]
+    assert answered.startswith(f"GET {server.url}/ answered 200 OK after ")
+    assert failed.startswith(f"GET {server.url}/ failed: IncompleteRead: ")
+
+
+async def test_the_other_attempt_of_a_hedge(raw_server: StartRaw, log: pytest.LogCaptureFixture) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    server = await raw_server([ReadRequest(), Hold()], [ReadRequest(), Send(answer), Hold()])
+    async with Client(trust_env=False, timeout=10) as client:
+        await client.get(server.url, hedge=Hedge(0.03, budget=None))
+    assert not [line for line in lines(log) if "failed" in line]
+    off = f"GET {server.url}/ was called off: the other attempt was answered first"
+    assert lines(log).count(off) == 1
 
 
 async def test_secrets_are_masked(http_server: OriginServer, client: Client, log: pytest.LogCaptureFixture) -> None:

@@ -201,8 +201,10 @@ async def test_none_goes_past_the_proxy(
 @pytest.mark.parametrize(
     ("proxy", "error"),
     [
-        ("https://127.0.0.1:1", UnsupportedScheme),
-        ("socks5://127.0.0.1:1", UnsupportedScheme),
+        ("https://127.0.0.1:99999", InvalidURL),
+        ("http://us%3Aer:p@127.0.0.1:1", InvalidURL),
+        ("socks6://127.0.0.1:1", UnsupportedScheme),
+        ("socks5://", InvalidURL),
         ("127.0.0.1:1", InvalidURL),
         ("", InvalidURL),
     ],

@@ -82,9 +82,10 @@ def response_of(*pieces: bytes, **fields: str) -> Response:
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine returns that never waits."""
+    """What a coroutine returns that waits for nothing but its turn."""
     try:
-        coroutine.send(None)
+        while coroutine.send(None) is None:
+            pass
     except StopIteration as end:
         return end.value
     raise AssertionError("it waits")

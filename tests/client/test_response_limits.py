@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import BodyTooLarge, Client, DecodingError, HTTPException
+from aiohttpconn import BodyTooLarge, Client, DecodingError, HTTPException, Response, Timeout, TotalTimeout
+from aiohttpconn.config import Deadline
+from aiohttpconn.wire.codings import decoder_for
 from tests.client.reading import take
+from tests.client.test_response import response_of
 from tests.corpus import load
 from tests.servers.origin import OriginServer, Reply, pattern
 from tests.servers.raw import Hold, Send
@@ -164,6 +167,159 @@ async def test_others_have_their_turn_while_a_bomb_is_decoded(client: Client, ht
                     async for _ in pieces:
                         pass
         assert turns.count >= 5
+
+
+MEMBER = gzip.compress(b"")
+FRAME = bytes.fromhex("28b52ffd2000010000")
+LITTLE = {
+    "gzip members": ("gzip", MEMBER * 20_000, 100),
+    "gzip members one by one": ("gzip", MEMBER * 20_000, 100),
+    "zstd frames": ("zstd", FRAME * 20_000, 100),
+    "zstd frames one by one": ("zstd", FRAME * 20_000, 100),
+    "zeros behind the end": ("gzip", MEMBER + bytes(4 * MIB), 4),
+    "members of one byte": ("gzip", gzip.compress(b" ") * 20_000, 1000),
+}
+
+
+@pytest.mark.parametrize("way", ["read", "iter_bytes", "iter_text", "iter_ndjson"])
+@pytest.mark.parametrize("what", LITTLE)
+async def test_others_have_their_turn_while_much_brings_little(what: str, way: str) -> None:
+    """Of a body that has arrived: nothing is waited for."""
+    coding, body, least = LITTLE[what]
+    if decoder_for([coding]) is None:
+        pytest.skip(f"cannot decode {coding}")
+    size = len(body) // 20_000 if "one by one" in what else 100_000
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    async with TurnCounter() as turns:
+        await take(response_of(*pieces, Content_Encoding=coding), way)
+    assert turns.count >= least
+
+
+@pytest.mark.parametrize("way", ["get", "read", "iter_bytes"])
+async def test_others_have_their_turn_while_empty_members_come(
+    way: str, client: Client, http_server: OriginServer
+) -> None:
+    http_server.routes["/x"] = Reply(MEMBER * 50_000, fields=[("Content-Encoding", "gzip")])
+    async with TurnCounter() as turns:
+        if way == "get":
+            assert (await client.get(f"{http_server.url}/x")).content == b""
+        else:
+            async with client.stream("GET", f"{http_server.url}/x") as response:
+                assert await take(response, way) == 0
+    assert turns.count >= 350
+
+
+@pytest.mark.parametrize("way", ["iter_lines", "iter_ndjson", "iter_bytes"])
+@pytest.mark.parametrize("state", ["arrived", "coded", "read", "in small pieces"])
+async def test_others_have_their_turn_between_many_items(state: str, way: str) -> None:
+    body = b"1\n" * 120_000
+    if state == "coded":
+        response = response_of(gzip.compress(body), Content_Encoding="gzip")
+    elif state == "in small pieces":
+        response = response_of(*[body[at : at + 100] for at in range(0, len(body), 100)])
+    else:
+        response = response_of(body)
+    if state == "read":
+        await response.read()
+    items = response.iter_bytes(1) if way == "iter_bytes" else getattr(response, way)()
+    async with TurnCounter() as turns:
+        count = 0
+        async for _ in items:
+            count += 1
+    assert count == (240_000 if way == "iter_bytes" else 120_000)
+    assert turns.count >= (400 if way == "iter_bytes" else 200)
+
+
+@pytest.mark.parametrize("way", ["iter_raw", "iter_bytes", "iter_text", "iter_lines"])
+async def test_others_have_their_turn_between_many_chunks(way: str) -> None:
+    async with TurnCounter() as turns:
+        assert await take(response_of(*[b"x"] * 20_000), way) == 20_000
+    assert turns.count >= 70
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_ordinary_reading_gives_up_few_turns(way: str) -> None:
+    body = b"x" * 99 + b"\n"
+    async with TurnCounter() as turns:
+        response = response_of(gzip.compress(body * 5000), Content_Encoding="gzip")
+        if way == "iter_ndjson":
+            response = response_of(gzip.compress((b'"' + body[2:-1] + b'"\n') * 5000), Content_Encoding="gzip")
+        assert await take(response, way) > 0
+    assert turns.count < 20
+
+
+@pytest.mark.parametrize("way", ["iter_bytes", "iter_lines"])
+async def test_cancelling_in_a_turn_closes(way: str) -> None:
+    body = gzip.compress(b"\n" * 100_000) if way == "iter_lines" else MEMBER * 5000
+    response = response_of(body, Content_Encoding="gzip")
+    task = asyncio.create_task(take(response, way))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert response._raw.closed
+
+
+# --- the time for everything ------------------------------------------------------------------------------------------
+
+
+def expiring(response: Response, total: float | None = 5) -> Deadline:
+    """The deadline that a response has got; not over yet."""
+    response.deadline = deadline = Deadline(Timeout(total=total), asyncio.get_running_loop().time())
+    return deadline
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+@pytest.mark.parametrize("way", ["iter_bytes", "iter_raw", "iter_text", "iter_lines", "iter_ndjson"])
+async def test_a_slow_consumer_of_what_has_arrived_is_stopped(way: str, coding: str) -> None:
+    body = gzip.compress(b"1\n" * MIB) if coding == "gzip" else b"1\n" * 1000
+    response = response_of(body[:500], body[500:1000], body[1000:], Content_Encoding=coding)
+    deadline = expiring(response)
+    items = getattr(response, way)()
+    await anext(items)
+    deadline.at = asyncio.get_running_loop().time() - 1
+    for _ in range(2):
+        with pytest.raises(TotalTimeout, match=r"longer than 5 s in all \[reading the response to GET") as caught:
+            while True:
+                await anext(items)
+        assert caught.value.request is response.request
+        assert response._raw.closed
+
+
+@pytest.mark.parametrize("way", ["iter_bytes", "iter_raw", "iter_lines"])
+async def test_a_body_that_was_all_handed_out_is_no_timeout(way: str) -> None:
+    response = response_of(b"one\n", b"two\n")
+    deadline = expiring(response)
+    items = getattr(response, way)()
+    await anext(items)
+    await anext(items)
+    deadline.at = asyncio.get_running_loop().time() - 1
+    with pytest.raises(StopAsyncIteration):
+        await anext(items)
+
+
+async def test_no_total_is_no_end_and_what_was_read_stays() -> None:
+    response = response_of(b"one", b"two")
+    expiring(response, total=None)
+    assert await take(response, "iter_bytes") == 6
+    response = response_of(b"one")
+    deadline = expiring(response)
+    assert await response.read() == b"one"
+    deadline.at = asyncio.get_running_loop().time() - 1
+    assert await take(response, "iter_bytes") == 3
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 30])
+async def test_decoding_what_has_arrived_ends_with_the_time_for_everything(limit: int | None) -> None:
+    for body in (gzip.compress(bytes(16 * MIB)), MEMBER * 5000):
+        response = response_of(body, Content_Encoding="gzip")
+        response.max_body = limit
+        expiring(response).at = asyncio.get_running_loop().time() - 1
+        with pytest.raises(TotalTimeout) as caught:
+            await response.read()
+        assert caught.value.request is response.request
+        assert response._raw.closed
 
 
 async def test_stacked_codings_that_decode_to_nothing_end(client: Client, http_server: OriginServer) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import encodings
 import json
 import pickle
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiohttpconn import BodyTooLarge, Client
+from aiohttpconn.client import charset
+from aiohttpconn.client.charset import charset_of, declared_charset, decode_text
 from tests.client.test_response import all_of, cuttings, response_of, run
 
 if TYPE_CHECKING:
@@ -73,6 +77,97 @@ def test_a_byte_order_mark_says_what_it_is(charset: str) -> None:
         assert "".join(all_of(streamed.iter_text())) == TEXT
         assert streamed.encoding == response.encoding
         assert all_of(response_of(*pieces).iter_lines()) == TEXT.splitlines()
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "UTF_32", "u16", "utf32"])
+@pytest.mark.parametrize("how", ["declared", "default", "set"])
+def test_without_a_mark_the_little_end_comes_first(charset: str, how: str) -> None:
+    little = "utf-16-le" if "16" in charset else "utf-32-le"
+    for text in (TEXT, "ä", "𐍈", ""):
+        for body in (text.encode(little), text.encode(little) + b"\xd8"):
+            expected = body.decode(little, "replace")
+            for pieces in cuttings(body):
+                for way in ("text", "iter_text", "iter_lines"):
+                    fields = {"Content_Type": f"text/plain; charset={charset}"} if how == "declared" else {}
+                    response = response_of(*pieces, **fields)
+                    if how == "default":
+                        response.default_encoding = charset
+                    elif how == "set":
+                        response.encoding = charset
+                    if way == "text":
+                        run(response.read())
+                        assert response.text == expected
+                    elif way == "iter_text":
+                        assert "".join(all_of(response.iter_text())) == expected
+                        assert response.encoding == charset
+                    else:
+                        assert all_of(response.iter_lines()) == expected.splitlines()
+
+
+@pytest.mark.parametrize("name", sorted(charset._CHARSETS))
+def test_every_charset_replaces_what_does_not_decode(name: str) -> None:
+    dice = random.Random(name)
+    escapes = b"\x1b$()ABN&@~{}+-\x0e\x0fa\xff\xd8\xdc"
+    bodies = [dice.randbytes(11), b"\x1b" * 20, b"\x1b$(BNABNABNABNABN", bytes(dice.choices(escapes, k=40))]
+    for body in bodies:
+        for pieces in cuttings(body):
+            response = response_of(*pieces, Content_Type=f"text/plain; charset={name}")
+            assert response.charset_encoding == name
+            assert isinstance("".join(all_of(response.iter_text())), str)
+        response = response_of(body, Content_Type=f"text/plain; charset={name}")
+        run(response.read())
+        assert isinstance(response.text, str)
+
+
+def test_the_names_that_whatwg_and_python_share_are_known() -> None:
+    names = {"utf-8", "utf8", "UTF-16", "utf-16be", "utf-8-sig", "us-ascii", "ansi_x3.4-1968", "l1", "latin5"}
+    names |= {"866", "ibm866", "iso-8859-2", "ISO_8859-3:1988", "iso-ir-109", "koi8-r", "koi8-u", "macintosh"}
+    names |= {"windows-1251", "Cp1252", "cp874", "gb18030", "GB2312", "gbk", "big5", "big5-hkscs", "euc-jp", "ms932"}
+    names |= {"iso-2022-jp", "shift_jis", "SJIS", "euc-kr", "ks_c_5601-1987"}
+    assert {name for name in names if declared_charset(f"text/plain; charset={name}") != name} == set()
+
+
+ESCAPES = (
+    "unicode_escape",
+    "raw_unicode_escape",
+    "utf-7",
+    "UTF7",
+    "unicode-1-1-utf-7",
+    "idna",
+    "punycode",
+    "undefined",
+)
+NO_TEXT = ("hex", "rot13", "rot-13", "base64", "zip", "bz2", "uu", "quopri", "mbcs", "oem", "charmap")
+NO_NAMES = ("aliases", "__init__", "utf!8", "utf--8", "utf-8-variants", "\u212aoi8-r", "")
+
+
+@pytest.mark.parametrize("name", [*ESCAPES, *NO_TEXT, *NO_NAMES])
+def test_what_is_not_taken_from_a_server(name: str) -> None:
+    assert declared_charset(f"text/plain; charset={name}") is None
+    assert charset_of(b"a", lambda body: name) == "utf-8"
+
+
+def test_names_that_servers_make_up_are_not_kept_for_ever() -> None:
+    kept = len(encodings._cache)  # type: ignore[attr-defined]
+    for number in range(1000):
+        for name in (f"made-up-{number}", "utf" + "-" * (number % 30) + "8" * number, f"utf{number}8"):
+            declared_charset(f"text/plain; charset={name}")
+            charset_of(b"a", lambda body: name)  # noqa: B023 - called at once
+    assert len(encodings._cache) <= kept + 5  # type: ignore[attr-defined]
+    assert charset.is_known_charset.cache_info().currsize <= 128
+
+
+def test_a_registered_codec_serves_who_chooses_it() -> None:
+    def find(name: str) -> codecs.CodecInfo | None:
+        return codecs.lookup("cp1250") if name == "of_our_own" else None
+
+    codecs.register(find)
+    try:
+        assert charset_of(b"a", "of-our-own") == "of-our-own"
+        assert decode_text(b"\xe8", "of-our-own") == "č"
+        assert declared_charset("text/plain; charset=of-our-own") is None
+    finally:
+        codecs.unregister(find)
 
 
 @pytest.mark.parametrize("body", [b"\xef\xbb", b"\xff", b"\xfe", b"\x00\x00\xfe", b"a", b"\xef\xbb\xbf", b"\xff\xfe"])

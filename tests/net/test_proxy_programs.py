@@ -10,16 +10,11 @@ import pytest
 
 from aiohttpconn import AsyncHTTPConnection, AsyncHTTPSConnection, ProxyError, TLSError
 from aiohttpconn.net.dial import open_stream, open_tunnel
-from tests.servers import haproxy as haproxy_program
-from tests.servers import proxypy as proxypy_program
-from tests.servers import squid as squid_program
 from tests.servers.origin import pattern
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterator
-
-    import trustme
+    from collections.abc import AsyncIterator
 
     from aiohttpconn.net.stream import Stream
     from tests.servers.haproxy import Haproxy
@@ -27,27 +22,6 @@ if TYPE_CHECKING:
     from tests.servers.squid import Proxy
 
 pytestmark = pytest.mark.interop
-
-
-@pytest.fixture(scope="session")
-def https_proxy(ca: trustme.CA) -> Iterator[Proxy]:
-    """proxy.py over TLS, that wants a user and password."""
-    with proxypy_program.running(authenticate=True, ca=ca) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="session")
-def squid_digest() -> Iterator[Proxy]:
-    """squid that wants digest authentication."""
-    with squid_program.running(authenticate=True, digest=True) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="session")
-def haproxy(nginx: Nginx) -> Iterator[Haproxy]:
-    """HAProxy in front of nginx."""
-    with haproxy_program.running(nginx.http_port, nginx.https_port) as server:
-        yield server
 
 
 @contextlib.asynccontextmanager

@@ -18,14 +18,13 @@ from aiohttpconn.wire.socks import SocksRefused
 from tests.auditing import Ground
 from tests.cancellation import cancel_everywhere
 from tests.net.streaming import connected
-from tests.servers import danted as danted_program
 from tests.servers.danted import FORBIDDEN, NAME, NAME6
 from tests.servers.origin import pattern
 from tests.servers.raw import Close, Connection, Hold, Reset, Send, Step
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from aiohttpconn.net.stream import Stream
     from aiohttpconn.net.tcp import Address
@@ -418,20 +417,6 @@ async def test_cancelled_anywhere_it_leaves_nothing(raw_server: StartServer, kin
 
 
 # --- Dante ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def danted() -> Iterator[Proxy]:
-    """Dante, open to all."""
-    with danted_program.running(authenticate=False) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="session")
-def danted_auth() -> Iterator[Proxy]:
-    """Dante that wants a user and password."""
-    with danted_program.running(authenticate=True) as proxy:
-        yield proxy
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ import trustme
 from aiohttpconn import TLSError
 from aiohttpconn.net import tls_transport as tls_module
 from aiohttpconn.net.dial import open_stream, open_tunnel
-from aiohttpconn.net.tls import ssl_context
+from aiohttpconn.net.tls import TLS_VARIABLES, ssl_context
 from tests.auditing import settle
 from tests.net.streaming import connected, drain_by, layered, until
 from tests.servers.certificates import ELSEWHERE, server_context
@@ -579,6 +579,51 @@ def test_contexts_are_built_once_per_configuration(ca_file: Path) -> None:
     assert ssl_context(False) is ssl_context(False)
     assert ssl_context(ca_file) is ssl_context(str(ca_file)) is ssl_context(ca_file)
     assert len({ssl_context(True), ssl_context(False), ssl_context(ca_file)}) == 3
+
+
+@pytest.mark.parametrize("trust_env", [True, False])
+def test_contexts_are_as_strict_as_python_s_own(
+    ca_file: Path, trust_env: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in TLS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    ours, python_s = ssl_context(ca_file, trust_env), ssl.create_default_context(cafile=str(ca_file))
+    for name in ("options", "verify_flags", "verify_mode", "check_hostname", "minimum_version", "maximum_version"):
+        assert getattr(ours, name) == getattr(python_s, name), name
+    assert ours.security_level == python_s.security_level
+    assert ours.get_ciphers() == python_s.get_ciphers()
+    assert ours.get_ca_certs() == python_s.get_ca_certs()
+    assert ours.cert_store_stats() == python_s.cert_store_stats()
+    assert ssl_context(True, trust_env).cert_store_stats() == ssl.create_default_context().cert_store_stats()
+
+
+@pytest.mark.parametrize("way", ["verify", "SSL_CERT_FILE"])
+def test_authorities_that_were_replaced_are_read_anew(
+    way: str, ca_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ca.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+    def authorities() -> list[Any]:
+        context = ssl_context(path if way == "verify" else True)
+        assert context is ssl_context(path if way == "verify" else True)
+        return [of["subject"] for of in context.get_ca_certs()]
+
+    path.write_bytes(ca_file.read_bytes())
+    before = authorities()
+    other = tmp_path / "other.pem"
+    other.write_bytes(trustme.CA(organization_name="another").cert_pem.bytes())
+    other.replace(path)
+    after = authorities()
+    assert "another" in str(after)
+    assert "another" not in str(before)
+
+
+def test_a_folder_of_authorities_that_changed_is_looked_at_anew(tmp_path: Path) -> None:
+    before = ssl_context(tmp_path)
+    (tmp_path / "12345678.0").write_bytes(b"")
+    os.utime(tmp_path, ns=(1, 1))
+    assert ssl_context(tmp_path) is not before
 
 
 def test_context_of_one_s_own_is_used_as_it_is(client_ctx: ssl.SSLContext) -> None:

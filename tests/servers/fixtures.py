@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
+from tests.servers import danted as danted_program
+from tests.servers import haproxy as haproxy_program
 from tests.servers import nginx as nginx_program
 from tests.servers import proxypy as proxypy_program
 from tests.servers import squid as squid_program
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from tests.servers.haproxy import Haproxy
     from tests.servers.nginx import Nginx
     from tests.servers.squid import Proxy
 
@@ -145,3 +148,38 @@ def proxypy_auth() -> Iterator[Proxy]:
     """proxy.py that wants a user and password."""
     with proxypy_program.running(authenticate=True) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def danted() -> Iterator[Proxy]:
+    """Dante, open to all."""
+    with danted_program.running(authenticate=False) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def danted_auth() -> Iterator[Proxy]:
+    """Dante that wants a user and password."""
+    with danted_program.running(authenticate=True) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def https_proxy(ca: trustme.CA) -> Iterator[Proxy]:
+    """proxy.py over TLS, that wants a user and password."""
+    with proxypy_program.running(authenticate=True, ca=ca) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def squid_digest() -> Iterator[Proxy]:
+    """squid that wants digest authentication."""
+    with squid_program.running(authenticate=True, digest=True) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def haproxy(nginx: Nginx) -> Iterator[Haproxy]:
+    """HAProxy in front of nginx."""
+    with haproxy_program.running(nginx.http_port, nginx.https_port) as server:
+        yield server

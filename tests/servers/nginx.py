@@ -7,6 +7,8 @@
 - ``/tls``: "TLSv1.3 r", "." instead of "r" if it was not resumed
 - ``/413``: the same, but at most 1 KiB                               - ``/close``: ``/1k`` and Connection: close
 - ``/connection``: "serial requests" of the connection it came on     - ``/target``: the request target as received
+- ``/keep-alive``: the same, with Keep-Alive: timeout=3600 (kept 65 s)  - ``/brief``: the same, closed when idle for 1 s
+- ``/three``: the same, a connection ends with its third request
 """
 
 from __future__ import annotations
@@ -92,6 +94,9 @@ http {{
     location = /slow {{ limit_rate 64k; alias {directory}/www/big; }}
     location = /close {{ keepalive_timeout 0; alias {directory}/www/1k; }}
     location = /connection {{ return 200 "$connection $connection_requests"; }}
+    location = /keep-alive {{ keepalive_timeout 65s 3600s; return 200 "$connection $connection_requests"; }}
+    location = /brief {{ keepalive_timeout 1s 1s; return 200 "$connection $connection_requests"; }}
+    location = /three {{ keepalive_requests 3; return 200 "$connection $connection_requests"; }}
     location = /tls {{ return 200 "$ssl_protocol $ssl_session_reused"; }}
     location = /target {{ return 200 $request_uri; }}
     location = /upload {{ proxy_pass http://unix:{directory}/count:/; }}

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from aiohttpconn import Client, IncompleteRead, PoolClosed, ReadError, ReadTimeout, Timeout, TotalTimeout
+from aiohttpconn import Client, IncompleteRead, InvalidHeader, PoolClosed, ReadTimeout, Timeout, TotalTimeout
 from aiohttpconn.testing import ASGITransport, ClientDisconnected
 
 URL = "http://app.example"
@@ -235,6 +235,147 @@ async def test_what_the_application_raises(after: str, raises: bool) -> None:
                 await client.get(URL)
 
 
+@pytest.mark.parametrize("after", ["nothing", "head", "piece"])
+@pytest.mark.parametrize("raises", [True, False])
+async def test_a_cancellation_that_nobody_asked_for_is_a_failure(after: str, raises: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if after != "nothing":
+            await send(start())
+        if after == "piece":
+            await send(body(b"some", True))
+        raise asyncio.CancelledError
+
+    transport, client = client_of(app, lifespan="off", raise_app_exceptions=raises)
+    async with transport, client:
+        if raises:
+            with pytest.raises(RuntimeError, match="the application was cancelled") as caught:
+                await client.get(URL, timeout=None)
+            assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+        elif after == "nothing":
+            assert (await client.get(URL, timeout=None)).status == 500
+        else:
+            with pytest.raises(IncompleteRead):
+                await client.get(URL, timeout=None)
+
+
+async def test_what_is_no_exception_reaches_the_caller_too() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pytest.fail("the test in the application failed")
+
+    transport, client = client_of(app, lifespan="off")
+    async with transport, client:
+        with pytest.raises(pytest.fail.Exception, match="in the application"):
+            await client.get(URL, timeout=None)
+
+
+@pytest.mark.parametrize("pieces", [[b"hello!"], [b"hel", b"lo!"], [b"hell"], [b"hello", b"!"]])
+@pytest.mark.parametrize("raises", [True, False])
+async def test_a_body_has_to_be_as_long_as_its_content_length(pieces: list[bytes], raises: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(200, (b"content-length", b"5")))
+        for piece in pieces[:-1]:
+            await send(body(piece, True))
+        await send(body(pieces[-1]))
+
+    transport, client = client_of(app, lifespan="off", raise_app_exceptions=raises)
+    async with client:
+        if raises:
+            with pytest.raises(RuntimeError, match=r"1 bytes (longer|shorter)"):
+                await client.get(URL)
+        elif pieces[0] == b"hello":  # the caller has all of it before more is sent
+            assert (await client.get(URL)).content == b"hello"
+        else:
+            with pytest.raises(IncompleteRead):
+                await client.get(URL)
+    await transport.close()
+
+
+async def test_what_fails_when_the_caller_has_the_whole_body_is_not_lost() -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(200, (b"content-length", b"5")))
+        await send(body(b"hello", True))
+        await gate.wait()
+        raise ZeroDivisionError("a bug")
+
+    transport, client = client_of(app, lifespan="off")
+    async with client:
+        for method in ("GET", "HEAD"):
+            gate.clear()
+            assert (await client.request(method, URL)).status == 200
+            gate.set()
+            with pytest.raises(ZeroDivisionError):
+                await transport.settled()
+    await transport.close()
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_that_has_no_body(status: int) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(status))
+        await send(body(b"null"))
+
+    transport, client = client_of(app, lifespan="off")
+    async with client:
+        with pytest.raises(RuntimeError, match="4 bytes longer"):
+            await client.get(URL)
+            await transport.settled()
+    await transport.close()
+
+
+@pytest.mark.parametrize(
+    "field", [(b"x-bad", b"a\r\nx-more: b"), (b"x bad", b"a"), (b"x-bad", b"\x00"), (b"x-bad\r\n", b"a")]
+)
+@pytest.mark.parametrize("raises", [True, False])
+async def test_fields_that_cannot_be_sent(field: tuple[bytes, bytes], raises: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(200, field))
+        await send(body())
+
+    transport, client = client_of(app, lifespan="off", raise_app_exceptions=raises)
+    async with transport, client:
+        if raises:
+            with pytest.raises(InvalidHeader):
+                await client.get(URL)
+        else:
+            assert (await client.get(URL)).status == 500
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        pytest.param(start(101), ValueError, id="101"),
+        pytest.param(start(1000), ValueError, id="1000"),
+        pytest.param({"type": "http.response.start", "status": "200"}, ValueError, id="text"),
+        pytest.param({**start(), "headers": [("x-text", "a")]}, TypeError, id="fields-as-text"),
+    ],
+)
+async def test_a_head_that_cannot_be(message: dict[str, Any], kind: type[Exception]) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(message)
+
+    transport, client = client_of(app, lifespan="off")
+    async with transport, client:
+        with pytest.raises(kind):
+            await client.get(URL)
+
+
+async def test_the_method_is_as_it_was_sent() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        await send(body(scope["method"].encode()))
+
+    transport, client = client_of(app, lifespan="off")
+    async with transport, client:
+        assert (await client.request("Purge", URL)).content == b"Purge"
+
+
+def test_an_application_is_called() -> None:
+    with pytest.raises(TypeError, match="must be an ASGI application"):
+        ASGITransport(None)  # type: ignore[arg-type]
+
+
 async def test_a_response_without_a_body_drops_what_the_application_sends() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start(200, (b"content-length", b"5")))
@@ -338,8 +479,9 @@ async def test_closing_ends_what_is_going_on() -> None:
         call = asyncio.create_task(client.get(f"{URL}/never"))
         await began.wait()
         await transport.close()
-        with pytest.raises(ReadError):
+        with pytest.raises(PoolClosed) as caught:  # as a pool's
             await call
+        assert caught.value.request.method == "GET"
         with pytest.raises(PoolClosed):
             await client.get(URL)
         await transport.close()
@@ -544,6 +686,42 @@ async def test_starlettes_middleware_that_listens() -> None:
             assert await anext(aiter(response.iter_bytes())) == b"x"
         await ended.wait()
         await transport.settled()
+
+
+@pytest.mark.parametrize("how", ["timeout", "close"])
+async def test_starlette_sees_that_the_client_is_gone_when_it_asks(how: str) -> None:
+    began, saw = asyncio.Event(), asyncio.Event()
+
+    async def watch(request: Request) -> None:
+        began.set()
+        while not await request.is_disconnected():
+            await asyncio.sleep(0.001)
+        saw.set()
+
+    async def polls(request: Request) -> Response:
+        await watch(request)
+        return PlainTextResponse("nobody is there")
+
+    async def streams(request: Request) -> Response:
+        async def pieces() -> AsyncIterator[str]:
+            yield "first"
+            await watch(request)
+
+        return StreamingResponse(pieces())
+
+    app = Starlette(routes=[Route("/polls", polls), Route("/streams", streams)])
+    transport, client = client_of(app, lifespan="off", grace=None)
+    async with transport, client:
+        if how == "timeout":
+            with pytest.raises(TotalTimeout):
+                await client.get(f"{URL}/polls", timeout=Timeout(total=0.02))
+        else:
+            call = asyncio.create_task(client.get(f"{URL}/polls"))
+            await began.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await saw.wait()
 
 
 # --- FastAPI ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from aiohttpconn import (
     Client,
     ConnectError,
     ConnectionPool,
+    Hooks,
     IncompleteRead,
     ReadError,
     ReadTimeout,
@@ -18,7 +19,7 @@ from aiohttpconn import (
     TooSlow,
     TotalTimeout,
 )
-from aiohttpconn.testing import FaultTransport, MockResponse, MockTransport, Truncated, faults
+from aiohttpconn.testing import FaultTransport, MockResponse, MockTransport, ScriptedServer, Truncated, faults, script
 from tests.auditing import audit_quiet
 
 if TYPE_CHECKING:
@@ -69,6 +70,38 @@ async def test_chance_is_the_same_with_the_same_seed() -> None:
 def test_choices_that_make_no_sense(choice: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         faults.Latency(1, **choice)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: faults.Latency(-1),
+        lambda: faults.Latency(1, jitter=-1),
+        lambda: faults.Reset(-1),
+        lambda: faults.Truncate(-1),
+        lambda: faults.Drip(0),
+        lambda: faults.Drip(1, size=0),
+        lambda: faults.Status(1000),
+        lambda: faults.Status(503, times=-1),
+    ],
+)
+def test_figures_that_make_no_sense(make: Any) -> None:
+    with pytest.raises(ValueError, match="must"):
+        make()
+
+
+@pytest.mark.parametrize("inner", [None, MockTransport, lambda request: 200])
+def test_it_goes_before_a_transport(inner: Any) -> None:
+    with pytest.raises(TypeError, match="goes before a transport"):
+        FaultTransport(inner)
+
+
+def test_a_fault_is_one_that_was_made() -> None:
+    inside = MockTransport(200)
+    with pytest.raises(TypeError, match=r"instance of faults\.Fault.* make one of it: Reset\(…\)"):
+        FaultTransport(inside, faults.Reset)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"instance of faults\.Fault"):
+        FaultTransport(inside, 503)  # type: ignore[arg-type]
 
 
 async def test_failure() -> None:
@@ -153,6 +186,50 @@ async def test_a_fault_of_ones_own() -> None:
 
     async with client_of(Backwards(), answer=MockResponse(content=b"abc")) as client:
         assert (await client.get(URL)).content == b"cba"
+
+
+async def test_a_response_of_a_fault_of_ones_own_is_given_whole() -> None:
+    class Instead(faults.Fault):
+        async def before(self, request: Any, chance: Any) -> MockResponse:
+            return MockResponse(chunks=lambda: [b"a", b"b"], trailers={"X-Sum": "2"}, interim=[(103, {"Link": "</a>"})])
+
+    seen: list[int] = []
+    hooks = Hooks(on_interim=lambda request, head: seen.append(head.status))
+    async with client_of(Instead(), hooks=hooks) as client:
+        response = await client.get(URL)
+        assert (response.content, response.trailers["X-Sum"], seen) == (b"ab", "2", [103])
+
+
+async def test_a_fault_that_fails_lets_go_of_the_response() -> None:
+    class Wrong(faults.Fault):
+        def body(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:
+            raise ZeroDivisionError("a bug")
+
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with client_of(Wrong(), answer=MockResponse(chunks=endless())) as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.get(URL)
+        await ended.wait()
+
+
+async def test_an_upgrade_that_a_fault_befalls_closes_its_connection() -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: test\r\nConnection: Upgrade\r\n\r\n"
+    fields = {"Upgrade": "test", "Connection": "Upgrade"}
+    async with ScriptedServer([script.ReadRequest(), script.Send(answer), script.Hold()]) as server:
+        pool = ConnectionPool()
+        async with FaultTransport(pool, faults.Reset()) as transport, Client(transport=transport) as client:
+            with pytest.raises(NotImplementedError, match="switch protocols"):
+                await client.get(server.url, headers=fields)
+            audit_quiet(pool)
+        await server.wait_idle()
 
 
 async def test_trailers_and_heads_pass() -> None:

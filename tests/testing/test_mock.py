@@ -14,20 +14,25 @@ from aiohttpconn import (
     BodyLengthMismatch,
     Client,
     ConnectError,
+    Hooks,
     IncompleteRead,
     InvalidHeader,
     PoolClosed,
+    ProtocolError,
     ReadError,
     ReadTimeout,
+    Request,
+    RequestContext,
     StreamConsumed,
     Timeout,
     TotalTimeout,
     Transport,
 )
+from aiohttpconn.config import Deadline
 from aiohttpconn.testing import MockResponse, MockTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from aiohttpconn.testing import MockRequest
 
@@ -103,11 +108,21 @@ async def test_a_handler_may_answer_without_reading_the_body() -> None:
     async def refuse(request: MockRequest) -> int:
         return 413
 
-    transport = MockTransport(refuse)
-    async with Client(transport=transport) as client:
-        assert (await client.post(URL, content=body())).status == 413
-    with pytest.raises(StreamConsumed):
-        _ = transport.requests[0].content
+    async def refuse_the_rest(request: MockRequest) -> int:
+        assert await anext(request.iter_bytes()) == b"more"
+        return 413
+
+    for handler, closed in ((refuse, []), (refuse_the_rest, ["closed"])):  # what was never begun has nothing to close
+        ended.clear()
+        transport = MockTransport(handler)
+        async with Client(transport=transport) as client:
+            made = body()
+            assert (await client.post(URL, content=made)).status == 413
+            assert ended == closed
+            with pytest.raises(StopAsyncIteration):
+                await anext(made)
+        with pytest.raises(StreamConsumed):
+            _ = transport.requests[0].content
 
 
 async def test_a_body_that_was_not_read_goes_on_being_sent_to_a_2xx() -> None:
@@ -185,6 +200,72 @@ async def test_a_response_that_was_read_can_be_returned() -> None:
             assert (second.content, second.headers["X-A"]) == (b"plain", "b")
 
 
+@pytest.mark.parametrize("answer", [MockResponse(text="a"), 204, (200, {"X-A": "b"}, b"c")])
+async def test_a_response_in_place_of_a_function_answers_everything(answer: Any) -> None:
+    transport = MockTransport(answer)
+    async with Client(transport=transport) as client:
+        first, second = await client.get(URL), await client.post(URL, content=b"x")
+        assert (first.status, first.headers, first.content) == (second.status, second.headers, second.content)
+        assert transport.requests[1].content == b"x"
+
+
+@pytest.mark.parametrize("answer", [None, True, "text", object(), ValueError("raised")])
+def test_what_answers_nothing_is_refused_at_once(answer: Any) -> None:
+    with pytest.raises(TypeError, match="MockTransport takes a function of a request, or a MockResponse"):
+        MockTransport(answer)
+
+
+async def test_chunks_that_can_be_read_once_serve_once() -> None:
+    def made() -> Iterator[bytes]:
+        yield b"one"
+
+    for chunks in (made(), pieces()):
+        answer = MockResponse(chunks=chunks)
+        async with client_of(lambda request, answer=answer: answer) as client:
+            assert (await client.get(URL)).content.startswith(b"one")
+            with pytest.raises(RuntimeError, match=r"can be read only once; give a list, or a function"):
+                await client.get(URL)
+    again = MockResponse(chunks=made)
+    async with client_of(again) as client:
+        assert [(await client.get(URL)).content for _ in range(2)] == [b"one", b"one"]
+
+
+async def test_json_null_can_be_given() -> None:
+    async with client_of(MockResponse(json=None)) as client:
+        response = await client.get(URL)
+        assert (response.content, response.headers["Content-Type"]) == (b"null", "application/json")
+
+
+@pytest.mark.parametrize("status", [99, 100, 101, 199, 1000, -1])
+def test_statuses_that_no_final_response_has(status: int) -> None:
+    with pytest.raises(ValueError, match="status"):
+        MockResponse(status)
+
+
+@pytest.mark.parametrize("wrong", ["200", True, None, 200.0])
+def test_a_status_is_a_number(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="status"):
+        MockResponse(wrong)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"content": "text"},
+        {"content": 5},
+        {"text": b"bytes"},
+        {"chunks": b"bytes"},
+        {"chunks": "text"},
+        {"chunks": 5},
+        {"content": b"a", "trailers": {"X-Sum": "1"}},
+        {"chunks": [b"a"], "headers": {"Content-Length": "1"}, "trailers": {"X-Sum": "1"}},
+    ],
+)
+def test_what_a_body_cannot_be(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        MockResponse(**given)
+
+
 @pytest.mark.parametrize("answer", [None, "text", True, (200,), (200, {}), object()])
 async def test_anything_else_is_refused(answer: Any) -> None:
     async with client_of(lambda request: answer) as client:
@@ -197,6 +278,9 @@ def test_what_a_response_cannot_be() -> None:
         MockResponse(text="a", json=1)
     with pytest.raises(InvalidHeader):
         MockResponse(headers={"X": "a\r\nb"})
+    for code in (99, 101, 200):
+        with pytest.raises(ValueError, match="status"):
+            MockResponse(interim=[(code, None)])
 
 
 async def test_head_and_trailers_and_interim_responses() -> None:
@@ -406,11 +490,111 @@ async def test_a_closed_transport_sends_nothing_and_breaks_what_is_read() -> Non
             iterator = aiter(response.iter_bytes())
             assert await anext(iterator) == b"first"
             await transport.close()
-            with pytest.raises(ReadError):
+            with pytest.raises(ReadError) as caught:
                 await anext(iterator)
+            assert caught.value.request.method == "GET"
         await transport.close()
         with pytest.raises(PoolClosed):
             await client.get(URL)
+
+
+async def test_a_transport_that_is_closed_before_its_handler_has_answered() -> None:
+    began = asyncio.Event()
+
+    async def handler(request: MockRequest) -> int:
+        began.set()
+        await asyncio.Event().wait()
+        return 200
+
+    transport = MockTransport(handler)
+    async with Client(transport=transport) as client:
+        call = asyncio.create_task(client.get(URL))
+        await began.wait()
+        await transport.close()
+        with pytest.raises(PoolClosed) as caught:
+            await call
+        assert caught.value.request.method == "GET"
+
+
+async def test_a_body_that_raises_cancellederror_lets_nobody_wait() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        raise asyncio.CancelledError
+
+    async with client_of(lambda request: MockResponse(chunks=body())) as client:
+        with pytest.raises(RuntimeError, match="what makes the body was cancelled"):
+            await client.get(URL, timeout=None)
+
+
+# --- the network's manners --------------------------------------------------------------------------------------------
+
+
+async def test_what_a_connection_would_not_send_is_refused() -> None:
+    transport = MockTransport(200)
+    async with Client(transport=transport) as client:
+        for fields in (
+            [("Content-Length", "1"), ("Transfer-Encoding", "chunked")],
+            [("Host", "a"), ("Host", "b")],
+            [("Content-Length", "one")],
+        ):
+            with pytest.raises(InvalidHeader) as caught:
+                await client.send(Request("POST", URL, fields, b"x"))
+            assert caught.value.request.method == "POST"
+        with pytest.raises(BodyLengthMismatch, match="announce a body"):
+            await client.send(Request("POST", URL, {"Content-Length": "1"}))
+    assert transport.requests == []
+
+
+async def test_host_comes_first_and_once() -> None:
+    transport = MockTransport(200)
+    async with Client(transport=transport) as client:
+        await client.get(URL, headers={"X-A": "b", "Host": "other.example"})
+    fields = list(transport.requests[0].headers.items())
+    assert fields[0] == ("Host", "other.example")
+    assert [value for field, value in fields if field.lower() == "host"] == ["other.example"]
+
+
+async def test_every_exchange_has_a_connection_of_its_own() -> None:
+    seen: list[str] = []
+    hooks = Hooks(
+        on_connect=lambda request, opening: seen.append(f"connected {request.method}"),
+        on_reuse=lambda request: seen.append("reused"),
+        on_interim=lambda request, head: seen.append(f"interim {head.status}"),
+    )
+    async with client_of(MockResponse(interim=[(103, {"Link": " </a> "})]), hooks=hooks) as client:
+        for _ in range(2):
+            response = await client.get(URL)
+            assert not response.timings.reused
+            assert "a double for tests keeps no connections" in response.explain()
+    assert seen == ["connected GET", "interim 103"] * 2
+
+
+async def test_too_many_interim_responses() -> None:
+    async with client_of(MockResponse(interim=[(102, None)] * 17)) as client:
+        with pytest.raises(ProtocolError, match="interim"):
+            await client.get(URL)
+
+
+async def test_a_request_that_asks_for_the_connections_end_gets_it() -> None:
+    transport = MockTransport(MockResponse(headers={"X-A": " spaced\t"}, content=b"x"))
+    context = RequestContext(Deadline(Timeout(), 0.0))
+    closing = await transport.send(Request("GET", URL, {"Connection": "close"}), context)
+    assert (closing.will_close, closing.headers["X-A"]) == (True, "spaced")
+    assert (await transport.send(Request("GET", URL), context)).will_close is False
+    await transport.close()
+
+
+async def test_the_proxy_that_a_request_names_is_noted() -> None:
+    transport = MockTransport(200)
+    async with Client(transport=transport) as client:
+        response = await client.get(URL, proxy="http://user:pw@proxy.example:3128")
+        assert "through the proxy http://proxy.example:3128" in response.explain()
+        await client.get(URL)
+        await client.get(URL, proxy=None)
+    first, second, third = transport.requests
+    assert first.proxy is not None
+    assert (str(first.proxy.origin), first.proxy.authorization) == ("http://proxy.example:3128", "Basic dXNlcjpwdw==")
+    assert second.proxy is third.proxy is None
 
 
 async def test_many_at_once() -> None:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError
+from aiohttpconn import Client, ConnectError, InvalidURL
 from aiohttpconn.testing import MockRoutes, UnexpectedRequest
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from aiohttpconn.testing import MockRequest
 
 URL = "http://service.example"
 
@@ -30,6 +33,37 @@ URL = "http://service.example"
         ("http://service.example/*", "http://service.example/a/b?c", True),
         ("*/users/*", "http://service.example/users/7", True),
         ("*.example/", "http://service.example/x", False),
+        ("https://API.example/*", "https://api.example/users", True),
+        ("HTTPS://api.example:443/*", "https://api.example/users", True),
+        ("http://user:pw@service.example/*", "http://service.example/users", True),
+        ("http://*.Service.example/a", "http://api.service.example/a", True),
+        ("http://*.Bücher.example/a", "http://api.bücher.example/a", True),
+        ("http://*.Bücher.example", "http://api.bücher.example/", True),
+        ("http://127.0.0.1:*", "http://127.0.0.1:8000/a", True),
+        ("http://[::1]:*/a", "http://[::1]:8000/a", True),
+        ("*://service.example/A", "http://service.example/A", True),
+        ("*://service.example/A", "http://service.example/a", False),
+        ("http://service.example/a b/*", "http://service.example/a b/c", True),
+        ("http://service.example/ü/*", "http://service.example/ü/c", True),
+        ("http://service.example/x/../a/*", "http://service.example/a/c", True),
+        ("http://service.example/a/*#part", "http://service.example/a/c", True),
+        ("*/a b/ü", "http://service.example/a b/ü", True),
+        ("*Users*", "http://service.example/Users/7", True),
+        ("*token=1*", "http://service.example/?a=2&token=1", True),
+        ("http://service.example/a?x=1&y=2", "http://service.example/a?y=2&x=1", True),
+        ("http://service.example/a?x=1", "http://service.example/a?x=1&y=2", False),
+        ("http://service.example/a?x=1&y=2", "http://service.example/a?x=1", False),
+        ("http://service.example/a?x=1&x=1", "http://service.example/a?x=1", False),
+        ("http://service.example/a?x=1&*", "http://service.example/a?y=2&x=1", True),
+        ("http://service.example/a?x=1&*", "http://service.example/a?x=1", True),
+        ("http://service.example/a?x=*", "http://service.example/a?x=1", True),
+        ("http://service.example/a?x=*", "http://service.example/a?x=1&y=2", False),
+        ("http://service.example/a?x=*&x=1*", "http://service.example/a?x=12&x=2", True),
+        ("http://service.example/a?q=a b", "http://service.example/a?q=a+b", True),
+        ("http://service.example/a?q=ü*", "http://service.example/a?q=%C3%BCber", True),
+        ("http://service.example/a?", "http://service.example/a?x=1", False),
+        ("http://service.example/a?", "http://service.example/a", True),
+        ("http://service.example/*?x=1", "http://service.example/a/b?x=1", True),
         (re.compile(r"/users/\d+$"), "http://service.example/users/12", True),
         (re.compile(r"/users/\d+$"), "http://service.example/users/x", False),
     ],
@@ -43,6 +77,54 @@ async def test_patterns(pattern: Any, url: str, matches: bool) -> None:
         else:
             with pytest.raises(UnexpectedRequest, match="nothing is registered for GET"):
                 await client.get(url)
+
+
+@pytest.mark.parametrize("pattern", ["service.example/*", "ftp://service.example/*", "service.example"])
+def test_patterns_that_nothing_can_match(pattern: str) -> None:
+    with pytest.raises(InvalidURL):
+        MockRoutes().add("GET", pattern)
+
+
+async def test_methods_that_everybody_knows_may_be_in_small_letters() -> None:
+    routes = MockRoutes()
+    routes.add("get", f"{URL}/a", text="got")
+    routes.add("purge", f"{URL}/a", text="purged")
+    async with Client(transport=routes, trust_env=False) as client:
+        assert (await client.get(f"{URL}/a")).text == "got"
+        assert (await client.request("purge", f"{URL}/a")).text == "purged"
+        with pytest.raises(UnexpectedRequest):
+            await client.request("PURGE", f"{URL}/a")
+
+
+async def test_an_exception_says_of_which_request_it_is() -> None:
+    routes = MockRoutes()
+    routes.add(None, f"{URL}/*", answer=ConnectError("refused"))
+    async with Client(transport=routes, trust_env=False) as client:
+        for path in ("/a", "/b"):
+            with pytest.raises(ConnectError, match=f"GET {URL}{path}") as caught:
+                await client.get(f"{URL}{path}")
+            assert caught.value.request.url.path == path
+
+
+async def test_a_coroutine_function_may_answer_without_reading_the_body() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"more"
+
+    async def refuse(request: MockRequest) -> int:
+        return 413
+
+    routes = MockRoutes()
+    routes.add("POST", URL, answer=refuse)
+    async with Client(transport=routes, trust_env=False) as client:
+        assert (await client.post(URL, content=endless())).status == 413
+
+
+@pytest.mark.parametrize("answer", ["text", True, ConnectError, object()])
+async def test_what_is_no_answer(answer: Any) -> None:
+    routes = MockRoutes()
+    with pytest.raises(TypeError, match="answer= takes"):
+        routes.add("GET", URL, answer=answer)
 
 
 async def test_routes_in_their_order() -> None:
@@ -80,7 +162,7 @@ def test_what_was_not_asked_for() -> None:
 PROJECT = """
 import asyncio
 import aiohttpconn
-from aiohttpconn import Client, ReadError
+from aiohttpconn import Client, ConnectionPool, PoolClosed, ReadError
 from aiohttpconn.testing import UnexpectedRequest, script
 
 def test_mocked(aiohttpconn_mock):
@@ -115,6 +197,38 @@ def test_unexpected_fails(aiohttpconn_mock):
             pass
     asyncio.run(main())
 
+def test_exclusive_connections(scripted_server, aiohttpconn_mock):
+    aiohttpconn_mock.let_pass("http://127.0.0.1:*")
+    async def main():
+        async with scripted_server(script.response(b"x")) as server, ConnectionPool() as pool:
+            async with pool.connection(server.url) as connection:
+                assert connection.is_connected
+    asyncio.run(main())
+
+def test_connection_fails(aiohttpconn_mock):
+    async def main():
+        async with ConnectionPool() as pool:
+            try:
+                async with pool.connection("https://user:pw@api.example/a"):
+                    pass
+            except UnexpectedRequest as error:
+                assert 'let_pass("https://api.example/")' in str(error)
+                assert "pw" not in str(error)
+    asyncio.run(main())
+
+def test_closed_and_proxy(aiohttpconn_mock):
+    route = aiohttpconn_mock.add("GET", "https://api.example/")
+    async def main():
+        client = Client(proxy="http://proxy.example:3128")
+        await client.get("https://api.example/")
+        await client.pool.close()
+        try:
+            await client.get("https://api.example/")
+        except PoolClosed:
+            return True
+    assert asyncio.run(main())
+    assert str(route.requests[0].proxy.origin) == "http://proxy.example:3128"
+
 def test_network_is_back():
     assert "send" in vars(aiohttpconn.ConnectionPool)
     assert aiohttpconn.ConnectionPool.send.__module__ == "aiohttpconn.pool"
@@ -138,10 +252,11 @@ def test_plugin(tmp_path: Path) -> None:
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert "6 passed, 3 errors" in done.stdout, done.stdout + done.stderr
+    assert "9 passed, 4 errors" in done.stdout, done.stdout + done.stderr
     for words in (
         "waits for 1 more",
         "nothing is registered for GET https://api.example/",
+        "nothing can be registered for exclusive use of https://api.example",
         "a scripted server was not closed: http://127.0.0.1:",
     ):
         assert words in done.stdout

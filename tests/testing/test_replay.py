@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectionPool, ReadError
+from aiohttpconn import Client, ConnectionPool, IncompleteRead, ReadError, Timeout, TotalTimeout
 from aiohttpconn.har import HarRecorder, entry_of, exchange_of, load, save
 from aiohttpconn.testing import (
     FaultTransport,
@@ -21,6 +23,7 @@ from aiohttpconn.testing import (
     faults,
 )
 from aiohttpconn.testing.scrub import Scrubber
+from tests.servers.origin import Reply
 from tests.test_har import valid
 
 if TYPE_CHECKING:
@@ -260,7 +263,7 @@ async def test_what_is_recorded_is_har_and_stays_in_order(tmp_path: Path) -> Non
     assert recorded[0].started > recorded[1].started
 
 
-async def test_a_response_that_was_not_read_to_its_end_is_not_recorded(tmp_path: Path) -> None:
+async def test_a_response_that_breaks_off_is_not_recorded(tmp_path: Path) -> None:
     path = tmp_path / "a.har"
     inside = FaultTransport(MockTransport(lambda request: MockResponse(content=b"x" * 1000)), faults.Reset(10, times=1))
     async with RecordReplay(path, inside) as transport, client_of(transport) as client:
@@ -270,7 +273,7 @@ async def test_a_response_that_was_not_read_to_its_end_is_not_recorded(tmp_path:
         assert not path.exists()
         assert len((await client.get(URL)).content) == 1000
         assert [each.status for each in transport.recorded] == [200]
-        assert path.exists()
+    assert path.exists()
 
 
 async def test_while_it_is_recorded_a_body_comes_as_it_is_sent(tmp_path: Path) -> None:
@@ -295,3 +298,218 @@ async def test_its_own_pool_is_closed_with_it(tmp_path: Path, http_server: Origi
     async with RecordReplay(tmp_path / "a.har", pool) as transport, client_of(transport) as client:
         assert (await client.get(http_server.url)).text == "hello"
     assert pool.closed
+
+
+# --- forms in parts ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_form_with_files_is_found_again_and_its_secrets_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.har"
+    files = {"file": ("a.bin", b"\x00\xff\r\n--"), "meta": ("m.json", b'{"token": "S3CRET"}', "application/json")}
+
+    async def upload(transport: RecordReplay, secret: str) -> int:
+        async with transport, client_of(transport) as client:
+            return (await client.post(URL, data={"user": "joe", "password": secret}, files=files)).status
+
+    def handler(request: MockRequest) -> MockResponse:
+        assert request.content.count(b"S3CRET") == 2
+        return MockResponse(201)
+
+    for match in (("method", "url", "body"), ("body", "headers.Content-Type")):
+        inside = MockTransport(handler)
+        assert await upload(RecordReplay(path, inside, "record", match=match), "S3CRET") == 201
+        assert await upload(RecordReplay(path, mode="replay", match=match), "another") == 201
+    (recorded,) = [exchange_of(entry) for entry in load(path)]
+    assert b"S3CRET" not in (recorded.request_body or b"")
+    assert b"joe" in (recorded.request_body or b"")
+    assert "S3CRET" not in path.read_text()
+
+
+def test_a_boundary_that_is_none_stays() -> None:
+    for value in ("multipart/mixed", "multipart/mixed; boundary=a\xff", "text/plain; boundary=a"):
+        assert Scrubber().settled([("Content-Type", value)], b"--a--") == ([("Content-Type", value)], b"--a--")
+    fields, body = Scrubber().settled([("A", "b"), ("content-type", 'Multipart/Mixed; boundary="a b"')], b"--a b--\r\n")
+    assert fields == [("A", "b"), ("content-type", 'Multipart/Mixed; boundary="recorded-boundary"')]
+    assert body == b"--recorded-boundary--\r\n"
+
+
+# --- files that others have written -----------------------------------------------------------------------------------
+
+
+async def test_what_a_har_recorder_wrote_is_replayed(tmp_path: Path, http_server: OriginServer) -> None:
+    path = tmp_path / "a.har"
+    http_server.routes["/unheard-of"] = Reply(b"coded", fields=[("Content-Encoding", "unheard-of")])
+    http_server.routes["/not"] = Reply(b"not gzip", fields=[("Content-Encoding", "gzip")])
+    urls = [http_server.url + each for each in ("/gzip", "/", "/unheard-of", "/redirect/302?/", "/status/204")]
+    recorder = HarRecorder()
+    async with Client(trust_env=False, hooks=recorder) as client:
+        first = [(await client.get(url)).content for url in urls]
+        async with client.stream("GET", f"{http_server.url}/not") as response:
+            assert b"".join([piece async for piece in response.iter_raw()]) == b"not gzip"
+        async with client.stream("GET", f"{http_server.url}/bytes/70000"):
+            pass
+    recorder.save(path)
+    async with RecordReplay(path, mode="replay") as transport, client_of(transport) as client:
+        assert [(await client.get(url)).content for url in urls] == first
+        assert (await client.get(urls[2])).headers["Content-Encoding"] == "unheard-of"
+        async with client.stream("GET", f"{http_server.url}/not") as response:
+            assert b"".join([piece async for piece in response.iter_raw()]) == b"not gzip"
+        async with client.stream("GET", f"{http_server.url}/bytes/70000") as response:
+            assert response.headers["Content-Length"] == "70000"
+        with pytest.raises(IncompleteRead, match="nobody read the body"):
+            await client.get(f"{http_server.url}/bytes/70000")
+
+
+def browsers(status: int, content: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """An entry as Chrome writes it."""
+    fields = [{"name": "content-encoding", "value": "br"}, {"name": "content-length", "value": "3"}]
+    return {
+        "startedDateTime": "2026-01-02T03:04:05.678Z",
+        "time": 1.0,
+        "request": {
+            "method": "GET",
+            "url": f"{URL}/{status}",
+            "httpVersion": "h2",
+            "headers": [{"name": ":authority", "value": "h"}],
+        },
+        "response": {
+            "status": status,
+            "statusText": "",
+            "httpVersion": "h2",
+            "headers": fields,
+            "content": content,
+            **more,
+        },
+        "cache": {},
+        "timings": {"send": 0, "wait": 1, "receive": -1},
+    }
+
+
+async def test_what_a_browser_wrote_is_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "a.har"
+    entries = [
+        browsers(200, {"size": 5, "mimeType": "text/plain", "text": "hello"}),
+        browsers(201, {"size": 5, "mimeType": "text/plain"}),
+        browsers(302, {"size": 0, "mimeType": "x-unknown"}),
+        browsers(0, {"size": 0, "mimeType": "x-unknown"}, _error="net::ERR_CONNECTION_REFUSED"),
+    ]
+    path.write_text(json.dumps({"log": {"version": "1.2", "entries": entries}}))
+    async with RecordReplay(path, mode="replay") as transport, client_of(transport) as client:
+        answer = await client.get(f"{URL}/200")
+        assert (answer.text, answer.headers["Content-Length"], "Content-Encoding" in answer.headers) == (
+            "hello",
+            "5",
+            False,
+        )
+        with pytest.raises(IncompleteRead, match="does not hold the body"):
+            await client.get(f"{URL}/201")
+        assert (await client.get(f"{URL}/302", follow_redirects=False)).content == b""
+        with pytest.raises(UnexpectedRequest, match="a failure: net::ERR_CONNECTION_REFUSED"):
+            await client.get(f"{URL}/0")
+    async with RecordReplay(path, MockTransport(echo)) as transport, client_of(transport) as client:
+        assert (await client.get(f"{URL}/0")).status == 200
+
+
+# --- bodies that nobody read to their end -----------------------------------------------------------------------------
+
+
+async def test_what_nobody_read_to_its_end_is_recorded_as_far_as_it_came(
+    tmp_path: Path, http_server: OriginServer
+) -> None:
+    path = tmp_path / "a.har"
+    http_server.routes["/far"] = Reply(bytes(3_000_000), status=302, fields=[("Location", "/")])
+    http_server.routes["/gone"] = Reply(bytes(3_000_000), status=404)
+    packed = gzip.compress(b"".join(b'{"token": "S3CRET-%d"}\n' % number for number in range(300_000)), 1)
+    http_server.routes["/packed"] = Reply(packed, fields=[("Content-Encoding", "gzip")])
+
+    async def visit(transport: RecordReplay) -> list[Any]:
+        async with transport, client_of(transport) as client:
+            async with client.stream("GET", f"{http_server.url}/gone") as response:
+                seen = [response.status, response.headers["Content-Length"]]
+            async with client.stream("GET", f"{http_server.url}/packed") as packed:
+                seen.append(len(await anext(packed.iter_bytes(100))))
+            seen.append((await client.get(f"{http_server.url}/far")).text)
+            return seen
+
+    first = await visit(RecordReplay(path))
+    assert first == [404, "3000000", 100, "hello"]
+    assert "S3CRET" not in path.read_text()
+    entries = valid(json.loads(path.read_text()))
+    assert "nobody read any further" in entries[0]["response"]["content"]["comment"]
+    assert await visit(RecordReplay(path, mode="replay")) == first
+    async with RecordReplay(path, mode="replay") as transport, client_of(transport) as client:
+        for name in ("gone", "packed"):
+            with pytest.raises(IncompleteRead, match=r"as it was recorded: the first .* nobody read any further"):
+                await client.get(f"{http_server.url}/{name}")
+
+
+async def test_what_was_waited_for_in_vain_is_not_recorded(tmp_path: Path) -> None:
+    async def drip() -> Any:
+        yield b"a"
+        await asyncio.Event().wait()
+
+    path = tmp_path / "a.har"
+    inside = MockTransport(lambda request: MockResponse(chunks=drip))
+    async with RecordReplay(path, inside) as transport, client_of(transport) as client:
+        with pytest.raises(TotalTimeout):
+            await client.get(URL, timeout=Timeout(total=0.02))
+        task = asyncio.create_task(client.get(URL))
+        while len(inside.requests) < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+    assert transport.recorded == ()
+    assert not path.exists()
+
+
+# --- writing the file -------------------------------------------------------------------------------------------------
+
+
+async def test_the_file_is_written_in_a_thread_and_not_for_each_response(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[bool, int]] = []
+
+    def saving(path: Path, entries: list[Any], *, sort: bool) -> None:
+        written.append((threading.current_thread() is threading.main_thread(), len(entries)))
+        save(path, entries, sort=sort)
+
+    monkeypatch.setattr("aiohttpconn.har.save", saving)
+    path = tmp_path / "a.har"
+    before = asyncio.all_tasks()
+    async with RecordReplay(path, MockTransport(echo)) as transport, client_of(transport) as client:
+        await client.get(f"{URL}/0")
+        while not path.exists():  # the first is written at once
+            await asyncio.sleep(0.001)
+        for number in range(1, 50):
+            await client.get(f"{URL}/{number}")
+    assert asyncio.all_tasks() == before
+    assert len(written) < 10
+    assert {main for main, _ in written} == {False}
+    assert [exchange_of(entry).url for entry in load(path)] == [f"{URL}/{number}" for number in range(50)]
+    await transport.close()
+
+
+async def test_nothing_is_lost_where_closing_is_cancelled(tmp_path: Path) -> None:
+    for turns in range(6):
+        path = tmp_path / f"{turns}.har"
+        transport = RecordReplay(path, MockTransport(echo))
+        async with client_of(transport) as client:
+            await client.get(URL)
+            await client.get(f"{URL}/2")
+        closing = asyncio.create_task(transport.close())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait((closing,))
+        await transport.close()
+        assert len(load(path)) == 2
+
+
+async def test_a_file_that_cannot_be_written_is_told_by_close(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    transport = RecordReplay(tmp_path / "file" / "a.har", MockTransport(echo), "record")
+    async with client_of(transport) as client:
+        assert (await client.get(URL)).status == 200
+        with pytest.raises(OSError, match="file"):
+            await transport.close()

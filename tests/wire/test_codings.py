@@ -106,7 +106,7 @@ def stream(values: Sequence[str], pieces: Sequence[bytes]) -> tuple[bytes, Decod
         decoder = decoder_for(values)
         for data in pieces:
             for piece in (data,) if decoder is None else decoder.decode(data):
-                assert decoder is None or 0 < len(piece) <= MAX_CHUNK
+                assert len(piece) <= MAX_CHUNK or decoder is None
                 got += piece
         if decoder is not None:
             got += decoder.flush()
@@ -284,7 +284,7 @@ def test_what_ends_with_a_member_is_not_copied_with_each(name: str) -> None:
     body = ENCODERS[name](b"") * 5000
     begin, _ = codings._CODINGS[name]
     decoder = codings.Decoder([begin(Library())])  # type: ignore[arg-type]
-    assert list(decoder.decode(body)) == []
+    assert not any(decoder.decode(body))
     decoder.flush()
     assert given < 5000 * 600 + MAX_CHUNK
 
@@ -320,6 +320,32 @@ def test_a_whole_body_some_pieces_at_a_time() -> None:
         turns += 1
     assert turns == 5
     assert whole_body.content() == bytes(20 * MAX_CHUNK)
+
+
+def test_that_much_brings_little_is_told(inflating: str) -> None:
+    """By an empty piece each time that others should have their turn, however the body is cut."""
+    frame = zstd(b"")
+    blocks = b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\0\0\0\xff\xff" * 100_000 + b"\x03\0" + bytes(8)
+    for value, body, rests in (
+        ("gzip", gzip.compress(b"") * 5120, 40),
+        ("zstd", frame * 5120, 40),
+        ("zstd", b"\x50\x2a\x4d\x18" + bytes(4) + b"\x5f\x2a\x4d\x18\x01\0\0\0." * 5119, 40),
+        ("gzip", blocks, 40),
+        ("gzip", gzip.compress(b"x") + bytes(640 * 1024), 9),
+        ("gzip, zstd", zstd(gzip.compress(b"") * 5120), 40),
+    ):
+        decoder = decoder_for([value])
+        assert decoder is not None
+        assert [piece for piece in decoder.decode(body) if piece] in ([], [b"x"])
+        decoder.flush()
+        whole_body = codings.WholeBody([value], body)
+        turns = 0
+        while not whole_body.advance(16):
+            turns += 1
+        assert turns >= rests
+    decoder = decoder_for(["zstd"])
+    assert decoder is not None
+    assert sum([piece == b"" for data in odd_pieces(frame * 5120) for piece in decoder.decode(data)]) == 40
 
 
 # --- streaming --------------------------------------------------------------------------------------------------------
@@ -436,13 +462,45 @@ def test_a_zstd_frame_of_one_segment_over_8_mib() -> None:
     assert "window over 8 MiB" in str(error)
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "28b52ffd2004010000",  # says that it holds 4 bytes, its only block is empty
+        "28b52ffd605e0755000018616263010058d0774328b52ffd2001010000",  # the second one does
+        "28b52ffd80a004000000210000" + b"abcd".hex(),  # 4 bytes and a window of 1 GiB
+        "28b52ffd4000204e03710278",  # a block of 20,000 in a window of 1 KiB
+        "28b52ffd6000204e037102",  # one that is cut off
+        "502a4d1804000000aabbcc",  # a skippable frame that is
+        "28b52ffd2804000000",  # a reserved bit
+        "502a4d19" + "00" * 12,
+    ],
+)
+def test_what_is_no_zstd_is_none_however_it_comes(frame: str) -> None:
+    zstd(b"")
+    body = bytes.fromhex(frame)
+    for pieces in (*(split(body) for split in SPLITS), *([body[:at], body[at:]] for at in range(1, len(body)))):
+        _, error = stream(["zstd"], pieces)
+        assert error is not None
+
+
+def test_skippable_frames_and_frames_that_tell_no_size() -> None:
+    library = pytest.importorskip(codings._ZSTD)
+    skipped = b"\x5a\x2a\x4d\x18" + (70_000).to_bytes(4, "little") + bytes(70_000)
+    compressor = library.ZstdCompressor(options={library.CompressionParameter.checksum_flag: 1})
+    body = skipped + compressor.compress(TEXT, library.ZstdCompressor.FLUSH_BLOCK) + compressor.flush() + skipped
+    for size in (200, 300, 70_000):
+        body += zstd(bytes(size))  # fields of 1, 2 and 4 bytes
+    for split in SPLITS:
+        assert stream(["zstd"], split(body)) == (TEXT + bytes(70_500), None)
+
+
 # --- what is installed, and what is asked for -------------------------------------------------------------------------
 
 
-def test_accept_encoding_imports_nothing() -> None:
+def test_accept_encoding_imports_only_what_it_must_look_at() -> None:
     script = (
         "import sys; from aiohttpconn.wire.codings import accept_encoding; print(accept_encoding());"
-        "print([name for name in ('isal', 'brotli', 'backports.zstd', 'compression.zstd') if name in sys.modules])"
+        "print([name for name in ('isal', 'backports.zstd', 'compression.zstd') if name in sys.modules])"
     )
     value, imported = subprocess.check_output([sys.executable, "-c", script], text=True).splitlines()
     assert value == accept_encoding()
@@ -468,15 +526,37 @@ def test_without_its_library_a_coding_is_unknown(
     assert decode_all([name], body) == body
 
 
-def test_a_brotli_that_cannot_be_bounded_is_refused(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
-    class Old:
-        class Decompressor:
-            def process(self, data: bytes) -> bytes:
-                raise AssertionError("must not be used")
+class Refusing:
+    """A library that lacks something, and must not be used."""
 
-    monkeypatch.setitem(sys.modules, "brotli", Old)
-    with pytest.raises(DecodingError, match=r"older than 1\.2"):
-        decode_all(["br"], b"\x3b")
+    error = ZstdError = ValueError
+
+    class Decompressor:
+        def process(self, data: bytes) -> bytes:  # as in brotli 1.1
+            raise AssertionError
+
+    class ZstdDecompressor:
+        def __init__(self, options: Any) -> None:
+            raise AssertionError
+
+
+@pytest.mark.parametrize(("name", "library"), [("br", "brotli"), ("zstd", codings._ZSTD)])
+def test_a_library_that_lacks_something_is_as_if_missing(
+    name: str, library: str, monkeypatch: pytest.MonkeyPatch, fresh: None
+) -> None:
+    body = ENCODERS[name](TEXT)
+    monkeypatch.setitem(sys.modules, library, Refusing)
+    assert decoder_for(["gzip", name]) is None
+    assert decode_all([name], body) == body
+    if name == "br":
+        assert accept_encoding().startswith("gzip, deflate")
+        assert "br" not in accept_encoding()
+
+
+def test_without_a_fit_isal_zlib_serves(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", Refusing)
+    assert codings._inflating() is zlib
+    assert decode_all(["gzip"], gzip.compress(TEXT)) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -573,6 +653,28 @@ def test_isal_and_zlib_agree_on_corrupt_bodies(
             results.append((None if error else got, error is None))
     codings._library.cache_clear()
     assert results[0] == results[1]
+
+
+@settings(deadline=None)
+@given(
+    contents=st.lists(contents, min_size=1, max_size=3),
+    name=st.sampled_from([*ENCODERS]),
+    flips=st.lists(st.tuples(st.one_of(st.floats(0, 0.999), st.just(0.0)), st.integers(0, 20), st.integers(0, 7))),
+    keep=st.one_of(st.just(1.0), st.floats(0, 1)),
+    at=cuts,
+)
+def test_the_verdict_on_a_damaged_body_is_the_same_however_it_comes(
+    contents: list[bytes], name: str, flips: list[tuple[float, int, int]], keep: float, at: list[float]
+) -> None:
+    body = bytearray(b"".join([ENCODERS[name](content) for content in contents]))
+    for where, further, bit in flips:
+        body[min(int(where * len(body)) + further, len(body) - 1)] ^= 1 << bit
+    del body[int(keep * len(body)) :]
+    data = bytes(body)
+    got, error = stream(values_for([name]), [data])
+    for pieces in (cut(data, at), [*byte_by_byte(data[:500]), data[500:]]):
+        again, late = stream(values_for([name]), pieces)
+        assert (again if late is None else None, late is None) == (got if error is None else None, error is None)
 
 
 @settings(deadline=None)

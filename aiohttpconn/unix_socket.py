@@ -1,0 +1,69 @@
+"""Unix domain sockets by name: as paths, and as the host of an ``http+unix://`` URL."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from can_ada import parse as _parse_whatwg
+
+from .errors import InvalidURL
+
+SCHEME = "http+unix"
+HOST = "localhost"
+"""What such a URL's requests say in Host, as curl's and Docker's do: servers want a name there, and a path is none."""
+_HREF = re.compile(r"http\+unix://([^/?#@]*@)?([^/?#@]*)([/?#].*)?")
+_PERCENT_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_NOT_PLAIN = re.compile(rb"[^A-Za-z0-9\-._~]")
+
+
+def socket_path(path: str) -> str:
+    """The path as the system takes it: "@name" is how others write the abstract name "\\0name" (Linux's unix(7)).
+
+    A file of such a name is "./@name".
+    """
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
+def shown_path(path: str) -> str:
+    """The path as messages name it: no NUL in it."""
+    return "@" + path[1:] if path.startswith("\0") else path
+
+
+def path_of_host(host: str) -> str:
+    """The socket that a URL's host means: its path, percent-encoded; ``%00name`` or ``%40name`` is an abstract one.
+
+    Raises `InvalidURL`.
+
+    >>> path_of_host("%2Frun%2Fapp.sock")
+    '/run/app.sock'
+    """
+    octets = _PERCENT_ENCODED.sub(lambda match: bytes((int(match[1], 16),)), host.encode())
+    path = socket_path(os.fsdecode(octets))
+    if not path.strip("\0") or "\0" in path[1:]:
+        raise InvalidURL(
+            "an http+unix URL has the path of a socket in place of a host, percent-encoded, "
+            f"as in http+unix://%2Frun%2Fapp.sock/path: {host!r}"
+        )
+    return path
+
+
+def host_of_path(path: str) -> str:
+    """The path of a socket as a URL's host: one spelling for each, since pools key on it."""
+    return _NOT_PLAIN.sub(lambda match: b"%%%02X" % match[0][0], os.fsencode(path)).decode("ascii")
+
+
+def normalised_href(href: str) -> str:
+    """The URL that a parser serialised, its host in one spelling, its path and query as those of http.
+
+    (To the URL standard http+unix is any scheme: a backslash is no slash there, and a path may be empty.)
+    """
+    match = _HREF.fullmatch(href)
+    if match is None:
+        raise InvalidURL(f"an http+unix URL is written http+unix://%2Frun%2Fapp.sock/path: {href!r:.200}")
+    userinfo, host, rest = match.groups()
+    if ":" in host:
+        raise InvalidURL(f"a Unix socket has no port: {host!r:.200}")
+    host = host_of_path(path_of_host(host))
+    after = _parse_whatwg(f"http://{HOST}{rest or ''}").href[len(f"http://{HOST}") :]
+    return f"{SCHEME}://{userinfo or ''}{host}{after}"

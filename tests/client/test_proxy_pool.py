@@ -1,0 +1,333 @@
+"""A proxy chosen for each request: by a function, or by a pool of proxies."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiohttpconn import (
+    URL,
+    Client,
+    ConnectTimeout,
+    InvalidURL,
+    Proxy,
+    ProxyError,
+    ProxyPool,
+    ReadTimeout,
+    ResolveError,
+    TLSError,
+)
+from aiohttpconn.client.proxies import blames_proxy
+from aiohttpconn.wire.socks import SocksInexpressible, SocksRefused
+from tests.servers.danted import FORBIDDEN
+from tests.servers.origin import OriginServer
+from tests.servers.program import free_port
+from tests.servers.proxy import ConnectProxy
+from tests.servers.raw import Hold, Send
+from tests.servers.raw import Request as ReadRequest
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+    from tests.servers.nginx import Nginx
+    from tests.servers.squid import Proxy as Program
+
+StartRaw = Any
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+A, B, C = "http://a.example", "http://b.example", "http://c.example"
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def turns(pool: ProxyPool, number: int, url: str = "http://x.example/") -> str:
+    return "".join([pool(url).origin.host[0] for _ in range(number)])
+
+
+def proxy(url: str) -> Proxy:
+    found = Proxy.of(url)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def other_proxy() -> AsyncIterator[ConnectProxy]:
+    async with ConnectProxy() as server:
+        yield server
+
+
+# --- the order --------------------------------------------------------------------------------------------------------
+
+
+def test_they_take_turns(clock: Clock) -> None:
+    assert turns(ProxyPool([A, B, C], clock=clock), 7) == "abcabca"
+    assert turns(ProxyPool([A, Proxy(B), A], clock=clock), 6) == "abaaba"
+    assert len(ProxyPool([A, B, A])) == 2
+    assert repr(ProxyPool([A])) == "<ProxyPool 1 proxies, 0 of them failed>"
+
+
+def test_one_that_failed_is_left_out_and_tried_again(clock: Clock) -> None:
+    pool = ProxyPool([A, B, C], probe_after=30, probe_most=100, clock=clock)
+    pool.failed(proxy(B))
+    pool.failed(proxy(B))  # one of many that were under way together
+    assert [(state.failures, state.avoided) for state in pool.states()] == [(0, 0), (1, 30), (0, 0)]
+    assert turns(pool, 5) == "acaca"
+    clock.now += 30
+    assert turns(pool, 6).count("b") == 1  # one tries it; the others do without until it is known
+    pool.failed(proxy(B))
+    assert pool.states()[1][1:] == (2, 60)
+    clock.now += 59
+    assert "b" not in turns(pool, 6)
+    clock.now += 1
+    assert "b" in turns(pool, 3)
+    pool.worked(proxy(B))
+    assert pool.states()[1][1:] == (0, 0)
+    assert turns(pool, 6).count("b") == 2
+    for _ in range(9):  # it doubles, up to its bound
+        pool.failed(proxy(B))
+        clock.now += 100
+        assert "b" in turns(pool, 3)
+    pool.failed(proxy(B))
+    assert pool.states()[1].avoided == 100
+
+
+def test_a_probe_that_nobody_heard_of_again_is_made_once_more(clock: Clock) -> None:
+    pool = ProxyPool([A, B], clock=clock)
+    pool.failed(proxy(B))
+    clock.now += 30
+    assert turns(pool, 4).count("b") == 1  # say it was cancelled
+    clock.now += 30
+    assert turns(pool, 4).count("b") == 1
+
+
+def test_when_all_failed_the_least_bad_is_tried(clock: Clock) -> None:
+    pool = ProxyPool([A, B, C], clock=clock)
+    for url in (A, B, C):
+        pool.failed(proxy(url))
+        clock.now += 1
+    assert turns(pool, 1) == "a"
+    pool.failed(proxy(A))
+    assert turns(pool, 1) == "b"
+    pool.failed(proxy(B))
+    assert turns(pool, 1) == "c"
+    pool.worked(proxy(C))
+    assert turns(pool, 3) == "ccc"
+
+
+def test_a_host_stays_with_its_proxy_as_long_as_that_works(clock: Clock) -> None:
+    pool = ProxyPool([A, B, C], sticky="host", clock=clock)
+    hosts = [f"http://host{number}.example/" for number in range(6)]
+    first = [turns(pool, 1, url) for url in hosts]
+    assert "".join(first) == "abcabc"
+    assert [turns(pool, 1, url.upper() + "x?y") for url in hosts] == first
+    assert pool(URL("https://host0.example:444/")) == proxy(A)
+    pool.failed(proxy(A))
+    moved = [turns(pool, 3, url) for url in hosts]
+    assert [where[0] for where in moved[1:3]] == ["b", "c"]
+    assert set("".join(moved)) == {"b", "c"}
+    pool.worked(proxy(A))
+    assert [turns(pool, 1, url) for url in hosts] == [where[0] for where in moved]  # it does not move back
+
+
+def test_the_hosts_remembered_are_bounded() -> None:
+    pool = ProxyPool([A, B], sticky="host")
+    for number in range(10_050):
+        pool(URL(f"http://h{number}.example/"))
+    assert len(pool._hosts) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: ProxyPool([]), ValueError),
+        (lambda: ProxyPool(A), TypeError),
+        (lambda: ProxyPool(["ftp://a"]), InvalidURL),
+        (lambda: ProxyPool([A], sticky="origin"), ValueError),  # type: ignore[arg-type]
+        (lambda: ProxyPool([A], probe_after=0), ValueError),
+        (lambda: ProxyPool([A], probe_after=5, probe_most=4), ValueError),
+    ],
+)
+def test_what_is_no_pool_says_so(make: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        make()
+
+
+def test_which_errors_blame_the_proxy() -> None:
+    def caused(cause: BaseException) -> ProxyError:
+        error = ProxyError("x")
+        error.__cause__ = cause
+        return error
+
+    connected = ConnectTimeout("x")
+    connected.connected = True
+    for error in (ProxyError("x"), caused(OSError()), caused(TLSError("x")), ConnectTimeout("x")):
+        assert blames_proxy(error)
+    for error in (
+        ProxyError("x", status=502),
+        caused(SocksRefused(5, "refused")),
+        caused(SocksInexpressible("SOCKS 4 has no IPv6 addresses")),
+        connected,
+        TLSError("x"),
+        ResolveError("x"),
+        ReadTimeout("x"),
+        asyncio.CancelledError(),
+    ):
+        assert not blames_proxy(error)
+
+
+# --- through the client -----------------------------------------------------------------------------------------------
+
+
+async def test_a_function_chooses_for_each_request(
+    connect_proxy: ConnectProxy, http_server: OriginServer, https_server: OriginServer, client_ctx: ssl.SSLContext
+) -> None:
+    asked: list[str] = []
+
+    def choose(url: URL) -> str | None:
+        asked.append(str(url))
+        return connect_proxy.url if url.scheme == "https" or "proxied" in url.path else None
+
+    async with Client(proxy=choose, verify=client_ctx, timeout=10) as client:
+        await client.get(f"{http_server.url}/")
+        assert connect_proxy.requests == []
+        url = f"{http_server.url}/redirect/302?{https_server.url}/"
+        assert (await client.get(url)).text == "hello"  # each hop is asked for
+        assert [request.method for request in connect_proxy.requests] == ["CONNECT"]
+        await client.get(f"{http_server.url}/proxied", proxy=None)
+        await client.get(f"{http_server.url}/", proxy=lambda url: Proxy(connect_proxy.url))
+        assert [request.method for request in connect_proxy.requests] == ["CONNECT", "GET"]
+    assert asked == [f"{http_server.url}/", url, f"{https_server.url}/"]
+
+
+async def test_what_a_function_raises_the_request_raises(http_server: OriginServer) -> None:
+    def fails(url: URL) -> None:
+        raise LookupError(url.host)
+
+    async with Client(proxy=fails) as client:
+        with pytest.raises(LookupError):
+            await client.get(http_server.url)
+        with pytest.raises(InvalidURL):
+            await client.get(http_server.url, proxy=lambda url: "no proxy")
+        with pytest.raises(TypeError):
+            await client.get(http_server.url, proxy=lambda url: 5)  # type: ignore[arg-type, return-value]
+    assert http_server.connections == 0
+
+
+async def test_rotation(
+    connect_proxy: ConnectProxy,
+    other_proxy: ConnectProxy,
+    http_server: OriginServer,
+    https_server: OriginServer,
+    client_ctx: ssl.SSLContext,
+) -> None:
+    pool = ProxyPool([connect_proxy.url, other_proxy.url])
+    async with Client(proxy=pool, verify=client_ctx, timeout=10) as client:
+        for _ in range(4):
+            assert (await client.get(https_server.url)).text == "hello"
+        assert client.stats().opened_total == 2  # a tunnel through each, used again
+        for _ in range(2):
+            assert (await client.get(http_server.url)).text == "hello"
+    assert (len(connect_proxy.tunnels), len(other_proxy.tunnels)) == (1, 1)
+    assert (len(connect_proxy.forwarded), len(other_proxy.forwarded)) == (1, 1)
+
+
+async def test_a_dead_proxy_is_left_out(
+    connect_proxy: ConnectProxy, https_server: OriginServer, client_ctx: ssl.SSLContext, clock: Clock
+) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    pool = ProxyPool([dead, connect_proxy.url], clock=clock)
+    async with Client(proxy=pool, verify=client_ctx, timeout=10) as client:
+        with pytest.raises(ProxyError, match="cannot be reached"):
+            await client.get(https_server.url)
+        for _ in range(4):
+            assert (await client.get(https_server.url)).text == "hello"
+        assert [state.failures for state in pool.states()] == [1, 0]
+        clock.now += 30
+        outcomes = await asyncio.gather(*[client.get(https_server.url) for _ in range(4)], return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes].count(ProxyError) == 1
+        assert pool.states()[0].failures == 2
+    # With retries nobody notices.
+    pool = ProxyPool([dead, connect_proxy.url])
+    async with Client(proxy=pool, verify=client_ctx, timeout=10, retries=2) as client:
+        assert (await client.get(https_server.url)).text == "hello"
+        assert [state.failures for state in pool.states()] == [1, 0]
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9\r\n"])
+async def test_one_that_says_nothing_that_makes_sense_is_dead(
+    said: bytes, connect_proxy: ConnectProxy, client_ctx: ssl.SSLContext
+) -> None:
+    connect_proxy.answer = said
+    pool = ProxyPool([connect_proxy.url])
+    async with Client(proxy=pool, verify=client_ctx, timeout=10) as client:
+        with pytest.raises(ProxyError):
+            await client.get("https://one.example/")
+    assert pool.states()[0].failures == 1
+
+
+async def test_one_that_refuses_is_alive(
+    danted: Program, connect_proxy: ConnectProxy, nginx: Nginx, client_ctx: ssl.SSLContext
+) -> None:
+    connect_proxy.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    socks4 = danted.url.replace("socks5", "socks4")
+    pool = ProxyPool([danted.url, connect_proxy.url, socks4])
+    async with Client(proxy=pool, verify=client_ctx, timeout=10) as client:
+        for url in (f"http://{FORBIDDEN}:{nginx.http_port}/", "https://one.example/", "http://[::1]:1/"):
+            with pytest.raises(ProxyError):
+                await client.get(url)
+    assert [state.failures for state in pool.states()] == [0, 0, 0]
+
+
+async def test_an_error_of_the_target_is_not_the_proxys(connect_proxy: ConnectProxy, http_server: OriginServer) -> None:
+    pool = ProxyPool([connect_proxy.url])
+    async with Client(proxy=pool, timeout=10) as client:
+        assert (await client.get(f"{http_server.url}/status/503")).status == 503
+        with pytest.raises(ReadTimeout):
+            await client.get(f"{http_server.url}/hold", timeout=0.2)
+    assert pool.states()[0].failures == 0
+
+
+async def test_a_tunnel_that_takes_long_is_not_the_proxys_fault(raw_server: StartRaw) -> None:
+    server = await raw_server([ReadRequest(), Hold()])
+    pool = ProxyPool([server.url])
+    async with Client(proxy=pool, timeout=0.2) as client:
+        with pytest.raises(ConnectTimeout) as caught:
+            await client.get("https://one.example/")
+        assert caught.value.connected
+    assert pool.states()[0].failures == 0
+
+
+async def test_a_hedge_goes_through_another_proxy(raw_server: StartRaw) -> None:
+    slow = await raw_server([ReadRequest(), Hold()])
+    fast = await raw_server([ReadRequest(), Send(OK), Hold()])
+    async with Client(proxy=ProxyPool([slow.url, fast.url]), hedge=0.05, timeout=10) as client:
+        assert (await client.get("http://one.example/")).text == "ok"
+    assert (len(slow.requests), len(fast.requests)) == (1, 1)
+
+
+async def test_sticky_hosts_through_the_client(
+    connect_proxy: ConnectProxy, other_proxy: ConnectProxy, http_server: OriginServer
+) -> None:
+    where = ("127.0.0.1", http_server.port)
+    connect_proxy.hosts = other_proxy.hosts = {"one.example:80": where, "two.example:80": where}
+    async with Client(proxy=ProxyPool([connect_proxy.url, other_proxy.url], sticky="host"), timeout=10) as client:
+        for _ in range(2):
+            await client.get("http://one.example/")
+            await client.get("http://two.example/")
+    assert connect_proxy.forwarded == ["http://one.example/"] * 2
+    assert other_proxy.forwarded == ["http://two.example/"] * 2
