@@ -26,6 +26,7 @@ class Targets:
 
     http: str
     https: str
+    https_full: str
     raw: str
     port: int
     raw_port: int

@@ -60,6 +60,16 @@ http {{
         location /distinct/ {{ default_type text/plain; try_files /page =404; }}
         location /document {{ default_type application/json; add_header Content-Encoding gzip; }}
     }}
+    server {{
+        # Nothing can be resumed here.
+        listen 0.0.0.0:{full_port} ssl backlog=4096;
+        ssl_certificate {root}/server.pem;
+        ssl_certificate_key {root}/server.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache off;
+        ssl_session_tickets off;
+        location /page {{ default_type text/plain; }}
+    }}
 }}
 """
 
@@ -129,11 +139,13 @@ def serve(core: int, files: int, stream_size: int, chunked_size: int, upload_siz
         authority.cert_pem.write_to_path(root / "authority.pem")
         authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(root / "server.pem")
 
-        port, tls_port = free_ports(2)
+        port, tls_port, full_port = free_ports(3)
         user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""  # else its worker could not read `root`
         configuration = root / "nginx.conf"
         configuration.write_text(
-            NGINX_CONFIGURATION.format(user=user, files=files, root=root, port=port, tls_port=tls_port)
+            NGINX_CONFIGURATION.format(
+                user=user, files=files, root=root, port=port, tls_port=tls_port, full_port=full_port
+            )
         )
         command = [*pin, nginx_path(), "-e", str(root / "error.log"), "-c", str(configuration)]
         wait_for_port(port, stack.enter_context(stopping(subprocess.Popen(command, text=True))))
@@ -146,6 +158,7 @@ def serve(core: int, files: int, stream_size: int, chunked_size: int, upload_siz
         yield Targets(
             http=f"http://127.0.0.1:{port}",
             https=f"https://127.0.0.1:{tls_port}",
+            https_full=f"https://127.0.0.1:{full_port}",
             raw=f"http://127.0.0.1:{raw_port}",
             port=port,
             raw_port=raw_port,

@@ -112,13 +112,21 @@ async def fetch_many(
     return meter.sample(count, size, latencies)
 
 
-def pages(base: str, *, tasks: int, connections: int | None = None, distinct: bool = False, path: str = "page") -> Run:
-    """A workload of GETs of 1 KiB."""
+def pages(
+    base: str,
+    *,
+    tasks: int,
+    connections: int | None = None,
+    distinct: bool = False,
+    path: str = "page",
+    fresh: bool = False,
+) -> Run:
+    """A workload of GETs of 1 KiB. `fresh`: each over a new connection."""
 
     async def run(peer: Peer, targets: Targets, plan: Plan) -> Sample:
         url = getattr(targets, base)
         urls = (f"{url}/distinct/{n}" for n in itertools.count()) if distinct else itertools.repeat(f"{url}/{path}")
-        settings = Settings(connections or tasks, targets.authority)
+        settings = Settings(connections or tasks, targets.authority, fresh=fresh)
         return await fetch_many(peer, settings, urls, len(PAGE), targets.page_crc, tasks, plan)
 
     return run
@@ -328,6 +336,20 @@ WORKLOADS: Final = {
             "request",
             pages("https", tasks=64),
             (*CLIENTS, "bare-streams", "bare-protocol"),
+        ),
+        Workload(
+            "connect-tls",
+            "1 KiB GET over a new TLS connection each, verified in full, 16 at a time",
+            "connection",
+            pages("https_full", tasks=16, fresh=True),
+            ("aiohttpconn", "pyreqwest", "aiohttp"),
+        ),
+        Workload(
+            "connect-tls-resumed",
+            "1 KiB GET over a new TLS connection each, its session resumed, 16 at a time",
+            "connection",
+            pages("https", tasks=16, fresh=True),
+            ("aiohttpconn", "aiohttpconn-unresumed", "pyreqwest"),
         ),
         Workload("chunked", "a body streamed in 16 KiB chunks", "transfer", chunked, (*CLIENTS, "bare-streams")),
         Workload("gzip", "gzip JSON of 119 kB, 32 at a time", "request", documents, CLIENTS),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from ..config import Hedge, Retry, Timeout, Unset
     from ..headers import HeadersInput
+    from ..net.tls_certificate import ClientCertificate
+    from ..net.tls_options import TLSOptions
     from ..proxy import ProxyInput
     from ..url import Params
     from .auth import AuthInput
@@ -43,4 +45,6 @@ class OneShotKeywords(RequestKeywords, total=False):
     """The keywords of `aiohttpconn.request` and its like."""
 
     verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset
+    cert: ClientCertificate | None
+    tls: TLSOptions | None
     trust_env: bool

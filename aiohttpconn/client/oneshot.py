@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Unpack
 
+    from ..net.tls_certificate import ClientCertificate
+    from ..net.tls_options import TLSOptions
     from ..url import URL
     from .keywords import OneShotKeywords, RequestKeywords
     from .response import Response
@@ -24,15 +26,17 @@ async def request(
     url: str | URL,
     *,
     verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
+    cert: ClientCertificate | None = None,
+    tls: TLSOptions | None = None,
     trust_env: bool = True,
     **options: Unpack[RequestKeywords],
 ) -> Response:
     """Send one request over a connection of its own and read the response; takes what `Client.request` takes.
 
-    `verify` and `trust_env` are as `Client` has them. For more than one request a `Client` is faster: it keeps
-    connections.
+    `verify`, `cert`, `tls` and `trust_env` are as `Client` has them. For more than one request a `Client` is faster: it
+    keeps connections.
     """
-    async with Client(verify=verify, trust_env=trust_env) as client:
+    async with Client(verify=verify, cert=cert, tls=tls, trust_env=trust_env) as client:
         return await client.request(method, url, **options)
 
 
@@ -41,6 +45,8 @@ def stream(
     url: str | URL,
     *,
     verify: bool | str | os.PathLike[str] | ssl.SSLContext | Unset = UNSET,
+    cert: ClientCertificate | None = None,
+    tls: TLSOptions | None = None,
     trust_env: bool = True,
     **options: Unpack[RequestKeywords],
 ) -> AbstractAsyncContextManager[Response]:
@@ -49,7 +55,7 @@ def stream(
     @asynccontextmanager
     async def streamed() -> AsyncIterator[Response]:
         async with (
-            Client(verify=verify, trust_env=trust_env) as client,
+            Client(verify=verify, cert=cert, tls=tls, trust_env=trust_env) as client,
             client.stream(method, url, **options) as response,
         ):
             yield response

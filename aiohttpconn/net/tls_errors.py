@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from ..errors import TLSError
-from .tls_pins import pin_of
+from .tls_pins import pin_text
 
 _Certificate: TypeAlias = dict[str, Any]
 
@@ -65,9 +65,9 @@ def alert_error(host: str, error: ssl.SSLError, context: ssl.SSLContext) -> TLSE
     return failure
 
 
-def pin_error(host: str, certificate: bytes | None) -> TLSError:
-    """The `TLSError` for a certificate (DER) whose key is none of those pinned."""
-    shown = "none" if certificate is None else pin_of(certificate)
+def pin_error(host: str, digest: bytes | None) -> TLSError:
+    """The `TLSError` for a certificate whose key, of that digest, is none of those pinned."""
+    shown = "none" if digest is None else pin_text(digest)
     return TLSError(
         f"the public key of {host} is {shown}, which is not pinned (if the server has changed its key on purpose, pin "
         "the new one; else somebody is in between)",

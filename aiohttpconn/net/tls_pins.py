@@ -39,7 +39,12 @@ def _digest(pin: str | bytes) -> bytes:
 
 def pin_of(certificate: bytes) -> str:
     """The pin of a certificate in DER, as ``"sha256/…"``."""
-    return "sha256/" + b64encode(key_digest(certificate)).decode()
+    return pin_text(key_digest(certificate))
+
+
+def pin_text(digest: bytes) -> str:
+    """A digest as it is written."""
+    return "sha256/" + b64encode(digest).decode()
 
 
 def key_digest(certificate: bytes) -> bytes:

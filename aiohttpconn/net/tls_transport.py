@@ -132,9 +132,13 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def check_pins(self, pins: Pins) -> None:
         """Abort and raise `TLSError` unless the key of the peer's certificate is one of those pinned."""
         certificate = self._session.getpeercert(True)
-        if certificate is None or key_digest(certificate) not in pins:
+        try:
+            digest = None if certificate is None else key_digest(certificate)
+        except ValueError:  # what OpenSSL has read and we cannot is not let in
+            digest = None
+        if digest is None or digest not in pins:
             self.abort()
-            raise pin_error(self._hostname, certificate)
+            raise pin_error(self._hostname, digest)
 
     # --- protocol of the transport below ---
 

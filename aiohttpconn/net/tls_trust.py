@@ -31,9 +31,9 @@ def add_authorities(context: ssl.SSLContext) -> None:
     """
     if context.cert_store_stats()["x509"]:
         return
-    folder = ssl.get_default_verify_paths().capath  # OpenSSL looks into it by the hash of a name, when it needs to
+    folder = ssl.get_default_verify_paths().openssl_capath  # looked into when a name is needed
     try:
-        if folder is not None and os.listdir(folder):
+        if os.listdir(folder):
             return
     except OSError:
         pass

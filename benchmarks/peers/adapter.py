@@ -25,12 +25,14 @@ class Settings:
     - `authority`: path of the certificate to trust.
     - `decode`: whether bodies with a Content-Encoding come.
     - `revisits`: False where no origin is asked twice: a client without a bound on its idle connections keeps none.
+    - `fresh`: whether each request is to go over a new connection.
     """
 
     connections: int
     authority: str
     decode: bool = False
     revisits: bool = True
+    fresh: bool = False
 
     def tls(self) -> ssl.SSLContext:
         """A verifying context that trusts `authority`."""

@@ -17,7 +17,7 @@ class AiohttpPeer(Peer):
     async def open(self, settings: Settings) -> None:
         # Idle connections do not count in `limit`, so they are only kept where they will be used again.
         connector = aiohttp.TCPConnector(
-            limit=settings.connections, ssl=settings.tls(), force_close=not settings.revisits
+            limit=settings.connections, ssl=settings.tls(), force_close=settings.fresh or not settings.revisits
         )
         self.session = aiohttp.ClientSession(connector=connector)
 

@@ -27,7 +27,7 @@ class AiohttpconnPeer(Peer):
 
     async def open(self, settings: Settings) -> None:
         self.client = Client(
-            limits=Limits(max_connections=settings.connections),
+            limits=Limits(max_connections=settings.connections, max_idle=0 if settings.fresh else None),
             verify=settings.tls(),
             trust_env=False,
             **self.options,

@@ -27,7 +27,7 @@ class PyreqwestPeer(Peer):
             ClientBuilder()
             .no_proxy()
             .max_connections(settings.connections)
-            .pool_max_idle_per_host(settings.connections if settings.revisits else 0)
+            .pool_max_idle_per_host(settings.connections if settings.revisits and not settings.fresh else 0)
             .add_root_certificate_pem(Path(settings.authority).read_bytes())
             .gzip(decode)
             .brotli(decode)

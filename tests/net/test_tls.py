@@ -15,7 +15,7 @@ import trustme
 from aiohttpconn import TLSError
 from aiohttpconn.net import tls_transport as tls_module
 from aiohttpconn.net.dial import open_stream, open_tunnel
-from aiohttpconn.net.tls import ssl_context
+from aiohttpconn.net.tls import TLS_VARIABLES, ssl_context
 from tests.auditing import settle
 from tests.net.streaming import connected, drain_by, layered, until
 from tests.servers.certificates import ELSEWHERE, server_context
@@ -585,7 +585,7 @@ def test_contexts_are_built_once_per_configuration(ca_file: Path) -> None:
 def test_contexts_are_as_strict_as_python_s_own(
     ca_file: Path, trust_env: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in tls_module.TLS_VARIABLES:
+    for name in TLS_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     ours, python_s = ssl_context(ca_file, trust_env), ssl.create_default_context(cafile=str(ca_file))
     for name in ("options", "verify_flags", "verify_mode", "check_hostname", "minimum_version", "maximum_version"):

@@ -10,7 +10,8 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from aiohttpconn import Client, TLSError
+import aiohttpconn
+from aiohttpconn import Client, TLSError, TLSOptions
 from aiohttpconn.net.tls import ssl_context
 from tests.servers.certificates import server_context
 from tests.servers.raw import Hold, Request, Send
@@ -196,3 +197,13 @@ def test_context_of_one_s_own_is_not_changed(files: Files, client_ctx: ssl.SSLCo
 async def test_with_a_transport_it_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="cert, tls"):
         Client(transport=object(), cert="a.pem", tls=None)  # type: ignore[arg-type]
+
+
+async def test_for_one_request(
+    raw_server: StartServer, asking_ctx: ssl.SSLContext, ca_file: Path, files: Files
+) -> None:
+    server = await raw_server([Request(), Send(OK), Hold()], tls=asking_ctx)
+    url = f"https://localhost:{server.port}/"
+    assert (await aiohttpconn.get(url, verify=ca_file, cert=files.path("both"))).content == b"ok"
+    with pytest.raises(TLSError, match="not pinned"):
+        await aiohttpconn.get(url, verify=ca_file, cert=files.path("both"), tls=TLSOptions(assert_fingerprint="0" * 64))

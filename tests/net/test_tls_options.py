@@ -214,7 +214,7 @@ async def test_cancelled_at_every_await(raw_server: StartServer, pinned: Any, cl
 @pytest.fixture
 def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A machine without any authorities where OpenSSL looks."""
-    paths = ssl.get_default_verify_paths()._replace(cafile=None, capath=str(tmp_path))
+    paths = ssl.get_default_verify_paths()._replace(openssl_cafile="", openssl_capath=str(tmp_path))
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self, purpose=None: None)
     monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda self: None)
