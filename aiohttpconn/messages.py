@@ -213,6 +213,24 @@ class Request(_Parts):
         kept = [pair for pair in self.headers.items() if pair[0].lower() not in names]
         return self.replace(headers=Headers(CIMultiDict([*kept, *pairs])))
 
+    def with_field_last(self, name: str, value: str) -> Request:
+        """`with_fields` for one field, the wire form of all others kept: it was made of a client's own once."""
+        lines = self.field_lines
+        if lines is None or name in self.headers:
+            return self.with_fields({name: value})
+        headers = CIMultiDict(self.headers)
+        headers.add(name, value)
+        return Request(
+            self.method,
+            self.url,
+            Headers(headers),
+            self.body,
+            field_lines=lines,
+            idempotent=self.idempotent,
+            more_lines=self.more_lines + f"{name}: {value}\r\n".encode("latin-1"),
+            redirected_from=self.redirected_from,
+        )
+
     def without_fields(self, *names: str) -> Request:
         """A copy without the fields of these names."""
         dropped = {name.lower() for name in names}

@@ -10,10 +10,9 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from multidict import CIMultiDict, istr
+from multidict import istr
 
 from ..errors import InvalidHeader
-from ..headers import Headers
 from ..messages import Request
 
 if TYPE_CHECKING:
@@ -103,22 +102,7 @@ def auth_of(value: AuthInput) -> Auth:
 
 def with_authorization(request: Request, value: str) -> Request:
     """The request with this Authorization field, in place of any other; the value has been checked."""
-    lines = request.field_lines
-    if lines is None or AUTHORIZATION in request.headers:
-        return request.with_fields({"Authorization": value})
-    # The client's own fields stay in the wire form that was made of them once.
-    headers = CIMultiDict(request.headers)
-    headers.add(AUTHORIZATION, value)
-    return Request(
-        request.method,
-        request.url,
-        Headers(headers),
-        request.body,
-        field_lines=lines,
-        idempotent=request.idempotent,
-        more_lines=request.more_lines + f"Authorization: {value}\r\n".encode("latin-1"),
-        redirected_from=request.redirected_from,
-    )
+    return request.with_field_last(AUTHORIZATION, value)
 
 
 def octets(value: str | bytes, what: str, encoding: str = "utf-8") -> bytes:

@@ -78,7 +78,7 @@ def encode_body(
 def prepared_body(body: Any) -> Any:
     """A body as it can be sent: what is not in memory, as one that knows whether it can be read again. A body of the
     caller's own with a method `rewind` knows that itself."""
-    if body is None or isinstance(body, (bytes, str, bytearray, memoryview)) or hasattr(body, "rewind"):
+    if body is None or isinstance(body, str) or is_bytes_like(body) or hasattr(body, "rewind"):
         return body
     from .replay import OneTimeBody, stream_body  # noqa: PLC0415 - not every client streams bodies
 

@@ -163,6 +163,8 @@ class Client:
         self._max_redirects = _count("max_redirects", max_redirects)
         self._allow_downgrade = allow_downgrade
         self._max_body = _max_body(max_body)
+        if isinstance(cross_origin_headers, str):
+            raise TypeError("cross_origin_headers takes several names: give one as [name]")
         own = header_pairs(headers)
         given = {name.lower() for name, _ in own}
         pairs = [pair for pair in _default_fields() if pair[0].lower() not in given] + own
@@ -238,8 +240,6 @@ class Client:
             )
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
-        if isinstance(cross_origin_headers, str):
-            raise TypeError("cross_origin_headers takes several names: give one as [name]")
         # Without a total limit this says nothing about now, and serves every request.
         self._context = RequestContext(Deadline(self._timeout, 0.0))
         self._flow = Flow(
@@ -389,6 +389,7 @@ class Client:
             if self._default_encoding is not None:
                 response.default_encoding = self._default_encoding
             if head.status in REDIRECTS:
+                response.redirect_rules = self._flow.redirect_rules
                 call = self._call(_NOTHING)
                 call.asked = request
                 response = await self._flow.follow(request, response, call)

@@ -50,10 +50,10 @@ def made_cookie(
     path: Any,
     *,
     host_only: bool | None,
-    secure: bool,
-    http_only: bool,
-    same_site: str | None,
-    expires: float | None,
+    secure: bool = False,
+    http_only: bool = False,
+    same_site: str | None = None,
+    expires: float | None = None,
 ) -> Cookie:
     """A cookie as `CookieJar.set` describes it, or what it raises."""
     if not name and not value:
@@ -159,7 +159,9 @@ def taken_over(jar: Any) -> list[Cookie]:
     return cookies
 
 
-def loaded_cookie(name: str, value: str, domain: str, path: str, *, host_only: bool | None, **rest: Any) -> Cookie:
+def loaded_cookie(
+    name: str, value: str, domain: str, path: str = "/", *, host_only: bool | None = None, **rest: Any
+) -> Cookie:
     """A cookie that another program kept, made as `made_cookie` does but for what that knew no better.
 
     - For a public suffix and all below it: it is for that host alone, which is all it could be set for (section 5.7).

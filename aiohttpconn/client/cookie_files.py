@@ -162,30 +162,8 @@ def _octets(text: str) -> str:
     return text
 
 
-def _made(
-    where: str,
-    *,
-    name: str,
-    value: str,
-    domain: str,
-    path: str = "/",
-    host_only: bool | None = None,
-    secure: bool = False,
-    http_only: bool = False,
-    same_site: str | None = None,
-    expires: float | None = None,
-) -> Cookie:
+def _made(where: str, **parts: Any) -> Cookie:
     try:
-        return loaded_cookie(
-            name,
-            value,
-            domain,
-            path,
-            host_only=host_only,
-            secure=secure,
-            http_only=http_only,
-            same_site=same_site,
-            expires=expires,
-        )
+        return loaded_cookie(**parts)
     except ValueError as error:
         raise ValueError(f"{where} of the file cannot be a cookie: {error}") from error

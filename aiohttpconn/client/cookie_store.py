@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
-from .cookie import Cookie, domains_above, path_matches, paths_above
+from .cookie import Cookie, domain_matches, domains_above, path_matches, paths_above
 from .cookie_domains import Domains
 from .cookie_selection import Site
 
@@ -73,6 +73,8 @@ class CookieStore:
         for path in paths_above(cookie.path):
             if path in paths:
                 for domain in paths[path].below(cookie.domain):
+                    if not domain_matches(domain, cookie.domain):
+                        continue  # an address, which lies below nothing
                     bucket = self._domains[domain]
                     for host_only in (True, False):
                         below = bucket.get((cookie.name, path, host_only))

@@ -11,11 +11,8 @@ import math
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from multidict import CIMultiDict
-
 from ..config import UNSET, Unset
 from ..errors import HTTPException, ReadTimeout, RedirectBlocked, TooManyRedirects, TotalTimeout
-from ..headers import Headers
 from ..messages import Request
 from ..transport import RequestContext
 from ..upload import body_pieces
@@ -144,8 +141,8 @@ class Flow:
         self._room: Callable[[Request, Proxy | Unset | None], bool] | None = getattr(transport, "has_room", None)
         self.record: RetryRecord | None = None  # made when somebody first asks for retries
         self.max_redirects = max_redirects
-        self.allow_downgrade = allow_downgrade
-        self.cross_origin_headers = cross_origin_headers
+        self.redirect_rules: dict[str, Any] = {"allow_downgrade": allow_downgrade, "keep": cross_origin_headers}
+        """What `redirected` is to know of the client."""
 
     async def run(self, request: Request, call: Call) -> Response:
         """Send a request, and follow where its response leads; the last response, its body unread."""
@@ -153,18 +150,12 @@ class Flow:
             call.auth = _userinfo_auth(request)  # the caller's own: it signs wherever he named the origin
         return await self.follow(request, await self._hop(request, call, call.auth, call.cookies), call)
 
-    @property
-    def redirect_rules(self) -> dict[str, Any]:
-        """What `redirected` is to know of the client."""
-        return {"allow_downgrade": self.allow_downgrade, "keep": self.cross_origin_headers}
-
     async def follow(self, request: Request, response: Response, call: Call) -> Response:
         """Go on from the response to a request, if it is a redirect.
 
         The request is the one before it was signed and given cookies: each hop has its own.
         """
         first = request.url.origin
-        response.redirect_rules = self.redirect_rules
         redirects = 0
         auth, cookies = call.auth, call.cookies
         while call.follow and (location := redirect_location(response.head)) is not None:
@@ -176,7 +167,7 @@ class Flow:
                         history=(*call.history, response),
                         doing=f"{request.method} {request.url.shown}",
                     )
-                following = redirected(request, response.status, location, **response.redirect_rules)
+                following = redirected(request, response.status, location, **self.redirect_rules)
             except HTTPException as error:
                 error.request = request
                 if isinstance(error, RedirectBlocked):
@@ -198,7 +189,6 @@ class Flow:
                 hop_auth = _userinfo_auth(request)
             hop_cookies = cookies if serves_same(first, origin) else NO_COOKIES
             response = await self._hop(request, call, hop_auth, hop_cookies)
-            response.redirect_rules = self.redirect_rules
             if origin != before.url.origin:
                 response.dropped = left_behind(sent, response.request)
         return response
@@ -362,6 +352,7 @@ class Flow:
             raise
         response = Response(raw, request, began)
         response.max_body = call.max_body
+        response.redirect_rules = self.redirect_rules
         response.history = tuple(call.history)
         response.default_encoding = call.default_encoding
         if call.deadline.timeout.total is not None:
@@ -409,21 +400,7 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies)
         if not pairs:
             return request
         value = "; ".join(pairs)
-    if "Cookie" in headers:
-        return request.with_fields({"Cookie": value})
-    merged = CIMultiDict(headers)
-    merged.add("Cookie", value)
-    lines = request.field_lines
-    return Request(
-        request.method,
-        request.url,
-        Headers(merged),
-        request.body,
-        field_lines=lines,
-        idempotent=request.idempotent,
-        more_lines=b"" if lines is None else request.more_lines + f"Cookie: {value}\r\n".encode("latin-1"),
-        redirected_from=request.redirected_from,
-    )
+    return request.with_field_last("Cookie", value)
 
 
 def _pairs(cookies: Mapping[str, str] | None) -> list[str]:
