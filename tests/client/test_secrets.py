@@ -286,9 +286,8 @@ async def test_errors_show_no_secrets_of_a_query(client: Client, http_server: Or
     with pytest.raises(TooManyRedirects) as many:
         await client.get(f"{http_server.url}/loop?token=s3cret")
     assert "s3cret" not in str(many.value)
-    async with AsyncHTTPConnection("127.0.0.1", http_server.port) as conn:
+    async with AsyncHTTPConnection("127.0.0.1", http_server.port, timeout=0.05) as conn:
         await conn.request("GET", "/hold?token=s3cret")
-        conn.timeout = 0.05
         with pytest.raises(ReadTimeout) as late:
             await conn.getresponse()
     assert "s3cret" not in str(late.value)
