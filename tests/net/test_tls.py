@@ -84,6 +84,20 @@ async def test_bytes_go_both_ways(
             await sending
 
 
+@LAYERS
+async def test_sessions_side_by_side_do_not_mix(
+    layers: str, raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
+) -> None:
+    """They share a receive buffer: what is in it is one session's at a time."""
+    bodies = [bytes([n]) * (MIB // 2) for n in range(3)]
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(layered(layers, [Send(body), Hold()], raw_server, server_ctx, client_ctx))
+            for body in bodies
+        ]
+        assert await asyncio.gather(*(stream.reader.readexactly(MIB // 2) for stream in streams)) == bodies
+
+
 async def test_reader_and_writer_stay_the_same_objects(
     raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
 ) -> None:
