@@ -156,6 +156,40 @@ async def test_bytes_right_after_the_handshake_are_not_lost(
             assert await stream.reader.read() == b"hello"
 
 
+async def test_finished_and_what_is_sent_first_go_in_one_piece(
+    raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
+) -> None:
+    second_flight: list[bytes] = []
+
+    async def by_hand(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conn: Connection) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = server_ctx.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(await reader.read(65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.do_handshake()
+        writer.write(outgoing.read())
+        incoming.write(await reader.read(65536))
+        session.do_handshake()
+        try:
+            second_flight.append(session.read(100))
+        except ssl.SSLWantReadError:
+            second_flight.append(b"")
+        session.write(b"pong")
+        writer.write(outgoing.read())
+
+    async with secured(await raw_server(by_hand), client_ctx) as stream:
+        stream.writer.write(b"ping")
+        assert await stream.reader.readexactly(4) == b"pong"
+    assert second_flight == [b"ping"]
+
+
+async def test_handshake_is_over_for_the_server_before_anything_is_sent(
+    raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
+) -> None:
+    async with secured(await raw_server([Send(b"hello"), Hold()], tls=server_ctx), client_ctx) as stream:
+        assert await stream.reader.readexactly(5) == b"hello"
+
+
 async def test_without_verification(raw_server: StartServer, untrusted_ctx: ssl.SSLContext) -> None:
     async with secured(await raw_server(echo, tls=untrusted_ctx), ssl_context(False), "wrong.example") as stream:
         stream.writer.write(b"ping")
