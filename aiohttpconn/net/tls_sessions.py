@@ -6,6 +6,7 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Any
 
 MOST_SESSIONS = 128
 """Places that a session is kept of: with what OpenSSL keeps beside it, one takes 20 to 40 KiB."""
@@ -74,8 +75,9 @@ class TLSSessions:
         """What a connection to `place` needs; None for contexts that verify by themselves, after the handshake."""
         if type(context).__module__ != "ssl":
             return None
+        raw: Any = super(ssl.SSLContext, context)  # SSLContext makes enums of these: 5 µs
         return Resumption(
-            self, (place, context, context.verify_mode, context.check_hostname, context.verify_flags, context.options)
+            self, (place, context, raw.verify_mode, context.check_hostname, raw.verify_flags, raw.options)
         )
 
     def find(self, key: Hashable) -> ssl.SSLSession | None:
