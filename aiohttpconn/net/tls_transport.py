@@ -126,9 +126,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._shaken.set_exception(failure)
         else:
             self._state = _State.OPEN
-            self._flush()
             if not self._shaken.done():
                 self._shaken.set_result(None)
+            # After who waits for it has run, so that Finished and the request go out in one piece: one system call and
+            # one segment less, 20 µs of either side's CPU for a connection.
+            self._loop.call_soon(self._flush)
 
     def check_pins(self, pins: Pins) -> None:
         """Abort and raise `TLSError` unless the key of the peer's certificate is one of those pinned."""

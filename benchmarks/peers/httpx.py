@@ -19,8 +19,9 @@ class HttpxPeer(Peer):
         return str(self.library.__version__)
 
     async def open(self, settings: Settings) -> None:
+        idle = 0 if settings.fresh else settings.connections
         limits = self.library.Limits(
-            max_connections=settings.connections, max_keepalive_connections=settings.connections, keepalive_expiry=60
+            max_connections=settings.connections, max_keepalive_connections=idle, keepalive_expiry=60
         )
         proxy = None
         if settings.proxy is not None:
