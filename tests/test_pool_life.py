@@ -656,8 +656,8 @@ class Torture:
             if not auditor.cancelled():
                 auditor.result()
             errors = [task.exception() for task in running if not task.cancelled()]
-            # A cancelled task keeps its CancelledError, whose traceback keeps every local variable: a guest that was
-            # cancelled between two pieces of a body would hold its response, and so its slot, for as long as it is kept here.
+            # A cancelled task keeps its CancelledError, whose traceback keeps all local variables: a guest that was
+            # cancelled between two pieces of a body would keep its response, and the response its slot.
             del running, auditor, canceller, extra
             gc.collect()  # what was dropped may hang in a cycle
             await settle(6)
