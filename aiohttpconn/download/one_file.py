@@ -161,7 +161,7 @@ class OneFile:
                 if restarts > _RESTARTS:
                     raise cause from cause.__cause__
                 if isinstance(turn, StartOver):
-                    await self._patience.bear(cause, -1)
+                    await self._patience.bear(cause, self._received)
 
     async def _bring(self) -> None:
         wanted = self._wanted
@@ -266,12 +266,13 @@ class OneFile:
             self._rate,
             size=self._size,
             resumable=resumable,
+            received=self._received,
         )
         self._connections = max(self._connections, segments)
         try:
             await transfer.run(first, segments)
         finally:
-            self._received += transfer.received
+            self._received = transfer.received
         self._size = transfer.size
 
     def _segments(self, missing: int) -> int:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 MEMORY: Final = 2 << 20
 """Bytes of blocks that are being filled, over all segments; as many more are being written meanwhile."""
-LARGEST_BLOCK: Final = 1 << 20
-"""Each block is a turn through a thread (50 µs): larger ones make no difference that could be measured."""
+LARGEST_BLOCK: Final = 384 << 10
+"""Each block is a turn through a thread (50 µs). What a kill loses is the block that is filled, the one that is written,
+and what the stream holds (256 KiB): no more than 1 MiB."""
 LEAST_BLOCK: Final = 128 << 10
 _LOOK: Final = 0.25
 """Seconds after which a connection that has nothing to do looks again for a segment that is slow."""
@@ -52,6 +53,7 @@ class Transfer:
         *,
         size: int | None,
         resumable: bool,
+        received: int,
     ) -> None:
         self._part = part
         self._sources = sources
@@ -64,8 +66,8 @@ class Transfer:
         self._over = asyncio.Event()
         self._ignored: RangesIgnored | None = None
         self.size = size
-        self.received = 0
-        """Bytes that came."""
+        self.received = received
+        """Bytes that came, those before it included."""
 
     async def run(self, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None, connections: int) -> None:
         """Bring everything. `first` is a response that brings all of the file, with its body.
