@@ -31,9 +31,10 @@ async def download_many(
     async def work() -> None:
         while True:
             async with turn:  # an asynchronous generator is asked by one at a time
-                number, item = await anext(source, (-1, None))
-            if number < 0:
-                return
+                try:
+                    number, item = await anext(source)
+                except StopAsyncIteration:
+                    return
             url, path = item if isinstance(item, tuple) else (item, None)
             results[number] = await _one(url, path, bring)
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MEMORY: Final = 2 << 20
 """Bytes of blocks that are being filled, over all segments; as many more are being written meanwhile."""
 LARGEST_BLOCK: Final = 384 << 10
-"""Each block is a turn through a thread (50 µs). What a kill loses is the block that is filled, the one that is written,
-and what the stream holds (256 KiB): no more than 1 MiB."""
+"""Each block is a turn through a thread (50 µs). What a kill loses is the block that is filled, the one that is
+written, and what the stream holds (256 KiB): no more than 1 MiB."""
 LEAST_BLOCK: Final = 128 << 10
 _LOOK: Final = 0.25
 """Seconds after which a connection that has nothing to do looks again for a segment that is slow."""
@@ -160,7 +160,10 @@ class Transfer:
         async with self._sources.range(source, before, segment.end, self.size) as answer:
             self._learn(answer, segment)
             segment.reach = answer.end
-            await self._read(segment, writer, answer.response.iter_raw())
+            try:
+                await self._read(segment, writer, answer.response.iter_raw())
+            finally:
+                segment.reach = segment.position
         if segment.position == before and segment.left > 0:
             raise ProtocolError("a response brought nothing", doing=f"GET {answer.response.url.shown}")
 
@@ -172,7 +175,10 @@ class Transfer:
         meter, rate = self._meter, self._rate
         async for piece in pieces:
             left = min(segment.end, segment.reach) - segment.position
-            size = min(len(piece), left)
+            size = len(piece)
+            if size > left:
+                size = left
+                segment.reach = segment.position + size  # what is cut off is gone: this response brings no more
             segment.position += size
             self.received += size
             meter.done += size
