@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from .server import nginx_path, nginx_version
-
 MIB = 1 << 20
 CONFIGURATION = """
 daemon off;
@@ -106,12 +104,14 @@ BARS = (
     ("64 × 16 MiB, 8 at a time", "aria2c -j8", 1.0),
 )
 MOST_MEMORY = 80 * MIB
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""As a user has it: compiled once."""
 
 
 def measure(command: Sequence[str], expected: int, folder: str) -> Run:
     """Run a command to its end; RuntimeError if it did not bring all bytes."""
     began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - began
@@ -123,6 +123,8 @@ def measure(command: Sequence[str], expected: int, folder: str) -> Run:
 
 def serve(root: Path, core: int) -> tuple[subprocess.Popen[bytes], str]:
     import socket
+
+    from .server import nginx_path  # here, because it costs the child 100 ms
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -150,6 +152,8 @@ def write_files(folder: Path, large: int, small: int) -> None:
 
 
 def report(runs: dict[str, dict[str, list[Run]]]) -> None:
+    from .server import nginx_version
+
     print(f"\nnginx {nginx_version()}; medians of the rounds; load {os.getloadavg()[0]:.1f}\n")
     print("| | | wall | CPU | peak memory |\n|---|---|---:|---:|---:|")
     for task, contenders in runs.items():
@@ -189,6 +193,7 @@ def main() -> None:
         root.chmod(0o755)
         write_files(root / "www", large, small)
         nginx, base = serve(root, options.server_core)
+        subprocess.run([sys.executable, "-c", "import aiohttpconn.download"], env=ENVIRONMENT, check=True)
         runs: dict[str, dict[str, list[Run]]] = {task: {name: [] for name in them} for task, them in CONTENDERS.items()}
         try:
             for _ in range(options.rounds):

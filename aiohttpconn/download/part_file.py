@@ -73,6 +73,10 @@ class PartFile:
 
         Raises `DownloadError` if another download writes it, and OSError.
         """
+        cancelled = await self._settled()  # what is still being written belongs to what was there before
+        if cancelled is not None:
+            raise cancelled
+        self.unwritten.clear()
         await self._in_thread(self._start_over, state)
 
     async def describe(self, state: State) -> None:

@@ -365,4 +365,31 @@ async def test_a_file_that_changes_all_the_time(server: FileServer, client: Clie
 
     server.twist = twist
     with pytest.raises(FileChanged):
+        await client.download(server.url, tmp_path / "f", segments=2)
+    # Nothing of the versions before is left in what was kept.
+    server.twist = lambda request, number, answer: answer
+    server.body = bytes(reversed(BODY))
+    assert (await client.download(server.url, tmp_path / "f", segments=2)).path.read_bytes() == server.body
+
+
+async def test_what_is_kept_is_of_the_last_version_only(server: FileServer, client: Client, tmp_path: Path) -> None:
+    other = bytes(reversed(BODY))
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        if number == 0:
+            answer.cut, answer.length = MIB // 2, len(BODY)
+        elif number == 1:
+            server.body, server.etag = other, '"v2"'
+            return server.answer(request)
+        elif number == 2:
+            answer.cut, answer.length = MIB // 4, len(BODY)
+        else:
+            return Answer(404, [], b"")
+        return answer
+
+    server.twist = twist
+    with pytest.raises(HTTPStatusError):
         await client.download(server.url, tmp_path / "f")
+    server.twist = lambda request, number, answer: answer
+    download = await client.download(server.url, tmp_path / "f")
+    assert (download.resumed_from, download.path.read_bytes() == other) == (MIB // 4, True)
