@@ -27,6 +27,8 @@ from .errors import (
     ConnectError,
     ConnectTimeout,
     DecodingError,
+    DownloadError,
+    FileChanged,
     HTTPException,
     HTTPStatusError,
     ImproperConnectionState,
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
     from .client.proxies import ProxyPool
+    from .download import Download, DownloadResult, Progress, RangeStream
     from .har import HarRecorder
     from .net.dns import AioDNSResolver
     from .net.guard import AddressPolicy
@@ -96,11 +99,15 @@ _LATER = {
     "BasicAuth": "client.auth",
     "BearerAuth": "client.auth",
     "DigestAuth": "client.digest",
+    "Download": "download",
+    "DownloadResult": "download",
     "HarRecorder": "har",
     "Hooks": "client.hooks",
     "resend_count": "client.hooks",
     "NetrcAuth": "client.auth",
     "OAuth2ClientCredentials": "client.oauth2",
+    "Progress": "download",
+    "RangeStream": "download",
     "TLSInfo": "net.tls_info",
     "TokenError": "client.oauth2",
 }
@@ -155,6 +162,10 @@ __all__ = [
     "CookieJar",
     "DecodingError",
     "DigestAuth",
+    "Download",
+    "DownloadError",
+    "DownloadResult",
+    "FileChanged",
     "HTTPException",
     "HTTPResponse",
     "HTTPStatusError",
@@ -181,10 +192,12 @@ __all__ = [
     "PoolClosed",
     "PoolStats",
     "PoolTimeout",
+    "Progress",
     "ProtocolError",
     "Proxy",
     "ProxyError",
     "ProxyPool",
+    "RangeStream",
     "ReadError",
     "ReadTimeout",
     "RedirectBlocked",

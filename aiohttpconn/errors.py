@@ -349,6 +349,14 @@ class ChecksumMismatch(HTTPException):
     """The bytes received are not those that the checksum is of."""
 
 
+class DownloadError(HTTPException):
+    """A download cannot go on. Its text says why, what was kept, and how to go on."""
+
+
+class FileChanged(DownloadError):
+    """The file on the server is not the one that the download began with."""
+
+
 class TooManyRedirects(HTTPException):
     """More redirects than `max_redirects`. `history` has the responses up to there, oldest first."""
 

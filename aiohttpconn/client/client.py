@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -38,6 +38,8 @@ from .response import Response
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ..download import Download, DownloadResult, RangeStream
+    from ..download.keywords import DownloadAllKeywords, DownloadKeywords, RangeStreamKeywords
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
@@ -579,6 +581,74 @@ class Client:
     def patch(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
         """`request("PATCH", url, …)` with `params`, `headers`, `content`, `data`, `json`, `files`, `auth` …"""
         return self.request("PATCH", url, **options)
+
+    # --- files ---
+
+    async def download(
+        self, url: str | URL, path: str | os.PathLike[str] | None = None, **options: Unpack[DownloadKeywords]
+    ) -> Download:
+        """Save a file: as ``PATH.part`` until it is complete and verified, then renamed.
+
+        What breaks off, or is killed, is gone on with: by this call after a failure that passes, else by the same call
+        in another run. The file's version is told by its entity tag or Last-Modified (RFC 9110 section 13.1.5); one
+        that has changed meanwhile is begun anew. What a server sends with a Content-Encoding is saved decoded.
+
+        - `path`: the file; or a folder that is there, or a name that ends in a separator, or None for the current
+          folder: then the name is Content-Disposition's, else the URL's, made harmless.
+        - `segments`: connections that bring ranges of it side by side; those that are done take over from slow ones.
+          "auto": one for each 16 MiB, at most 8. A server that has no ranges sends it over one.
+        - `checksum`: "sha256:…", or another algorithm of `hashlib`, in hexadecimal or base64. What Repr-Digest,
+          Content-Digest, Digest or Content-MD5 say is verified too.
+        - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails.
+        - `resume`: whether to go on with what an earlier run left; `repairs`: how many failures in a row, without a
+          byte between, are borne (5).
+        - `overwrite`: whether a file that is there is replaced; left out, one that `path` names is, one whose name the
+          server chose is not (FileExistsError).
+        - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
+          `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
+        - `limit_rate`: bytes per second over all segments. `fsync`: whether it is on the disk when this returns.
+        - `params`, `headers`, `cookies`, `auth`, `follow_redirects`, `timeout` (`total` is for all of it), `proxy`,
+          `retries`: as of `request`.
+
+        Raises `HTTPStatusError`, `ChecksumMismatch` (the bytes are thrown away), `FileChanged` and other
+        `DownloadError`, OSError of the file system, and what requests raise. A note of the error says what was kept.
+        """
+        from ..download import download  # noqa: PLC0415 - most clients save nothing
+
+        return await download(self, url, path, **options)
+
+    async def download_all(
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        **options: Unpack[DownloadAllKeywords],
+    ) -> list[DownloadResult]:
+        """Save many files; a `DownloadResult` for each, in their order.
+
+        - `items`: URLs, or pairs of URL and path; an iterable, async or not, from which they are taken as they are
+          begun. `directory`: what their paths are relative to.
+        - `concurrency`: how many at a time (8).
+        - the others are those of `download`, for each file; `limit_rate` is for all together.
+
+        A file that fails does not stop the others: its `DownloadResult` has the error. Names that servers choose are
+        numbered where two are the same. When this is cancelled, all are, and the same call goes on with them.
+        """
+        from ..download import download_all  # noqa: PLC0415 - the same
+
+        return await download_all(self, items, **options)
+
+    def stream_ranges(self, url: str | URL, **options: Unpack[RangeStreamKeywords]) -> RangeStream:
+        """A file's bytes in their order, fetched in ranges over several connections: an asynchronous iterator, and a
+        block, which a loop that is left early needs.
+
+        - `segments`: how many connections (4). `window`: bytes that are held, at most (16 MiB).
+        - `mirrors`, `repairs`, `limit_rate`, and the request's keywords: those of `download`.
+
+        A file without ranges, or whose version cannot be told, comes over one connection. Raises `FileChanged` for one
+        that changes meanwhile.
+        """
+        from ..download import stream_ranges  # noqa: PLC0415 - the same
+
+        return stream_ranges(self, url, **options)
 
     # --- state ---
 

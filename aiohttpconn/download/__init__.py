@@ -1,0 +1,142 @@
+"""Files from the network: downloaded whole, resumed, in parallel ranges; and ranges as one stream.
+
+What `Client.download`, `Client.download_all` and `Client.stream_ranges` do; they see the client as a `Fetch`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from ..config import UNSET
+from .digests import parse_checksum
+from .many import download_many
+from .one_file import OneFile, Wanted, check_segments, seconds_in_all, target
+from .ordered import RangeStream
+from .progress import Meter, Progress
+from .rate import Rate
+from .result import Download, DownloadResult
+from .sources import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+
+    from ..fetch import Fetch
+    from ..url import URL
+    from .progress import Bar
+
+__all__ = ["Download", "DownloadResult", "Progress", "RangeStream", "Rate", "download", "download_all", "stream_ranges"]
+
+
+async def download(
+    fetch: Fetch,
+    url: str | URL,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    progress: Any = False,
+    **options: Any,
+) -> Download:
+    """`Client.download`."""
+    with ExitStack() as stack:
+        return await _download(fetch, url, path, _bar(progress, stack), set(), **options)
+
+
+async def _download(
+    fetch: Fetch,
+    url: str | URL,
+    path: str | os.PathLike[str] | None,
+    bar: Bar | None,
+    claimed: set[str],
+    *,
+    segments: int | str = 1,
+    checksum: str | None = None,
+    mirrors: Sequence[str | URL] = (),
+    resume: bool = True,
+    overwrite: bool | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
+    limit_rate: float | Rate | None = None,
+    fsync: bool = False,
+    repairs: int = 5,
+    headers: Any = None,
+    timeout: Any = UNSET,
+    **request: Any,
+) -> Download:
+    check_segments(segments)
+    total, timeout = seconds_in_all(timeout, fetch.timeout)
+    place, in_folder = target(path)
+    wanted = Wanted(
+        path=place,
+        in_folder=in_folder,
+        segments=segments,
+        checksum=None if checksum is None else parse_checksum(checksum),
+        resume=resume,
+        overwrite=overwrite,
+        sync=fsync,
+        repairs=repairs,
+        claimed=claimed,
+    )
+    sources = Sources(fetch, _urls(url, mirrors), headers, {**request, "timeout": timeout})
+    return await OneFile(sources, wanted, Meter(on_progress, bar), Rate.of(limit_rate)).run(total)
+
+
+async def download_all(
+    fetch: Fetch,
+    items: Iterable[Any] | AsyncIterable[Any],
+    *,
+    concurrency: int = 8,
+    directory: str | os.PathLike[str] | None = None,
+    progress: Any = False,
+    limit_rate: float | Rate | None = None,
+    **options: Any,
+) -> list[DownloadResult]:
+    """`Client.download_all`."""
+    rate = Rate.of(limit_rate)
+    claimed: set[str] = set()
+    places: set[str] = set()
+
+    async def bring(url: str | URL, path: str | os.PathLike[str] | None) -> Download:
+        place = path
+        if directory is not None:
+            place = os.path.join(directory, "" if path is None else path)
+        where, in_folder = target(place)
+        if not in_folder:
+            if where in places:
+                raise ValueError(f"another item is saved as {where}")
+            places.add(where)
+        return await _download(fetch, url, place, bar, claimed, limit_rate=rate, **options)
+
+    with ExitStack() as stack:
+        bar = _bar(progress, stack)
+        return await download_many(items, bring, concurrency)
+
+
+def stream_ranges(
+    fetch: Fetch,
+    url: str | URL,
+    *,
+    segments: int = 4,
+    window: int = 16 << 20,
+    mirrors: Sequence[str | URL] = (),
+    repairs: int = 5,
+    limit_rate: float | Rate | None = None,
+    headers: Any = None,
+    **request: Any,
+) -> RangeStream:
+    """`Client.stream_ranges`."""
+    sources = Sources(fetch, _urls(url, mirrors), headers, request)
+    return RangeStream(sources, segments, window, repairs, Rate.of(limit_rate))
+
+
+def _urls(url: str | URL, mirrors: Sequence[str | URL]) -> list[str | URL]:
+    if isinstance(mirrors, str):
+        raise TypeError("mirrors takes several URLs: give one as [url]")
+    return [url, *mirrors]
+
+
+def _bar(progress: Any, stack: ExitStack) -> Bar | None:
+    if progress is False or progress is None:
+        return None
+    from .bars import Bars  # noqa: PLC0415 - rich is an extra, and takes 50 ms
+
+    return stack.enter_context(Bars(progress))

@@ -1,0 +1,329 @@
+"""`download`: one file, from its URL to its place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from multidict import CIMultiDict
+
+from ..config import UNSET, Timeout
+from ..errors import ChecksumMismatch, DownloadError, FileChanged, HTTPException, TotalTimeout
+from ..headers import Headers
+from .digests import Digest, stated_digests
+from .file_name import file_name, numbered
+from .part_file import PartFile, check_replaceable
+from .ranges import LEAST_SEGMENT, UNKNOWN, Plan
+from .repair import Patience
+from .result import Download
+from .sidecar import State
+from .sources import RangesIgnored, content_length, is_coded
+from .transfer import StartOver, Transfer
+from .version import Version, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ..config import Unset
+    from ..fetch import Fetched
+    from .progress import Meter
+    from .rate import Rate
+    from .sources import Source, Sources
+
+MOST_SEGMENTS: Final = 64
+_AUTOMATIC: Final = 8
+_AUTOMATIC_SHARE: Final = 16 << 20
+"""Bytes for each of the segments that "auto" makes, up to 8: less is over before a new connection has gained speed."""
+_RESTARTS: Final = 5
+"""How often a download begins anew: because the file changes, or because what broke cannot be gone on with."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What the caller asked for.
+
+    - `path`: the file, or the folder if `in_folder`; `claimed`: the names that others of the same call have, lowered.
+    - `overwrite`: None for whatever was asked for by name, and for nothing else.
+    """
+
+    path: str
+    in_folder: bool
+    segments: int | str
+    checksum: Digest | None
+    resume: bool
+    overwrite: bool | None
+    sync: bool
+    repairs: int
+    claimed: set[str] = field(default_factory=set)
+
+
+def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:
+    """Where a file is to go, and whether that is a folder: one that is there, or a name that ends in a separator."""
+    if path is None:
+        return os.getcwd(), True
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"path must be text or a path, not {path!r}")
+    folder = text.endswith(tuple(filter(None, (os.sep, os.altsep)))) or os.path.isdir(text)
+    # Through a link, so that the link stays.
+    return os.path.realpath(text), folder
+
+
+def check_segments(segments: int | str) -> None:
+    """Refuse what is no number of segments."""
+    if segments == "auto":
+        return
+    if isinstance(segments, bool) or not isinstance(segments, int):
+        raise TypeError(f'segments must be a number or "auto", not {segments!r}')
+    if not 1 <= segments <= MOST_SEGMENTS:
+        raise ValueError(f"segments must be from 1 to {MOST_SEGMENTS}: {segments!r}")
+
+
+class OneFile:
+    """The download of one file."""
+
+    def __init__(self, sources: Sources, wanted: Wanted, meter: Meter, rate: Rate | None) -> None:
+        self._sources = sources
+        self._wanted = wanted
+        self._meter = meter
+        self._rate = rate
+        self._patience = Patience(wanted.repairs)
+        self._part: PartFile | None = None
+        self._fresh = not wanted.resume
+        self._undivided = False
+        self._fields: Headers = Headers(CIMultiDict())
+        self._digests: list[Digest] = []
+        self._modified: str | None = None
+        self._url = ""
+        self._size: int | None = None
+        self._resumed_from = 0
+        self._received = 0
+        self._connections = 1
+
+    async def run(self, total: float | None) -> Download:
+        """Bring it. `total`: seconds for everything, None for no limit."""
+        try:
+            return await self._in_time(total)
+        except Exception as error:
+            part = self._part
+            if part is not None and part.state is not None and part.spans.size:
+                error.add_note(f"{part.spans.size} bytes are kept in {part.part}: the same download goes on from there")
+            raise
+
+    async def _in_time(self, total: float | None) -> Download:
+        began = perf_counter()
+        complete = False
+        scope = asyncio.timeout(total)
+        try:
+            async with scope:
+                path = await self._run()
+            complete = True
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            doing = f"downloading {self._url or self._sources.all[0].shown}"
+            raise TotalTimeout(f"took longer than {total} s in all", doing=doing) from error
+        finally:
+            if self._part is not None:
+                await self._part.close()
+            self._meter.end(complete)
+        assert self._size is not None
+        digests = tuple(str(digest) for digest in self._digests)
+        elapsed = perf_counter() - began
+        return Download(
+            Path(path),
+            self._url,
+            self._size,
+            self._resumed_from,
+            self._received,
+            self._connections,
+            digests,
+            elapsed,
+            self._fields,
+        )
+
+    async def _run(self) -> str:
+        restarts = 0
+        while True:
+            try:
+                await self._bring()
+                return await self._finish()
+            except (FileChanged, RangesIgnored, StartOver) as turn:
+                restarts += 1
+                self._fresh = True
+                self._undivided = self._undivided or isinstance(turn, RangesIgnored)
+                cause = turn.__cause__ if isinstance(turn, StartOver) else turn
+                assert isinstance(cause, HTTPException)
+                if restarts > _RESTARTS:
+                    raise cause from cause.__cause__
+                if isinstance(turn, StartOver):
+                    await self._patience.bear(cause, self._received)
+
+    async def _bring(self) -> None:
+        wanted = self._wanted
+        if not wanted.in_folder:
+            self._place(wanted.path)
+            if not self._fresh and await self._reopen(None):
+                await self._transfer(None)
+                return
+        async with self._sources.whole() as (source, response):
+            coded = is_coded(response.headers)
+            version = Version.of(response.headers, content_length(response.headers))
+            if wanted.in_folder:
+                if self._part is None:
+                    name = self._free_name(file_name(response.headers, response.url))
+                    self._place(os.path.join(wanted.path, name))
+                if not self._fresh and await self._reopen(version):
+                    await response.close()
+                    await self._transfer(None)
+                    return
+            source.version = version
+            await self._begin(source, response, version, coded)
+            pieces = response.iter_bytes() if coded else response.iter_raw()
+            await self._transfer((source, response, pieces))
+
+    def _place(self, path: str) -> None:
+        """This is where it goes."""
+        if self._part is not None:
+            return
+        overwrite = self._wanted.overwrite
+        if overwrite is None:
+            overwrite = not self._wanted.in_folder
+        if not overwrite and os.path.lexists(path):
+            raise FileExistsError(17, "File exists (overwrite=True replaces it)", path)
+        check_replaceable(path)
+        self._part = PartFile(path)
+
+    def _free_name(self, name: str) -> str:
+        """The name, numbered if another download of the same call has it."""
+        free, number = name, 1
+        while free.lower() in self._wanted.claimed:
+            number += 1
+            free = numbered(name, number)
+        self._wanted.claimed.add(free.lower())
+        return free
+
+    async def _reopen(self, version: Version | None) -> bool:
+        """Whether there is a half file that can be gone on with. `version` is what the server has, where that is known:
+        else it is asked by If-Range."""
+        assert self._part is not None
+        state = await self._part.load()
+        if state is None or not self._part.spans.size:
+            return False
+        checksum = None if self._wanted.checksum is None else str(self._wanted.checksum)
+        source = next((each for each in self._sources.all if each.key == state.source), None)
+        if checksum is not None and state.checksum == checksum:
+            pass  # the same file, wherever it comes from: what was signed into a URL may have changed
+        elif source is None or state.version.validator is None:
+            return False
+        if version is not None and not state.version.same(version):
+            return False
+        if source is not None:
+            source.version = state.version
+        self._describe(state)
+        self._resumed_from = self._part.spans.size
+        return True
+
+    async def _begin(self, source: Source, response: Fetched, version: Version, coded: bool) -> None:
+        """Nothing is there yet that can be gone on with."""
+        assert self._part is not None
+        checksum = self._wanted.checksum
+        url = response.url.shown.partition("?")[0]
+        state = State.of(source.key, None if checksum is None else str(checksum), version, url, response.headers)
+        resumable = not coded and (version.validator is not None or checksum is not None)
+        await self._part.start_over(state if resumable else None)
+        self._describe(state)
+        self._digests = [] if coded else self._digests
+        self._fields, self._url = response.headers, response.url.without_userinfo().href
+        self._resumed_from = 0
+
+    def _describe(self, state: State) -> None:
+        self._fields = Headers(CIMultiDict(state.fields))
+        self._url, self._size, self._modified = state.url, state.version.size, state.version.modified
+        self._digests = stated_digests(self._fields, whole=True)
+
+    async def _transfer(self, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None) -> None:
+        part = self._part
+        assert part is not None
+        end = UNKNOWN if self._size is None else self._size
+        gaps = part.spans.gaps(end)
+        self._meter.start(part.path, part.spans.size, self._size)
+        if not gaps:
+            return
+        segments = self._segments(sum(end - start for start, end in gaps))
+        plan = Plan(gaps, segments)
+        resumable = part.state is not None
+        transfer = Transfer(
+            part,
+            self._sources,
+            plan,
+            self._patience,
+            self._meter,
+            self._rate,
+            size=self._size,
+            resumable=resumable,
+            received=self._received,
+        )
+        self._connections = max(self._connections, segments)
+        try:
+            await transfer.run(first, segments)
+        finally:
+            self._received = transfer.received
+        self._size = transfer.size
+
+    def _segments(self, missing: int) -> int:
+        """How many connections to use for so many bytes."""
+        assert self._part is not None
+        ranges = self._fields.get("Accept-Ranges", "").strip().lower() == "bytes" or bool(self._part.spans.size)
+        if self._undivided or self._size is None or self._part.state is None or not ranges:
+            return 1
+        if isinstance(self._wanted.segments, str):
+            return min(_AUTOMATIC, 1 + missing // _AUTOMATIC_SHARE)
+        return min(self._wanted.segments, max(1, missing // LEAST_SEGMENT))
+
+    async def _finish(self) -> str:
+        part = self._part
+        assert part is not None
+        assert self._size is not None
+        if part.spans.gaps(self._size) or part.spans.size != self._size:
+            raise DownloadError(f"{part.part} does not have all of the file")  # a defect of this library
+        await self._verify(part, self._size)
+        overwrite = not self._wanted.in_folder if self._wanted.overwrite is None else self._wanted.overwrite
+        await part.complete(timestamp(self._modified), overwrite=overwrite, sync=self._wanted.sync)
+        return part.path
+
+    async def _verify(self, part: PartFile, size: int) -> None:
+        """Hash the file as it is on the disk, and compare."""
+        expected = list(self._digests)
+        if self._wanted.checksum is not None:
+            expected.insert(0, self._wanted.checksum)
+        if not expected:
+            return
+        import hashlib  # noqa: PLC0415 - loaded by then
+
+        hashers = {name: hashlib.new(name, usedforsecurity=False) for name in {each.algorithm for each in expected}}
+        for hasher in hashers.values():
+            await part.hash(hasher, 0, size)
+        for digest in expected:
+            found = hashers[digest.algorithm].digest()
+            if found != digest.value:
+                await part.discard()
+                stated = "the caller" if digest.source == "checksum" else digest.source
+                raise ChecksumMismatch(
+                    f"the {digest.algorithm} of the {size} bytes received is {found.hex()}, and {stated} says "
+                    f"{digest.value.hex()}: they were thrown away",
+                    doing=f"downloading {self._url}",
+                )
+        self._digests = list({digest[:2]: digest for digest in expected}.values())
+
+
+def seconds_in_all(timeout: Timeout | float | Unset | None, default: Timeout) -> tuple[float | None, Any]:
+    """The time for the whole download, and the `timeout` of each of its requests, which is without one."""
+    chosen = default if timeout is UNSET else Timeout.of(timeout)
+    if chosen.total is None:
+        return None, timeout
+    return chosen.total, chosen.replace(total=None)

@@ -1,0 +1,236 @@
+"""`stream_ranges`: a file fetched in ranges side by side, handed out as one stream of bytes in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ..errors import FileChanged, HTTPException, ProtocolError
+from .ranges import UNKNOWN
+from .repair import Patience, is_passing
+from .sources import RangesIgnored, content_length, is_coded
+from .version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from ..headers import Headers
+    from .rate import Rate
+    from .sources import Source, Sources
+
+LEAST_WINDOW: Final = 256 << 10
+_BLOCKS: Final = 2
+"""Ranges for each connection that fit into the window: while one is handed out, the next is on its way."""
+
+
+class _Block:
+    """One range, and what has come of it."""
+
+    __slots__ = ("complete", "end", "pieces", "position")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.position = start
+        self.end = end
+        self.pieces: deque[bytes] = deque()
+        self.complete = False
+
+
+class RangeStream:
+    """The bytes of a file in their order: an asynchronous iterator, and a block that lets go of the connections.
+
+    Leaving the loop early needs the block, or `aclose()`. No more than `window` bytes are held.
+
+    - `size`: bytes of the file; `headers`: the fields of the response that it began with. Both are None before the
+      first piece, `size` also where the server does not say it.
+    """
+
+    def __init__(self, sources: Sources, segments: int, window: int, repairs: int, rate: Rate | None) -> None:
+        if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
+            raise ValueError(f"segments must be a number, at least 1, not {segments!r}")
+        if window < LEAST_WINDOW:
+            raise ValueError(f"window must be at least {LEAST_WINDOW} bytes: {window!r}")
+        self._sources = sources
+        self._segments = segments
+        self._range = max(window // (_BLOCKS * segments), 1)
+        self._patience = Patience(repairs)
+        self._rate = rate
+        self._blocks: deque[_Block] = deque()
+        self._next = 0
+        self._received = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._failure: BaseException | None = None
+        self._closed = False
+        self.size: int | None = None
+        self.headers: Headers | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._pieces is None:
+            self._pieces = self._run()
+        try:
+            return await anext(self._pieces)
+        except BaseException:  # the end, too
+            await self.aclose()
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the connections. Idempotent."""
+        self._closed = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        pieces, self._pieces = self._pieces, None
+        self._blocks.clear()
+        cancelled: asyncio.CancelledError | None = None
+        pending = set(tasks)
+        while pending:
+            try:
+                _, pending = await asyncio.wait(pending)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if pieces is not None:
+            await pieces.aclose()  # type: ignore[attr-defined]  # it is a generator
+        if cancelled is not None:
+            raise cancelled
+
+    async def _run(self) -> AsyncIterator[bytes]:
+        async with AsyncExitStack() as stack:
+            source, response = await stack.enter_async_context(self._sources.whole())
+            self.headers = response.headers
+            self.size = content_length(response.headers)
+            source.version = version = Version.of(response.headers, self.size)
+            ranges = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+            divided = ranges and version.validator is not None and self._segments > 1
+            coded = is_coded(response.headers)
+            end = UNKNOWN if self.size is None else self.size
+            if divided and self.size is not None and self.size > self._range:
+                end = self._range
+                self._next = end
+                self._tasks = [asyncio.create_task(self._work()) for _ in range(self._segments - 1)]
+            at = 0
+            failure: HTTPException | None = None
+            try:
+                async for piece in response.iter_bytes() if coded else response.iter_raw():
+                    at += len(piece)
+                    await self._count(len(piece))
+                    yield piece if at <= end else piece[: len(piece) - (at - end)]
+                    if at >= end:
+                        break
+                else:
+                    end = at
+            except HTTPException as error:
+                if coded or version.validator is None:
+                    raise
+                failure = error
+            await response.close()
+            if failure is not None:
+                async for piece in self._rest(source, at, end, failure):
+                    yield piece
+        if self._tasks:
+            self._tasks.append(asyncio.create_task(self._work()))  # in the place of the first response
+            async for piece in self._in_order():
+                yield piece
+
+    async def _count(self, size: int) -> None:
+        self._received += size
+        if self._rate is not None:
+            await self._rate.spent(size)
+
+    async def _rest(self, source: Source, at: int, end: int, failure: HTTPException) -> AsyncIterator[bytes]:
+        """What is missing of the range that the first response was to bring."""
+        await self._patience.bear(failure, self._received)
+        while at < end:
+            try:
+                async with self._sources.range(source, at, end, self.size) as answer:
+                    if self.size is None and answer.size is not None:
+                        end = self.size = answer.size
+                    before, limit = at, answer.end
+                    async for piece in answer.response.iter_raw():
+                        piece = piece[: limit - at]  # noqa: PLW2901
+                        at += len(piece)
+                        await self._count(len(piece))
+                        yield piece
+                        if at >= limit:
+                            break
+                if at == before:
+                    raise ProtocolError("a response brought nothing")
+            except HTTPException as error:
+                await self._patience.bear(error, self._received)
+
+    async def _work(self) -> None:
+        """One connection's part: range after range, as far ahead as the window goes."""
+        assert self.size is not None
+        try:
+            while self._next < self.size:
+                if len(self._blocks) >= _BLOCKS * self._segments - 1:
+                    self._room.clear()
+                    await self._room.wait()
+                    continue
+                block = _Block(self._next, min(self._next + self._range, self.size))
+                self._next = block.end
+                self._blocks.append(block)
+                while block.position < block.end:
+                    await self._bring(block)
+                block.complete = True
+                self._arrived.set()
+        except Exception as error:
+            self._failure = self._failure or error
+            self._arrived.set()
+
+    async def _bring(self, block: _Block) -> None:
+        source = self._sources.next()
+        before = block.position
+        try:
+            async with self._sources.range(source, block.position, block.end, self.size) as answer:
+                async for piece in answer.response.iter_raw():
+                    piece = piece[: answer.end - block.position]  # noqa: PLW2901
+                    block.position += len(piece)
+                    block.pieces.append(piece)
+                    if self._blocks and block is self._blocks[0]:
+                        self._arrived.set()
+                    await self._count(len(piece))
+                    if block.position >= answer.end:
+                        break
+            if block.position == before:
+                raise ProtocolError("a response brought nothing")
+        except HTTPException as error:
+            kept = source is self._sources.all[0] and isinstance(error, FileChanged)
+            useless = not kept and (isinstance(error, RangesIgnored) or not is_passing(error))
+            if useless and self._sources.give_up(source, error):
+                return
+            await self._patience.bear(error, self._received)
+
+    async def _in_order(self) -> AsyncIterator[Any]:
+        at, size = min(self._range, self.size or 0), self.size or 0
+        while at < size:
+            if self._failure is not None:
+                raise self._failure
+            block = self._blocks[0] if self._blocks else None
+            if block is not None and block.pieces:
+                piece = block.pieces.popleft()
+                at += len(piece)
+                yield piece
+            elif block is not None and block.complete:
+                self._blocks.popleft()
+                self._room.set()
+            else:
+                self._arrived.clear()
+                await self._arrived.wait()

@@ -1,0 +1,346 @@
+"""A file on its way: ``NAME.part`` with its sidecar ``NAME.part.jsonl``, renamed to ``NAME`` when it is complete.
+
+What blocks is done in threads (by aiofiles), and a thread that is writing cannot be called back: whoever is cancelled
+meanwhile goes at once, and `close()` waits for the thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import aiofiles.os
+
+from ..errors import DownloadError
+from .file_name import shortened
+from .sidecar import Sidecar, State
+from .spans import Spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+_AT_ONCE: Final = 512
+"""Pieces that one system call is given: POSIX takes 1,024."""
+_READ: Final = 1 << 20
+_HASHED: Final = 32 << 20
+"""Bytes that a thread hashes before it asks whether it should go on: some 20 to 60 ms."""
+_NAME_MAX: Final = 255
+
+
+class PartFile:
+    """One half file, for one download.
+
+    - `path`: where the complete file will be.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        folder, name = os.path.split(path)
+        if len(name.encode("utf-8", "surrogateescape")) <= _NAME_MAX:
+            # One that could not be made for its length is left as it is, and the error will name it.
+            mark = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+            longest = len((name + ".part.jsonl.new").encode("utf-8", "surrogateescape"))
+            name = name if longest <= _NAME_MAX else shortened(name, 200) + mark
+        self.part = os.path.join(folder, name + ".part")
+        self._sidecar = Sidecar(self.part + ".jsonl")
+        self.spans = Spans()
+        """What has been written."""
+        self.state: State | None = None
+        """Which file it is of; None while that is not known, or if it could not be gone on with."""
+        self._descriptor = -1
+        self._lock = threading.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+        self.unwritten: list[SegmentWriter] = []
+
+    # --- in the loop ---
+
+    async def load(self) -> State | None:
+        """Open the half file of an earlier run, if there is one that can be gone on with."""
+        return await self._in_thread(self._load)
+
+    async def start_over(self, state: State | None) -> None:
+        """Begin with nothing. `state` is None for a file that no other run could go on with.
+
+        Raises `DownloadError` if another download writes it, and OSError.
+        """
+        cancelled = await self._settled()  # what is still being written belongs to what was there before
+        if cancelled is not None:
+            raise cancelled
+        self.unwritten.clear()
+        await self._in_thread(self._start_over, state)
+
+    async def describe(self, state: State) -> None:
+        """More has become known."""
+        await self._in_thread(self._describe, state)
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> asyncio.Task[None]:
+        """Begin to write; the task is done when it is written, and noted."""
+        return self._start(self._write, offset, pieces)
+
+    async def hash(self, hasher: Any, start: int, end: int) -> None:
+        """Give the bytes [start, end) to something with `update()`."""
+        for at in range(start, end, _HASHED):
+            await self._in_thread(self._hash, hasher, at, min(at + _HASHED, end))
+
+    async def complete(self, modified: float | None, *, overwrite: bool, sync: bool) -> None:
+        """Rename it. `modified` is the time of its last change, None for now.
+
+        Raises FileExistsError, if it must not be overwritten, and OSError.
+        """
+        await self._in_thread(self._complete, modified, overwrite, sync)
+
+    async def discard(self) -> None:
+        """Delete it."""
+        await self._in_thread(self._discard)
+
+    async def close(self) -> None:
+        """Write what has come, and let go of the file. It stays if it can be gone on with, else it is deleted.
+
+        Idempotent. A cancellation is put off until it is done.
+        """
+        cancelled = await self._settled()
+        if self._descriptor >= 0:
+            self._start(self._close)
+            cancelled = await self._settled() or cancelled
+        if cancelled is not None:
+            raise cancelled
+
+    async def _settled(self) -> asyncio.CancelledError | None:
+        """Wait until no thread is at work any more; the cancellation that came meanwhile."""
+        cancelled: asyncio.CancelledError | None = None
+        while self._running:
+            try:
+                await asyncio.wait(self._running)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        return cancelled
+
+    def _start(self, function: Callable[..., T], *arguments: Any) -> asyncio.Task[T]:
+        call: Callable[..., Coroutine[Any, Any, T]] = aiofiles.os.wrap(function)  # type: ignore[assignment]
+        task = asyncio.get_running_loop().create_task(call(*arguments))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits for it is told, and perhaps nobody does any more
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.shield(self._start(function, *arguments))
+
+    # --- in threads ---
+
+    def _load(self) -> State | None:
+        with self._lock:
+            try:
+                self._open(os.O_RDWR)
+            except FileNotFoundError:
+                return None
+            found = self._sidecar.load()
+            if found is not None:
+                self.state, spans = found
+                self.spans = spans.clipped(os.fstat(self._descriptor).st_size)
+                self._sidecar.begin(self.state, self.spans)
+            return self.state
+
+    def _open(self, flags: int) -> None:
+        """Open it, and lock it: until the process ends, however it does."""
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        while self._descriptor < 0:
+            descriptor = os.open(self.part, flags, 0o666)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                there = os.stat(self.part)
+                if os.path.samestat(there, os.fstat(descriptor)):  # nobody renamed it before it was locked
+                    self._descriptor = descriptor
+                    return
+            except FileNotFoundError:
+                pass
+            except BlockingIOError as error:
+                raise DownloadError(f"another download is writing {self.part}") from error
+            finally:
+                if self._descriptor < 0:
+                    os.close(descriptor)
+
+    def _start_over(self, state: State | None) -> None:
+        with self._lock:
+            self._open(os.O_RDWR | os.O_CREAT)
+            self._sidecar.remove()  # before the bytes that it speaks of
+            os.ftruncate(self._descriptor, 0)
+            self.spans = Spans()
+            self.state = state
+            if state is not None:
+                self._sidecar.begin(state, self.spans)
+
+    def _describe(self, state: State) -> None:
+        with self._lock:
+            self.state = state
+            self._sidecar.begin(state, self.spans)
+
+    def _write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        at = offset
+        try:
+            for first in range(0, len(pieces), _AT_ONCE):
+                for written in self._written(at, pieces[first : first + _AT_ONCE]):
+                    at += written
+        finally:
+            if at > offset:
+                with self._lock:
+                    self.spans.add(offset, at)
+                    self._sidecar.note(offset, at, self.spans)
+
+    def _written(self, offset: int, pieces: Sequence[bytes]) -> Iterable[int]:
+        if hasattr(os, "pwritev"):
+            size = sum(map(len, pieces))
+            yield (written := os.pwritev(self._descriptor, pieces, offset))
+            if written == size:
+                return
+            rest = memoryview(b"".join(pieces))[written:]
+            offset += written
+        else:
+            rest = memoryview(b"".join(pieces))
+        while rest:
+            written = self._write_at(rest, offset)
+            yield written
+            rest, offset = rest[written:], offset + written
+
+    def _write_at(self, data: memoryview, offset: int) -> int:
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._descriptor, data, offset)
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.write(self._descriptor, data)
+
+    def _hash(self, hasher: Any, start: int, end: int) -> None:
+        with open(self.part, "rb", buffering=0) as file:
+            file.seek(start)
+            buffer = memoryview(bytearray(min(_READ, end - start)))
+            while start < end:
+                size = file.readinto(buffer[: end - start])
+                if not size:
+                    raise DownloadError(f"{self.part} was cut short by somebody else")
+                hasher.update(buffer[:size])
+                start += size
+
+    def _complete(self, modified: float | None, overwrite: bool, sync: bool) -> None:
+        with self._lock:
+            if sync:
+                os.fsync(self._descriptor)
+            if modified is not None:
+                os.utime(self.part, (modified, modified))
+            if overwrite:
+                if os.name == "nt":
+                    self._close_descriptor()  # Windows renames no open file
+                os.replace(self.part, self.path)
+            else:
+                _rename_to_free_name(self.part, self.path)
+            if sync and hasattr(os, "O_DIRECTORY"):
+                folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
+            self._sidecar.remove()
+            self._close_descriptor()
+
+    def _discard(self) -> None:
+        with self._lock:
+            self._sidecar.remove()
+            if self._descriptor >= 0:
+                os.unlink(self.part)
+                self._close_descriptor()
+            self.state, self.spans = None, Spans()
+
+    def _close(self) -> None:
+        try:
+            if self.state is None:
+                self._discard()
+            else:
+                for writer in self.unwritten:
+                    try:
+                        self._write(writer.offset, writer.pieces)
+                    except OSError:
+                        pass  # on a full disk: it will have to come again
+                if not self.spans.size:
+                    self._discard()
+        finally:
+            self._sidecar.close()
+            self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _rename_to_free_name(part: str, path: str) -> None:
+    try:
+        os.link(part, path)  # unlike a rename, it fails if the name is taken
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError, NotImplementedError):  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(17, "File exists", path) from None
+        os.rename(part, path)
+    else:
+        os.unlink(part)
+
+
+def check_replaceable(path: str) -> None:
+    """Refuse to put a file in the place of what is there and no file (``/dev/null``, a named pipe)."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        raise DownloadError(f"{path} is there, and no regular file: a download is renamed to where it belongs")
+
+
+class SegmentWriter:
+    """Hands what comes to the file in blocks, one being written while the next one comes."""
+
+    def __init__(self, file: PartFile, offset: int, block: int) -> None:
+        self._file = file
+        self._block = block
+        self.offset = offset
+        """Where `pieces` belong."""
+        self.pieces: list[bytes] = []
+        self._size = 0
+        self._writing: asyncio.Task[None] | None = None
+        file.unwritten.append(self)
+
+    def add(self, piece: bytes) -> bool:
+        """More has come; whether `flush()` is due."""
+        self.pieces.append(piece)
+        self._size += len(piece)
+        return self._size >= self._block
+
+    async def flush(self) -> None:
+        """Begin to write what has come, once what came before is written. Raises OSError."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+        pieces, size = self.pieces, self._size
+        self._writing = self._file.write(self.offset, pieces)
+        self.pieces, self._size = [], 0
+        self.offset += size
+
+    async def end(self) -> None:
+        """Write the rest, and wait for it. Raises OSError."""
+        if self.pieces:
+            await self.flush()
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+        self._file.unwritten.remove(self)

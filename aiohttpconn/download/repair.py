@@ -1,0 +1,79 @@
+"""Which failures a download goes on after, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Final
+
+from ..errors import (
+    AddressBlocked,
+    ConnectError,
+    HTTPException,
+    HTTPStatusError,
+    NetworkError,
+    PoolTimeout,
+    ProtocolError,
+    RequestTimeout,
+    TooSlow,
+    TotalTimeout,
+)
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 10.0
+_LONGEST_ASKED: Final = 60.0
+"""Seconds that a server may ask for in Retry-After."""
+_PASSING: Final = frozenset([408, 425, 429, 500, 502, 503, 504])
+
+
+def is_passing(error: HTTPException) -> bool:
+    """Whether the same request may well succeed a moment later."""
+    if isinstance(error, HTTPStatusError):
+        return error.response.status in _PASSING
+    if isinstance(error, (TotalTimeout, AddressBlocked)):
+        return False
+    return isinstance(error, (NetworkError, RequestTimeout, ProtocolError, TooSlow))
+
+
+def is_refusal(error: HTTPException) -> bool:
+    """Whether the server, or the pool, may have enough of this many connections."""
+    if isinstance(error, HTTPStatusError):
+        return error.response.status in (429, 503)
+    return isinstance(error, (ConnectError, PoolTimeout))
+
+
+class Patience:
+    """Failures in a row, with nothing received between them.
+
+    - `limit`: how many are borne.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise TypeError(f"repairs must be a number, 0 or more, not {limit!r}")
+        self.limit = limit
+        self._failures = 0
+        self._received = -1
+
+    async def bear(self, error: HTTPException, received: int) -> None:
+        """Wait before the next attempt, not at all after a first failure. `received`: bytes, so far.
+
+        Raises the error, if it is one too many, or not one that passes.
+        """
+        if not is_passing(error):
+            raise error
+        if received > self._received:
+            self._received, self._failures = received, 0
+        self._failures += 1
+        if self._failures > self.limit:
+            error.add_note(f"{self._failures} attempts in a row failed without a byte")
+            raise error
+        pause = min(_FIRST_PAUSE * 2.0 ** (self._failures - 2), _LONGEST_PAUSE) if self._failures > 1 else 0.0
+        await asyncio.sleep(max(pause * random.uniform(0.75, 1.25), _asked(error)))
+
+
+def _asked(error: HTTPException) -> float:
+    if not isinstance(error, HTTPStatusError):
+        return 0.0
+    stated = str(error.response.headers.get("Retry-After", ""))
+    return min(float(stated), _LONGEST_ASKED) if stated.isascii() and stated.isdigit() and len(stated) < 9 else 0.0

@@ -1,0 +1,198 @@
+"""Where a file comes from: its URL and its mirrors, and what they answer when they are asked for a range of it."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from multidict import CIMultiDict
+
+from ..errors import DownloadError, FileChanged, HTTPException
+from ..headers import Headers, HeadersInput, header_pairs
+from ..url import parse
+from .ranges import UNKNOWN, content_range, unsatisfied_size
+from .version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from ..fetch import Fetch, Fetched
+    from ..url import URL
+
+_ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
+
+
+class RangesIgnored(DownloadError):
+    """The server answers a request for a range with something else, though the file has not changed."""
+
+
+class Answer(NamedTuple):
+    """A response that brings the bytes [start, end) of a file of `size` bytes, None where that is not known."""
+
+    response: Fetched
+    start: int
+    end: int
+    size: int | None
+
+
+class Source:
+    """One of the URLs of a file."""
+
+    def __init__(self, url: str | URL) -> None:
+        self.url = url
+        self.version: Version | None = None
+        """What it was found to have."""
+        self.lost: HTTPException | None = None
+        """Why it is not asked any more."""
+
+    @property
+    def shown(self) -> str:
+        """The URL without secrets."""
+        try:
+            return parse(self.url).shown
+        except HTTPException:
+            return str(self.url)  # relative to the client's base URL
+
+    @property
+    def key(self) -> str:
+        """What a saved state knows it by. (Not the URL: it may hold secrets.)"""
+        text = self.url if isinstance(self.url, str) else self.url.href
+        try:
+            parsed = parse(text)
+            text = parsed.without_userinfo().without_fragment().href
+        except HTTPException:
+            pass  # relative to the client's base URL
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Sources:
+    """All URLs of one file, asked in turn."""
+
+    def __init__(
+        self, fetch: Fetch, urls: Sequence[str | URL], headers: HeadersInput | None, keywords: Mapping[str, Any]
+    ) -> None:
+        self._fetch = fetch
+        self._keywords = {**keywords, "max_body": None}
+        self._pairs = header_pairs(headers)
+        for name, _ in self._pairs:
+            if name.lower() in _ITS_OWN:
+                raise ValueError(f"a download sets {_ITS_OWN[name.lower()]} itself")
+        if not any(name.lower() == "accept-encoding" for name, _ in self._pairs):
+            # Ranges and digests are those of the bytes that are sent (RFC 9110 section 8.4).
+            self._pairs.append(("Accept-Encoding", "identity"))
+        self.all = [Source(url) for url in urls]
+        self._turn = 0
+
+    @property
+    def alive(self) -> list[Source]:
+        """Those that are still asked."""
+        return [source for source in self.all if source.lost is None]
+
+    def next(self) -> Source:
+        """Whom to ask."""
+        alive = self.alive
+        self._turn += 1
+        return alive[(self._turn - 1) % len(alive)]
+
+    def give_up(self, source: Source, error: HTTPException) -> bool:
+        """Do not ask a source any more, if there is another; whether there is."""
+        if len(self.alive) > 1:
+            source.lost = error
+        return source.lost is not None
+
+    @asynccontextmanager
+    async def whole(self) -> AsyncIterator[tuple[Source, Fetched]]:
+        """The response to a request for all of the file, of the first source that has it.
+
+        Raises what the last of them failed with.
+        """
+        while True:
+            source = self.alive[0]
+            block = self._stream(source, [])
+            try:
+                response = await block.__aenter__()
+            except HTTPException as error:
+                if self.give_up(source, error):
+                    continue
+                raise
+            try:
+                try:
+                    response.raise_for_status()
+                    if response.status not in (200, 203):
+                        raise DownloadError(
+                            f"status {response.status} brings no file", doing=f"GET {response.url.shown}"
+                        )
+                except HTTPException as error:
+                    if self.give_up(source, error):
+                        continue
+                    raise
+                yield source, response
+                return
+            finally:
+                await block.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def range(self, source: Source, start: int, end: int, size: int | None) -> AsyncIterator[Answer]:
+        """The response to a request for the bytes [start, end) of a file of `size` bytes (None: not known yet), or for
+        the first of them: a server may send less.
+
+        Raises `FileChanged`, `RangesIgnored`, `HTTPStatusError`, and what requests raise.
+        """
+        fields = [("Range", f"bytes={start}-{end - 1 if end < UNKNOWN else ''}")]
+        known = source.version
+        if known is not None and known.validator is not None:
+            fields.append(("If-Range", known.validator))
+        async with self._stream(source, fields) as response:
+            doing = f"GET {response.url.shown}"
+            if response.status == 206:
+                yield self._partial(source, response, start, end, size, doing)
+            elif response.status == 416 and (there := unsatisfied_size(response.headers)) is not None:
+                if there != (start if size is None else size):
+                    raise FileChanged(f"the file has {there} bytes now", doing=doing)
+                if size is not None:
+                    raise RangesIgnored(f"bytes {start} to {end} of {size} are said not to be there", doing=doing)
+                yield Answer(response, start, start, start)
+            elif response.status == 200:
+                now = Version.of(response.headers, content_length(response.headers))
+                if known is None or not known.same(now):
+                    raise FileChanged("the file is another one than before", doing=doing)
+                raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
+            else:
+                response.raise_for_status()
+                raise DownloadError(f"status {response.status} brings no file", doing=doing)
+
+    def _partial(self, source: Source, response: Fetched, start: int, end: int, size: int | None, doing: str) -> Answer:
+        found = content_range(response.headers)
+        if found is None or found.start != start or "Content-Encoding" in response.headers:
+            # Among them multipart/byteranges, which nobody asked for (RFC 9110 section 15.3.7.2).
+            stated = response.headers.get("Content-Range", response.headers.get("Content-Type", "nothing"))
+            raise RangesIgnored(f"bytes {start} to {end} were asked for, and {stated!r} came", doing=doing)
+        now = Version.of(response.headers, found.size)
+        if size is not None and found.size not in (None, size):
+            raise FileChanged(f"the file has {found.size} bytes instead of {size}", doing=doing)
+        if source.version is None:
+            source.version = now
+        elif source.version.contradicts(now):
+            raise FileChanged("the file is another one than before", doing=doing)
+        return Answer(response, start, min(found.end, end), found.size)
+
+    def _stream(self, source: Source, fields: list[tuple[str, str]]) -> Any:
+        headers: Headers = Headers(CIMultiDict([*self._pairs, *fields]))
+        return self._fetch.stream("GET", source.url, headers=headers, **self._keywords)
+
+
+def content_length(headers: Headers) -> int | None:
+    """Content-Length, if it is one, and the file's."""
+    stated = headers.get("Content-Length", "").partition(",")[0].strip()
+    if not (stated.isascii() and stated.isdigit()) or len(stated) > 18:
+        return None
+    if "Transfer-Encoding" in headers or is_coded(headers):
+        return None
+    return int(stated)
+
+
+def is_coded(headers: Headers) -> bool:
+    """Whether the content is not the file itself, but has to be decoded first."""
+    codings = ",".join(headers.getall("Content-Encoding", [])).lower().split(",")
+    return any(coding.strip() not in ("", "identity") for coding in codings)

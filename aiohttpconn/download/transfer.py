@@ -1,0 +1,216 @@
+"""Brings what is missing of a file, over one connection or several, and goes on after failures."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from ..errors import ConnectError, FileChanged, HTTPException, ProtocolError
+from .part_file import SegmentWriter
+from .ranges import UNKNOWN
+from .repair import is_passing, is_refusal
+from .sources import RangesIgnored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ..fetch import Fetched
+    from .part_file import PartFile
+    from .progress import Meter
+    from .ranges import Plan, Segment
+    from .rate import Rate
+    from .repair import Patience
+    from .sources import Answer, Source, Sources
+
+MEMORY: Final = 2 << 20
+"""Bytes of blocks that are being filled, over all segments; as many more are being written meanwhile."""
+LARGEST_BLOCK: Final = 384 << 10
+"""Each block is a turn through a thread (50 µs). What a kill loses is the block that is filled, the one that is
+written, and what the stream holds (256 KiB): no more than 1 MiB."""
+LEAST_BLOCK: Final = 128 << 10
+_LOOK: Final = 0.25
+"""Seconds after which a connection that has nothing to do looks again for a segment that is slow."""
+
+
+class StartOver(Exception):
+    """The transfer broke, and what was brought is of no use: the file's version cannot be told."""
+
+
+class Transfer:
+    """One file on its way.
+
+    - `size`: of the file, None where it is not known yet. `resumable`: whether the rest may be fetched by itself.
+    """
+
+    def __init__(
+        self,
+        part: PartFile,
+        sources: Sources,
+        plan: Plan,
+        patience: Patience,
+        meter: Meter,
+        rate: Rate | None,
+        *,
+        size: int | None,
+        resumable: bool,
+        received: int,
+    ) -> None:
+        self._part = part
+        self._sources = sources
+        self._plan = plan
+        self._patience = patience
+        self._meter = meter
+        self._rate = rate
+        self._resumable = resumable
+        self._block = LARGEST_BLOCK
+        self._over = asyncio.Event()
+        self._ignored: RangesIgnored | None = None
+        self.size = size
+        self.received = received
+        """Bytes that came, those before it included."""
+
+    async def run(self, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None, connections: int) -> None:
+        """Bring everything. `first` is a response that brings all of the file, with its body.
+
+        Raises `FileChanged`, `RangesIgnored`, `StartOver`, OSError, and what requests raise.
+        """
+        self._meter.segments = connections
+        self._block = min(max(MEMORY // connections, LEAST_BLOCK), LARGEST_BLOCK)
+        failure: BaseException | None = None
+        if connections == 1:
+            await self._work(first)
+        else:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(connections - 1):
+                        group.create_task(self._work())
+                    await self._work(first)
+            except BaseExceptionGroup as errors:
+                failure = errors
+                while isinstance(failure, BaseExceptionGroup):
+                    failure = failure.exceptions[0]
+        if failure is not None:
+            raise failure
+        if self._plan.gaps and self._ignored is None:
+            await self._work()  # what others gave back when they left
+        if self._ignored is not None and self._plan.gaps:
+            raise self._ignored
+
+    async def _work(self, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None = None) -> None:
+        """One connection's part: segment after segment."""
+        plan, clock = self._plan, asyncio.get_running_loop().time
+        while self._ignored is None:
+            segment = plan.take(clock())
+            if segment is None:
+                if not plan.active:
+                    return
+                await self._look_again()
+                continue
+            if not await self._bring(segment, first):
+                return
+            first = None
+        if not plan.active:
+            self._over.set()
+
+    async def _look_again(self) -> None:
+        try:
+            async with asyncio.timeout(_LOOK):
+                await self._over.wait()
+        except TimeoutError:
+            pass
+
+    async def _bring(self, segment: Segment, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None) -> bool:
+        """Bring a segment; whether this connection goes on."""
+        writer = SegmentWriter(self._part, segment.position, self._block)
+        if first is not None:
+            await self._bring_first(segment, writer, *first)
+        while segment.left > 0:
+            source = self._sources.next()
+            try:
+                await self._bring_range(segment, writer, source)
+            except HTTPException as error:
+                if not await self._goes_on(error, source, segment):
+                    await writer.end()
+                    self._plan.give_back(segment)
+                    return False
+        await writer.end()
+        self._plan.done(segment)
+        if self._plan.over:
+            self._over.set()
+        return True
+
+    async def _bring_first(
+        self, segment: Segment, writer: SegmentWriter, source: Source, response: Fetched, pieces: AsyncIterator[bytes]
+    ) -> None:
+        segment.reach = UNKNOWN if self.size is None else self.size
+        try:
+            await self._read(segment, writer, pieces)
+            if self.size is None:
+                segment.end = self.size = segment.position
+        except HTTPException as error:
+            if not self._resumable:
+                raise StartOver from error
+            await self._goes_on(error, source, None)
+        finally:
+            segment.reach = segment.position
+            await response.close()
+
+    async def _bring_range(self, segment: Segment, writer: SegmentWriter, source: Source) -> None:
+        before = segment.position
+        async with self._sources.range(source, before, segment.end, self.size) as answer:
+            self._learn(answer, segment)
+            segment.reach = answer.end
+            try:
+                await self._read(segment, writer, answer.response.iter_raw())
+            finally:
+                segment.reach = segment.position
+        if segment.position == before and segment.left > 0:
+            raise ProtocolError("a response brought nothing", doing=f"GET {answer.response.url.shown}")
+
+    def _learn(self, answer: Answer, segment: Segment) -> None:
+        if self.size is None and answer.size is not None:
+            segment.end = self.size = self._meter.total = answer.size
+
+    async def _read(self, segment: Segment, writer: SegmentWriter, pieces: AsyncIterator[bytes]) -> None:
+        meter, rate = self._meter, self._rate
+        async for piece in pieces:
+            left = min(segment.end, segment.reach) - segment.position
+            size = len(piece)
+            if size > left:
+                size = left
+                segment.reach = segment.position + size  # what is cut off is gone: this response brings no more
+            segment.position += size
+            self.received += size
+            meter.done += size
+            if writer.add(piece if len(piece) == size else piece[:size]):
+                await writer.flush()
+            if meter.watched:
+                meter.moved()
+            if rate is not None:
+                await rate.spent(size)
+            if segment.position >= segment.end or segment.position >= segment.reach:
+                return
+
+    async def _goes_on(self, error: HTTPException, source: Source, segment: Segment | None) -> bool:
+        """Whether to go on with the segment after a failure, once it is time to; None is one that was just begun.
+
+        Raises the error if nobody can go on.
+        """
+        others = len(self._plan.active) > 1
+        if isinstance(error, RangesIgnored):
+            if segment is None or self._sources.give_up(source, error):
+                return True
+            if others:  # a response that brings all of the file may be among them
+                self._ignored = error
+                return False
+            raise error
+        if isinstance(error, FileChanged):
+            if source is not self._sources.all[0] and self._sources.give_up(source, error):
+                return True
+            raise error
+        if (isinstance(error, ConnectError) or not is_passing(error)) and self._sources.give_up(source, error):
+            return True
+        if segment is not None and others and is_refusal(error):
+            return False
+        await self._patience.bear(error, self.received)
+        return True

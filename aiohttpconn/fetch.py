@@ -1,0 +1,63 @@
+"""`Fetch`: what the rooms above single requests (downloads, bulk fetching) need of a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+    from contextlib import AbstractAsyncContextManager
+
+    from .config import Timeout
+    from .headers import Headers
+    from .url import URL
+
+
+class Fetched(Protocol):
+    """A response whose body is still to be read, as `Client.stream` has it."""
+
+    @property
+    def status(self) -> int:
+        """Status code."""
+        ...
+
+    @property
+    def headers(self) -> Headers:
+        """The fields."""
+        ...
+
+    @property
+    def url(self) -> URL:
+        """The URL that this is the response to, after redirects."""
+        ...
+
+    def iter_raw(self, size: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it comes, content codings left on."""
+        ...
+
+    def iter_bytes(self, size: int | None = None) -> AsyncIterator[bytes]:
+        """The decoded body as it comes."""
+        ...
+
+    def raise_for_status(self) -> Any:
+        """Raise `HTTPStatusError` for a 4xx or 5xx."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Let go of the connection. Idempotent."""
+        ...
+
+
+class Fetch(Protocol):
+    """A client, as seen from below."""
+
+    @property
+    def timeout(self) -> Timeout:
+        """What holds for requests without one of their own."""
+        ...
+
+    def stream(
+        self, method: str, url: str | URL, *args: Any, **keywords: Any
+    ) -> AbstractAsyncContextManager[Fetched, Any]:
+        """`Client.stream`."""
+        ...

@@ -1,0 +1,93 @@
+"""kill -9 at random moments of a segmented download: each goes on, and the file is right."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from aiohttpconn import Client
+from tests.download.server import BODY, MIB, FileServer
+
+ROOT = Path(__file__).resolve().parents[2]
+SEGMENTS = 4
+TWICE = 1 * MIB
+"""Bytes that may be fetched a second time, for each segment."""
+
+
+class Counting(FileServer):
+    """Keeps next to nothing of what it sent in buffers, so that what it counts was received."""
+
+    reached = 0
+    """How many bytes to send before `halfway` is set."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.halfway = asyncio.Event()
+
+    async def play(self, conn: object) -> None:
+        transport = conn.writer.transport  # type: ignore[attr-defined]
+        transport.set_write_buffer_limits(0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+        try:
+            await super().play(conn)  # type: ignore[arg-type]
+        except ConnectionError:
+            pass  # the client was killed
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "sent" and isinstance(value, int) and value >= self.reached and hasattr(self, "halfway"):
+            self.halfway.set()
+
+
+async def killed_once(server: Counting, path: Path, after: int, segments: int) -> bool:
+    """Start the download in a process, kill it when the server has sent so many bytes; whether it was on its way."""
+    server.sent, server.reached = 0, after
+    server.halfway.clear()
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.download.killed", server.url, str(path), str(segments), "0"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    waiting = [asyncio.ensure_future(server.halfway.wait()), asyncio.ensure_future(child.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    running = child.returncode is None
+    if running:
+        child.kill()
+    await child.wait()
+    for each in waiting:
+        each.cancel()
+    return running
+
+
+async def rounds(count: int, path: Path, size: int, chance: random.Random) -> None:
+    body = (BODY * (size // len(BODY) + 1))[:size]
+    digest = hashlib.sha256(body).hexdigest()
+    async with Counting(body) as server:
+        for turn in range(count):
+            path.unlink(missing_ok=True)
+            segments = SEGMENTS if turn else 1
+            running = await killed_once(server, path, chance.randrange(1, size), segments)
+            before = server.sent
+            if running:
+                assert not path.exists(), "a half file under the name"
+            async with Client(trust_env=False) as client:
+                download = await client.download(server.url, path, segments=segments)
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == digest, f"turn {turn}"
+            assert os.listdir(path.parent) == [path.name]
+            if running:
+                assert download.resumed_from + download.fetched == size
+                twice = before - download.resumed_from
+                assert twice <= segments * TWICE, f"turn {turn}: {twice} bytes were fetched twice"
+
+
+@pytest.mark.soak
+def test_killed_at_random_moments(tmp_path: Path, soak: bool) -> None:
+    # Not a coroutine: fifty take longer than those may.
+    asyncio.run(rounds(50 if soak else 2, tmp_path / "f", 24 * MIB, random.Random()))

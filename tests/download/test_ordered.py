@@ -1,0 +1,95 @@
+"""`client.stream_ranges`: ranges side by side as one stream in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiohttpconn import Client, FileChanged, HTTPException, IncompleteRead
+from tests.cancellation import cancel_everywhere
+from tests.download.server import BODY, MIB, Answer, FileServer, cut_first
+from tests.servers.origin import pattern
+
+if TYPE_CHECKING:
+    from tests.servers.nginx import Nginx
+    from tests.servers.raw import Received
+
+
+async def read(client: Client, url: str, **options: int) -> bytes:
+    """Everything."""
+    async with client.stream_ranges(url, **options) as stream:  # type: ignore[arg-type]
+        return b"".join([piece async for piece in stream])
+
+
+async def test_the_bytes_come_in_order(nginx: Nginx, client: Client) -> None:
+    stream = client.stream_ranges(f"{nginx.http}/big", segments=4, window=2 * MIB)
+    assert stream.size is None
+    body = b"".join([piece async for piece in stream])
+    assert body == pattern(nginx.big)
+    assert stream.size == nginx.big
+    assert stream.headers is not None
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_no_more_than_the_window_is_fetched_ahead(server: FileServer, client: Client) -> None:
+    async with client.stream_ranges(server.url, segments=2, window=MIB) as stream:
+        while len(server.requests) < 2:
+            await anext(stream)
+        highest = max(int(asked.partition("-")[2]) for asked in server.asked if asked)
+        assert highest < 2 * MIB
+    assert client.stats().in_use == 0  # the block was left in the middle
+
+
+@pytest.mark.parametrize("kind", ["no-ranges", "no-validator", "one-segment", "small", "until-close"])
+async def test_what_comes_over_one_connection(kind: str, server: FileServer, client: Client) -> None:
+    if kind == "no-ranges":
+        server.ranges = False
+    elif kind == "no-validator":
+        server.etag = server.modified = None
+    elif kind == "until-close":
+        server.twist = lambda request, number, answer: Answer(200, answer.fields, answer.body, length=-1)
+    window = 64 * MIB if kind == "small" else MIB
+    assert await read(client, server.url, window=window, segments=1 if kind == "one-segment" else 4) == BODY
+    assert server.asked == [""]
+
+
+async def test_what_breaks_is_repaired(server: FileServer, client: Client) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        if number in (0, 1, 3, 6):
+            answer.length, answer.cut = len(answer.body), 50_000
+        return answer
+
+    server.twist = twist
+    assert await read(client, server.url, window=MIB, segments=3) == BODY
+    server.ranges = False
+    server.twist = lambda request, number, answer: cut_first(MIB)(request, 0, answer)
+    with pytest.raises((IncompleteRead, HTTPException)):
+        await read(client, server.url)
+
+
+async def test_a_file_that_changes_is_an_error(server: FileServer, client: Client) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        server.etag = '"v2"'
+        return answer
+
+    server.twist = twist
+    with pytest.raises(FileChanged):
+        await read(client, server.url, window=MIB)
+
+
+async def test_cancelled_anywhere_leaves_nothing(server: FileServer, client: Client) -> None:
+    async def scenario() -> None:
+        assert await read(client, server.url, window=MIB, segments=2) == BODY
+
+    def check() -> None:
+        assert client.stats().in_use == 0
+
+    assert await cancel_everywhere(scenario, check, limit=2000) > 10
+
+
+async def test_what_cannot_be_asked_for(client: Client) -> None:
+    for options in ({"segments": 0}, {"window": 1}):
+        with pytest.raises(ValueError, match="must be"):
+            client.stream_ranges("http://localhost/", **options)  # type: ignore[arg-type]
