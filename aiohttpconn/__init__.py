@@ -74,6 +74,9 @@ from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
 
 if TYPE_CHECKING:
+    from .bulk.frontier import Frontier
+    from .bulk.map import MapResults
+    from .bulk.result import MapResult
     from .client.auth import Auth, BasicAuth, BearerAuth, NetrcAuth
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
@@ -96,7 +99,10 @@ _LATER = {
     "BasicAuth": "client.auth",
     "BearerAuth": "client.auth",
     "DigestAuth": "client.digest",
+    "Frontier": "bulk.frontier",
     "HarRecorder": "har",
+    "MapResult": "bulk.result",
+    "MapResults": "bulk.map",
     "Hooks": "client.hooks",
     "resend_count": "client.hooks",
     "NetrcAuth": "client.auth",
@@ -155,6 +161,7 @@ __all__ = [
     "CookieJar",
     "DecodingError",
     "DigestAuth",
+    "Frontier",
     "HTTPException",
     "HTTPResponse",
     "HTTPStatusError",
@@ -170,6 +177,8 @@ __all__ = [
     "InvalidURL",
     "Limits",
     "LineTooLong",
+    "MapResult",
+    "MapResults",
     "NetrcAuth",
     "NetworkError",
     "NotConnected",

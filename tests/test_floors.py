@@ -29,7 +29,7 @@ FLOORS = (
     ("net",),
     ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
     ("lifetime", "pool", "transport"),
-    ("client",),
+    ("client", "fetch", "bulk"),
     ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),
 )
 """From the ground up. A name stands for the module, or for the package and all that is in it."""
