@@ -216,5 +216,6 @@ def test_importing_the_package_loads_nothing_that_is_used_only_later() -> None:
     late |= {
         f"{PACKAGE}.{name}" for name in ("net.lookups", "net.guard", "net.overrides", "net.address_book", "net.dns")
     }
+    late |= {"sqlite3"} | {f"{PACKAGE}.{name}" for name in ("bulk", "fetch")}
     late |= {f"{PACKAGE}.{name}" for name in ("client.proxies", "client.digest", "wire.socks", "net.socks")}
     assert late.isdisjoint(loaded.stdout.split())

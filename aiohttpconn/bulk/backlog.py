@@ -45,6 +45,7 @@ class Backlog:
         self._keep = keep
         self._heap: list[Entry] = []
         self._beyond: tuple[int, int] | None = None
+        self._out: set[int] = set()  # taken out, and still in the file that stays
         self._waiting = 0
         self.next_number = 0
         """The number of the next entry, higher than all that are there."""
@@ -72,18 +73,29 @@ class Backlog:
 
     def pop(self) -> Entry | None:
         """Take the first out; None if there is none."""
-        if not self._heap:
+        while not self._heap:
             if self._beyond is None:
                 return None
             self._load()
-            if not self._heap:
-                return None
         self._waiting -= 1
-        return heapq.heappop(self._heap)
+        entry = heapq.heappop(self._heap)
+        if self._keep:
+            self._out.add(entry.number)
+        return entry
+
+    def push_back(self, entry: Entry) -> None:
+        """One that was taken out waits again."""
+        self._waiting += 1
+        self._out.discard(entry.number)
+        if self._beyond is None or entry[:2] < self._beyond:
+            heapq.heappush(self._heap, entry)
+        elif self._ledger is not None and not self._keep:
+            self._ledger.put(_INSERT, *_row(entry))
 
     def done(self, entry: Entry) -> None:
         """One that was taken out need not be there any more the next time."""
         if self._keep and self._ledger is not None:
+            self._out.discard(entry.number)
             self._ledger.put(_DELETE, entry.rank, entry.number)
 
     def _leave_half(self) -> None:
@@ -106,7 +118,7 @@ class Backlog:
         ledger.write_here()
         size = min(_LOADED, self._limit)
         rows = ledger.ask(_NEXT, *beyond, size)
-        self._heap = [_entry(*row) for row in rows]  # in order: that is a heap
+        self._heap = [_entry(*row) for row in rows if row[1] not in self._out]  # in order: that is a heap
         self._beyond = None
         if len(rows) == size:
             rank, number = rows[-1][:2]

@@ -38,6 +38,10 @@ class Feed(Protocol):
         """The consumer has what it wants of the result. `finished`: it need not be fetched again by another run."""
         ...
 
+    def give_back(self) -> None:
+        """The map was left: what was taken, and is not done, waits again."""
+        ...
+
     async def settle(self) -> None:
         """Write down what is to be kept."""
         ...

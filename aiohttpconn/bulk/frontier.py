@@ -43,6 +43,8 @@ class Frontier:
     - `memory`: how many of the accepted are remembered in memory, 70 bytes each, and a quarter as many kept waiting
       there; beyond that they are in SQLite, in the checkpoint or a temporary file.
 
+    It serves one map at a time; where that is left early, what was under way waits again.
+
     Requests wait as their URL, or as a `Request` whose body is in memory, and are made when they are sent: what goes
     with all of them is given to `Client.map`.
 
@@ -79,7 +81,7 @@ class Frontier:
         keep = checkpoint is not None
         self._seen = Seen(memory, self._ledger_now, keep)
         self._backlog = Backlog(memory // 4, self._ledger_now, keep)
-        self._under_way = 0
+        self._under_way: dict[int, Entry] = {}
         self._taken = 0
         self._hosts: dict[Origin, int] = {}
         if keep and max_per_host is not None:
@@ -189,14 +191,20 @@ class Frontier:
         entry = self._backlog.pop()
         if entry is not None:
             self._taken += 1
-            self._under_way += 1
+            self._under_way[entry.number] = entry
         return entry
 
     def done(self, entry: Entry, finished: bool) -> None:
         """See `Feed`."""
-        self._under_way -= 1
-        if finished:
+        if self._under_way.pop(entry.number, None) is not None and finished:
             self._backlog.done(entry)
+
+    def give_back(self) -> None:
+        """See `Feed`."""
+        self._taken -= len(self._under_way)
+        for entry in self._under_way.values():
+            self._backlog.push_back(entry)
+        self._under_way.clear()
 
     async def settle(self) -> None:
         """Write the checkpoint."""
@@ -230,4 +238,4 @@ class Frontier:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<Frontier {len(self)} waiting, {self._under_way} under way>"
+        return f"<Frontier {len(self)} waiting, {len(self._under_way)} under way>"

@@ -138,6 +138,7 @@ class Workers:
         self._items = None
         if self.feed is not None:
             self.feed.wake = None
+            self.feed.give_back()
         self._turns.clear()
         tasks = list(self._tasks)
         if self._reader is not None:
