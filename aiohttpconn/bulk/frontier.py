@@ -121,7 +121,7 @@ class Frontier:
         else:
             url = parse(request)
             key = key_of("GET", self._canonical(url))
-            request = url.href
+            request = url.href.partition("#")[0]  # the fragment is not sent
         if key in self._seen or (self._accept is not None and not self._accept(url)):
             return False
         if self.max_per_host is not None:
