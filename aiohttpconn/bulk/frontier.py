@@ -33,7 +33,8 @@ class Frontier:
 
     - `start`: URLs and `Request`s at depth 0.
     - `max_depth`: how many links away from the start pages may be; None for any number.
-    - `max_per_host`: how many requests to one origin are accepted; None for any number.
+    - `max_per_host`: how many requests to one origin are accepted; None for any number. (The origins are counted in
+      memory, 0.3 KiB each.)
     - `max_pages`: how many are given out in this run; None for all. With a checkpoint, the next run goes on.
     - `accept`: says of a `URL` whether it belongs to the crawl; None for all.
     - `canonical`: what makes of a `URL` the text by which it is told whether it has been there; see `canonical_url`.

@@ -60,9 +60,9 @@ class Ledger:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch = self._taken()
-        if batch and self._thread is not None:
-            self._last = self._thread.submit(self._write_in_thread, batch)
+        if self._batch and self._thread is not None:
+            self._last = self._thread.submit(self._write_in_thread, self._batch)
+            self._batch = []
 
     async def flush(self) -> None:
         """Everything that was put is in the file when this returns."""
@@ -104,12 +104,14 @@ class Ledger:
         """The same, without waiting for it."""
         if self._thread is None:
             return
+        thread = self._thread
         try:
             self.write()
-        except RuntimeError:  # the interpreter is about to end, and takes no more work
-            return
-        self._thread.submit(self._close_in_thread)
-        self._thread.shutdown(wait=False)
+            thread.submit(self._close_in_thread)
+            thread.shutdown(wait=False)
+        except RuntimeError:  # the interpreter is about to end, and threads take no more work
+            self._write_in_thread(self._taken())
+            self._close_in_thread()
         self._thread = None
 
     # --- in the thread ---

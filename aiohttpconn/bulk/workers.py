@@ -181,7 +181,11 @@ class Workers:
             return None
         while self._has_room():
             if self.feed is not None:
-                entry = self.feed.take()
+                try:
+                    entry = self.feed.take()
+                except Exception as error:  # its file cannot be read
+                    self.failure = error
+                    return None
                 if entry is None:
                     self.feed.wake = self.pump
                     return None

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from ..measure import Meter, pin, raise_file_limit, status_bytes
@@ -30,7 +31,7 @@ class Job:
     def lines(self) -> Iterator[str]:
         """The URLs, read as they are asked for."""
         with open(self.urls, encoding="ascii") as file:
-            for line in file:
+            for line in islice(file, self.pages):
                 yield line.rstrip("\n")
 
 
