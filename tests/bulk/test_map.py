@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import URL, Client, HTTPException, InvalidURL, PoolClosed, Request, Timeout
+from aiohttpconn import URL, Client, Frontier, HTTPException, InvalidURL, PoolClosed, Request, Timeout
 from tests.auditing import audit_quiet, settle
 from tests.cancellation import cancel_everywhere
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from tests.servers.raw import Received
 
@@ -334,21 +335,30 @@ async def test_one_task_at_a_time(client: Client, http_server: OriginServer) -> 
         waits.cancel()
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_cancelled_at_every_await(asynchronous: bool, client: Client, http_server: OriginServer) -> None:
+@pytest.mark.parametrize("kind", ["list", "async generator", "checkpoint", "frontier"])
+async def test_cancelled_at_every_await(kind: str, client: Client, http_server: OriginServer, tmp_path: Path) -> None:
+    urls = [f"{http_server.url}/bytes/{size}" for size in range(12)]
     closed = []
 
     async def later() -> AsyncIterator[str]:
         try:
-            for size in range(12):
+            for url in urls:
                 await asyncio.sleep(0)
-                yield f"{http_server.url}/bytes/{size}"
+                yield url
         finally:
             closed.append(True)
 
     async def fetch_all() -> None:
-        source: Any = later() if asynchronous else [f"{http_server.url}/bytes/{size}" for size in range(12)]
-        async with client.map(source, concurrency=3, per_host=2) as results:
+        path = None
+        source: Any = urls
+        if kind == "async generator":
+            source = later()
+        elif kind == "frontier":
+            source = Frontier(urls)
+        elif kind == "checkpoint":
+            path = tmp_path / str(len(closed))
+            closed.append(True)
+        async with client.map(source, concurrency=3, per_host=2, checkpoint=path) as results:
             assert len([result async for result in results]) == 12
 
     async def check() -> None:
@@ -358,4 +368,5 @@ async def test_cancelled_at_every_await(asynchronous: bool, client: Client, http
 
     runs = await cancel_everywhere(fetch_all, check)
     assert runs > 0
-    assert len(closed) >= (runs if asynchronous else 0)
+    if kind == "async generator":
+        assert len(closed) >= runs
