@@ -76,6 +76,9 @@ from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
 
 if TYPE_CHECKING:
+    from .bulk.frontier import Frontier
+    from .bulk.map import MapResults
+    from .bulk.result import MapResult
     from .client.auth import Auth, BasicAuth, BearerAuth, NetrcAuth
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
@@ -101,7 +104,10 @@ _LATER = {
     "DigestAuth": "client.digest",
     "Download": "download",
     "DownloadResult": "download",
+    "Frontier": "bulk.frontier",
     "HarRecorder": "har",
+    "MapResult": "bulk.result",
+    "MapResults": "bulk.map",
     "Hooks": "client.hooks",
     "resend_count": "client.hooks",
     "NetrcAuth": "client.auth",
@@ -166,6 +172,7 @@ __all__ = [
     "DownloadError",
     "DownloadResult",
     "FileChanged",
+    "Frontier",
     "HTTPException",
     "HTTPResponse",
     "HTTPStatusError",
@@ -181,6 +188,8 @@ __all__ = [
     "InvalidURL",
     "Limits",
     "LineTooLong",
+    "MapResult",
+    "MapResults",
     "NetrcAuth",
     "NetworkError",
     "NotConnected",

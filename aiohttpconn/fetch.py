@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from .client.response import Response
     from .config import Timeout
     from .headers import Headers
+    from .messages import Request
     from .url import URL
 
 
@@ -54,6 +56,16 @@ class Fetch(Protocol):
     @property
     def timeout(self) -> Timeout:
         """What holds for requests without one of their own."""
+        ...
+
+    @property
+    def build_request(self) -> Callable[..., Request]:
+        """Of a method, a URL (which may be relative where the client has a base) and keywords: the `Request`."""
+        ...
+
+    @property
+    def send(self) -> Callable[..., Awaitable[Response]]:
+        """Of a request and keywords: send it and read its response."""
         ...
 
     def stream(

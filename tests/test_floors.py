@@ -28,8 +28,8 @@ FLOORS = (
     ("wire",),
     ("net",),
     ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
-    ("lifetime", "pool", "transport", "fetch"),
-    ("client", "download"),
+    ("lifetime", "pool", "transport"),
+    ("client", "fetch", "download", "bulk"),
     ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),
 )
 """From the ground up. A name stands for the module, or for the package and all that is in it."""
@@ -217,5 +217,6 @@ def test_importing_the_package_loads_nothing_that_is_used_only_later() -> None:
         f"{PACKAGE}.{name}"
         for name in ("net.lookups", "net.guard", "net.overrides", "net.address_book", "net.dns", "pool.audit")
     }
-    late |= {f"{PACKAGE}.{name}" for name in ("download", "client.proxies", "client.digest", "wire.socks", "net.socks")}
+    late |= {"sqlite3"} | {f"{PACKAGE}.{name}" for name in ("bulk", "download", "fetch")}
+    late |= {f"{PACKAGE}.{name}" for name in ("client.proxies", "client.digest", "wire.socks", "net.socks")}
     assert late.isdisjoint(loaded.stdout.split())

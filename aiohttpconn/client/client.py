@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -38,6 +38,8 @@ from .response import Response
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ..bulk.map import MapResults
+    from ..bulk.workers import Requests
     from ..download import Download, DownloadResult, RangeStream
     from ..download.keywords import DownloadAllKeywords, DownloadKeywords, RangeStreamKeywords
     from ..net.guard import AddressPolicy
@@ -362,6 +364,8 @@ class Client:
             raise TypeError(f"send() takes a Request, not {type(request).__name__}; request() takes a method and a URL")
         if request.body is not None:
             request = with_body_prepared(request)
+        if cookies is None and auth is follow_redirects is timeout is proxy is max_body is retries is hedge is UNSET:
+            return self._send(request, stream, None)
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
@@ -649,6 +653,67 @@ class Client:
         from ..download import stream_ranges  # noqa: PLC0415 - the same
 
         return stream_ranges(self, url, **options)
+
+    # --- many requests ---
+
+    def map(
+        self,
+        requests: Requests,
+        *,
+        concurrency: int = 100,
+        per_host: int = 8,
+        ordered: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        handle: Callable[[Response], Awaitable[Any]] | None = None,
+        window: int | None = None,
+        method: str = "GET",
+        **options: Unpack[RequestKeywords],
+    ) -> MapResults:
+        """``async for result in client.map(urls)``: send many requests at a time, and have the results as they come.
+
+        - `requests`: an iterable or async iterable, read only as far as there is room, of URLs and of `Request`s; or a
+          `Frontier`.
+        - `concurrency`: how many are under way at a time; `per_host`: how many of them to one origin. More than the
+          client's `Limits` have connections wait in the pool.
+        - `ordered`: whether results come in the order of their requests, each held back until those before it are done.
+        - `checkpoint`: path of an SQLite file that remembers what is finished: a next run over the same requests leaves
+          it out. Finished is a result that was taken and followed by the next (or by the end of an ``async with``
+          block), and that has a response other than 429, 502, 503 and 504; what comes to an error is tried again. It is
+          known by method, URL and body, so what a list has twice is sent once or twice. After a crash, what was
+          finished in the last 0.1 s may be sent again.
+        - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
+          what it returns is `MapResult.value`.
+        - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`
+          (`ordered`: once). When all of them are to hosts that have `per_host` under way, nothing is read until one of
+          those is done: a slow host holds up its own, up to so many.
+        - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
+          `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
+
+        Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken; a
+        consumer that is slow slows the map down.
+
+        What goes wrong with one, an invalid URL included, is its result's `error`. What the source itself raises ends
+        the map after the last result, and so does `close()`. See `MapResults` for leaving it early.
+
+        >>> async def main():
+        ...     async with Client() as client:
+        ...         urls = [f"http://localhost:8000/{number}" for number in range(3)]
+        ...         return [result.response.status async for result in client.map(urls) if result.ok]
+        """
+        from ..bulk.map import MapResults  # noqa: PLC0415 - for who has many
+
+        return MapResults(
+            self,
+            requests,
+            concurrency=concurrency,
+            per_host=per_host,
+            ordered=ordered,
+            checkpoint=checkpoint,
+            handle=handle,
+            window=window,
+            method=method,
+            **options,
+        )
 
     # --- state ---
 

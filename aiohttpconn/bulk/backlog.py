@@ -1,0 +1,149 @@
+"""`Backlog`: requests that wait, by priority; the next ones in memory, and the rest in SQLite."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any
+
+from ..messages import Request
+from .feed import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .ledger import Ledger
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS backlog (
+    rank INTEGER, number INTEGER, depth INTEGER, method TEXT, url TEXT, fields TEXT, body BLOB, idempotent INTEGER,
+    PRIMARY KEY (rank, number)
+) WITHOUT ROWID;
+"""
+_INSERT = "INSERT INTO backlog VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_NEXT = """
+SELECT rank, number, depth, method, url, fields, body, idempotent FROM backlog
+WHERE (rank, number) >= (?, ?) ORDER BY rank, number LIMIT ?
+"""
+_DELETE = "DELETE FROM backlog WHERE (rank, number) = (?, ?)"
+_DELETE_BEFORE = "DELETE FROM backlog WHERE (rank, number) < (?, ?)"
+_LOADED = 1000
+_FIRST = (-(1 << 63), 0)
+
+
+class Backlog:
+    """Entries in the order of their rank and number, lowest first.
+
+    - `limit`: how many are kept in memory. When there are more, the later half is left to the ledger: what stands at
+      `_beyond` or after it is there and not in memory.
+    - `keep`: whether all of them are in the ledger as well until they are `done`, because the file is to stay.
+    """
+
+    def __init__(self, limit: int, ledger: Callable[[], Ledger], keep: bool) -> None:
+        self._limit = max(2, limit)
+        self._ledger_of = ledger
+        self._ledger: Ledger | None = None
+        self._keep = keep
+        self._heap: list[Entry] = []
+        self._beyond: tuple[int, int] | None = None
+        self._out: set[int] = set()  # taken out, and still in the file that stays
+        self._waiting = 0
+        self.next_number = 0
+        """The number of the next entry, higher than all that are there."""
+        if keep:
+            self._ledger = ledger()
+            [(self._waiting, last)] = self._ledger.ask("SELECT count(*), max(number) FROM backlog")
+            if self._waiting:
+                self._beyond, self.next_number = _FIRST, last + 1
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def push(self, entry: Entry) -> None:
+        """Add one."""
+        self._waiting += 1
+        beyond = self._beyond
+        elsewhere = beyond is not None and entry[:2] >= beyond
+        if self._ledger is not None and (self._keep or elsewhere):
+            self._ledger.put(_INSERT, *_row(entry))
+        if elsewhere:
+            return
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > self._limit:
+            self._leave_half()
+
+    def pop(self) -> Entry | None:
+        """Take the first out; None if there is none."""
+        while not self._heap:
+            if self._beyond is None:
+                return None
+            self._load()
+        self._waiting -= 1
+        entry = heapq.heappop(self._heap)
+        if self._keep:
+            self._out.add(entry.number)
+        return entry
+
+    def push_back(self, entry: Entry) -> None:
+        """One that was taken out waits again."""
+        self._waiting += 1
+        self._out.discard(entry.number)
+        if self._beyond is None or entry[:2] < self._beyond:
+            heapq.heappush(self._heap, entry)
+        elif self._ledger is not None and not self._keep:
+            self._ledger.put(_INSERT, *_row(entry))
+
+    def done(self, entry: Entry) -> None:
+        """One that was taken out need not be there any more the next time."""
+        if self._keep and self._ledger is not None:
+            self._out.discard(entry.number)
+            self._ledger.put(_DELETE, entry.rank, entry.number)
+
+    def _leave_half(self) -> None:
+        heap = self._heap
+        heap.sort()
+        later = heap[len(heap) // 2 :]
+        del heap[len(heap) // 2 :]
+        if self._ledger is None:
+            self._ledger = self._ledger_of()
+        if not self._keep:
+            for entry in later:
+                self._ledger.put(_INSERT, *_row(entry))
+        self._beyond = later[0][:2]
+
+    def _load(self) -> None:
+        """Take the next ones into memory."""
+        ledger, beyond = self._ledger, self._beyond
+        assert ledger is not None
+        assert beyond is not None
+        ledger.write_here()
+        size = min(_LOADED, self._limit)
+        rows = ledger.ask(_NEXT, *beyond, size)
+        self._heap = [_entry(*row) for row in rows if row[1] not in self._out]  # in order: that is a heap
+        self._beyond = None
+        if len(rows) == size:
+            rank, number = rows[-1][:2]
+            self._beyond = (rank, number + 1)
+        if rows and not self._keep:
+            ledger.put(_DELETE_BEFORE, rows[-1][0], rows[-1][1] + 1)
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    rank, number, request, depth = entry
+    if not isinstance(request, Request):
+        return rank, number, depth, "GET", str(request), None, None, None
+    import json  # noqa: PLC0415 - few add more than URLs
+
+    body = request.body.encode("latin-1") if isinstance(request.body, str) else request.body
+    fields = json.dumps(list(request.headers.items()))
+    return rank, number, depth, request.method, request.url.href, fields, body, request.idempotent
+
+
+def _entry(
+    rank: int, number: int, depth: int, method: str, url: str, fields: str | None, body: bytes | None, twice: int | None
+) -> Entry:
+    if fields is None:
+        return Entry(rank, number, url, depth)
+    import json  # noqa: PLC0415 - the same
+
+    idempotent = None if twice is None else bool(twice)
+    return Entry(rank, number, Request(method, url, json.loads(fields), body, idempotent=idempotent), depth)

@@ -1,0 +1,47 @@
+"""`Feed`: a source of requests that hears what became of them, so that it can grow by what they brought."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..messages import Request
+    from ..url import URL
+
+
+class Entry(NamedTuple):
+    """One request of a feed. `rank` and `number` are its place in the order."""
+
+    rank: int
+    number: int
+    request: str | URL | Request
+    depth: int = 0
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """A source that `Client.map` asks for the next request when there is room for one, and not before.
+
+    The map ends when `take` has nothing and everything that was taken is done.
+    """
+
+    wake: Callable[[], None] | None
+    """Set by the map while it could send more than the feed has: to be called when something was added."""
+
+    def take(self) -> Entry | None:
+        """The next request, None if there is none now."""
+        ...
+
+    def done(self, entry: Entry, finished: bool) -> None:
+        """The consumer has what it wants of the result. `finished`: it need not be fetched again by another run."""
+        ...
+
+    def give_back(self) -> None:
+        """The map was left: what was taken, and is not done, waits again."""
+        ...
+
+    async def settle(self) -> None:
+        """Write down what is to be kept."""
+        ...

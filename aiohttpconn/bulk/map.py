@@ -1,0 +1,178 @@
+"""`MapResults`: what `Client.map` returns, the results of many requests as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+from ..messages import Request
+from ..url import URL
+from .feed import Feed
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..client.response import Response
+    from ..fetch import Fetch
+    from .checkpoint import Checkpoint
+    from .result import MapResult
+    from .workers import Requests
+
+_OF_SENDING = frozenset(
+    {"cookies", "auth", "follow_redirects", "timeout", "proxy", "max_body", "retries", "hedge"},
+)
+_WINDOW = 10
+
+
+class MapResults:
+    """An async iterator of `MapResult`; also a block, that ends what is still under way when it is left.
+
+    Left by ``break`` or an error, an ``async for`` without the block does that too, as soon as nothing refers to the
+    iterator any more. One task at a time may iterate.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        requests: Requests,
+        *,
+        concurrency: int = 100,
+        per_host: int = 8,
+        ordered: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        handle: Callable[[Response], Awaitable[Any]] | None = None,
+        window: int | None = None,
+        method: str = "GET",
+        **keywords: Any,
+    ) -> None:
+        if isinstance(requests, (str, bytes, URL, Request)):
+            raise TypeError(f"requests must be an iterable of URLs and requests, not one: give [{requests!r}]")
+        if not isinstance(requests, (Iterable, AsyncIterable, Feed)):
+            raise TypeError(f"requests must be an iterable of URLs and requests, not {requests!r}")
+        if checkpoint is not None and isinstance(requests, Feed):
+            raise TypeError("a frontier keeps a checkpoint of its own: Frontier(…, checkpoint=path)")
+        if handle is not None and not callable(handle):
+            raise TypeError(f"handle must be a coroutine function, not {handle!r}")
+        concurrency = _count("concurrency", concurrency)
+        per_host = _count("per_host", per_host)
+        if window is None:
+            window = concurrency if ordered else _WINDOW * concurrency
+        self._requests = requests
+        self._workers: Workers | None = None
+        self._given: MapResult | None = None  # what the consumer has in hand
+        self._over = False
+        self._waiting = False
+        self._checkpoint: Checkpoint | None = None
+        if checkpoint is not None:
+            from .checkpoint import Checkpoint  # noqa: PLC0415 - sqlite3, for those who ask for it
+
+            self._checkpoint = Checkpoint(checkpoint)
+        self._options: dict[str, Any] = {
+            "concurrency": concurrency,
+            "per_host": per_host,
+            "window": _count("window", window),
+            "ordered": ordered,
+            "handle": handle,
+            "method": method,
+            "build": {name: value for name, value in keywords.items() if name not in _OF_SENDING},
+            "send": {name: value for name, value in keywords.items() if name in _OF_SENDING},
+        }
+        self._fetch = fetch
+
+    def _start(self) -> Workers:
+        """On the first step, in the loop: workers keep nothing of this, so that it goes when its user lets go of it."""
+        self._workers = workers = Workers(self._fetch, self._requests, self._checkpoint, **self._options)
+        return workers
+
+    def __aiter__(self) -> AsyncIterator[MapResult]:
+        return self
+
+    async def __anext__(self) -> MapResult:
+        if self._over:
+            raise StopAsyncIteration
+        workers = self._workers or self._start()
+        if self._waiting:
+            raise RuntimeError("another task is waiting for the next result of this map")
+        if self._given is not None:
+            self._consumed(workers, self._given)
+        if not workers.results:
+            self._waiting = True
+            try:
+                more = await workers.wait()
+            finally:
+                self._waiting = False
+            if not more:
+                await self.aclose()
+                if workers.failure is not None:
+                    raise workers.failure
+                raise StopAsyncIteration
+        self._given = result = workers.take_result()
+        if not workers.is_full:
+            workers.pump()
+        return result
+
+    def _consumed(self, workers: Workers, result: MapResult) -> None:
+        """The consumer is through with a result: it need not be fetched again."""
+        self._given = None
+        if result.entry is not None and workers.feed is not None:
+            workers.feed.done(result.entry, is_finished(result))
+        elif self._checkpoint is not None and result.key is not None and is_finished(result):
+            self._checkpoint.finished(result.key)
+
+    async def aclose(self) -> None:
+        """End what is still under way, and write the checkpoint. Idempotent."""
+        self._over = True
+        workers, self._workers = self._workers, None
+        try:
+            if workers is not None and (tasks := workers.stop()):
+                await asyncio.wait(tasks)
+        finally:
+            if workers is not None and workers.feed is not None:
+                await workers.feed.settle()
+            if self._checkpoint is not None:
+                await self._checkpoint.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is None and self._given is not None and self._workers is not None:
+            self._consumed(self._workers, self._given)
+        await self.aclose()
+
+    def __del__(self) -> None:
+        workers = getattr(self, "_workers", None)
+        if getattr(self, "_checkpoint", None) is not None:
+            self._checkpoint.close_soon()  # type: ignore[union-attr]
+        if workers is None:
+            return
+        if asyncio._get_running_loop() is workers.loop:
+            workers.stop()
+        else:
+            try:
+                workers.loop.call_soon_threadsafe(workers.stop)
+            except RuntimeError:
+                pass  # the loop is closed, and all of it with it
+
+    def __repr__(self) -> str:
+        return f"<MapResults {'over' if self._over else 'not begun' if self._workers is None else 'under way'}>"
+
+
+_LATER = frozenset({429, 502, 503, 504})
+
+
+def is_finished(result: MapResult) -> bool:
+    """Whether a request need not be sent again by another run: there was a response, and one that does not say to come
+    again later (429, 502, 503, 504), and `handle` went well."""
+    return result.error is None and result.response is not None and result.response.status not in _LATER
+
+
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1: {value!r}")
+    return value
