@@ -85,8 +85,19 @@ if TYPE_CHECKING:
     from .net.lookups import CachingResolver
     from .net.overrides import OverridingResolver
     from .net.tls_info import TLSInfo
+    from .politeness.limits import HostConcurrency, RateLimit
+    from .politeness.robots import RobotsTxt
+    from .politeness.rule import Rule
+    from .politeness.throttle import AdaptiveThrottle
+    from .politeness.transport import PoliteTransport
 
 _LATER = {
+    "AdaptiveThrottle": "politeness.throttle",
+    "HostConcurrency": "politeness.limits",
+    "PoliteTransport": "politeness.transport",
+    "RateLimit": "politeness.limits",
+    "RobotsTxt": "politeness.robots",
+    "Rule": "politeness.rule",
     "AddressPolicy": "net.guard",
     "AioDNSResolver": "net.dns",
     "CachingResolver": "net.lookups",
@@ -129,6 +140,7 @@ __all__ = [
     "DEFAULT",
     "UNSET",
     "URL",
+    "AdaptiveThrottle",
     "AddressBlocked",
     "AddressPolicy",
     "AioDNSResolver",
@@ -162,6 +174,7 @@ __all__ = [
     "Headers",
     "Hedge",
     "Hooks",
+    "HostConcurrency",
     "HostStats",
     "ImproperConnectionState",
     "IncompleteRead",
@@ -178,6 +191,7 @@ __all__ = [
     "Opening",
     "Origin",
     "OverridingResolver",
+    "PoliteTransport",
     "PoolClosed",
     "PoolStats",
     "PoolTimeout",
@@ -185,6 +199,7 @@ __all__ = [
     "Proxy",
     "ProxyError",
     "ProxyPool",
+    "RateLimit",
     "ReadError",
     "ReadTimeout",
     "RedirectBlocked",
@@ -199,6 +214,8 @@ __all__ = [
     "ResponseNotReady",
     "Retry",
     "RobotsDenied",
+    "RobotsTxt",
+    "Rule",
     "StreamClosed",
     "StreamConsumed",
     "StreamReader",

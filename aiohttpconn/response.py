@@ -126,9 +126,12 @@ class HTTPResponse:
     def when_over(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once when the exchange is over, however it ends: read, failed, closed, or dropped.
 
-        Only for a response whose exchange is not over yet (`ended`).
+        Only for a response whose exchange is not over yet (`ended`). What was set before is called first.
         """
-        self._guard = _Guard(self._owner, self._stream, callback, self.method, self._target)
+        if self._guard is not None:
+            self._guard.add(callback)
+        else:
+            self._guard = _Guard(self._owner, self._stream, callback, self.method, self._target)
 
     # --- head ---
 
@@ -647,6 +650,17 @@ class _Guard:
         self._callback: Callable[[], None] | None = callback
         self._method = method
         self._target = target
+
+    def add(self, callback: Callable[[], None]) -> None:
+        """One more to be called."""
+        first = self._callback
+        assert first is not None, "the exchange is over"
+
+        def both() -> None:
+            first()
+            callback()
+
+        self._callback = both
 
     def release(self) -> None:
         """The exchange is over."""
