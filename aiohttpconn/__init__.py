@@ -74,6 +74,8 @@ from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
 
 if TYPE_CHECKING:
+    from .cache.cache import Cache
+    from .cache.transport import CachingTransport
     from .client.auth import Auth, BasicAuth, BearerAuth, NetrcAuth
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
@@ -100,7 +102,9 @@ _LATER = {
     "Rule": "politeness.rule",
     "AddressPolicy": "net.guard",
     "AioDNSResolver": "net.dns",
+    "Cache": "cache.cache",
     "CachingResolver": "net.lookups",
+    "CachingTransport": "cache.transport",
     "OverridingResolver": "net.overrides",
     "ProxyPool": "client.proxies",
     "Auth": "client.auth",
@@ -155,7 +159,9 @@ __all__ = [
     "BodyLengthMismatch",
     "BodyNotReplayable",
     "BodyTooLarge",
+    "Cache",
     "CachingResolver",
+    "CachingTransport",
     "CannotSendHeader",
     "CannotSendRequest",
     "ChecksumMismatch",

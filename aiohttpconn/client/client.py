@@ -38,6 +38,8 @@ from .response import Response
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ..cache.cache import Cache
+    from ..cache.transport import CachingTransport
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
@@ -102,6 +104,8 @@ class Client:
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
     - `politeness`: a rule, or several, for what goes out and when: `RateLimit`, `HostConcurrency`, `AdaptiveThrottle`,
       `RobotsTxt`, or a `Rule` of one's own.
+    - `cache`: where responses are stored, to be used again as RFC 9111 has it: a `Cache`, the path of a SQLite file, or
+      True for memory. What is answered from it goes past the rules of politeness.
     - `uds`: path of a Unix domain socket that all connections go to; "@name" is an abstract one (Linux). One request's
       is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (host, port), or a host, to connect
       from.
@@ -149,6 +153,7 @@ class Client:
         max_fields: int = MAX_FIELDS,
         transport: Transport | None = None,
         politeness: Rule | Iterable[Rule] | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
         uds: str | os.PathLike[str] | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
         resolve: Mapping[str, str | Sequence[str]] | Unset | None = UNSET,
@@ -247,6 +252,11 @@ class Client:
             from ..politeness.transport import PoliteTransport  # noqa: PLC0415 - not every client has rules
 
             self._transport = PoliteTransport(self._transport, politeness)
+        self._caching: CachingTransport | None = None
+        if cache is not None and cache is not False:
+            from ..cache.transport import CachingTransport  # noqa: PLC0415 - not every client has one
+
+            self._transport = self._caching = CachingTransport(self._transport, cache)
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
         # Without a total limit this says nothing about now, and serves every request.
@@ -687,8 +697,12 @@ class Client:
           A redirect or a retry would be a new one.
         """
         self._closed = True
-        if self._pool is not None:
-            await self._pool.close(grace)
+        try:
+            if self._caching is not None:
+                await self._caching.release()
+        finally:
+            if self._pool is not None:
+                await self._pool.close(grace)
 
     async def __aenter__(self) -> Self:
         return self

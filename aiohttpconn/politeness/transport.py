@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ..config import Deadline
 from ..errors import HTTPException, TotalTimeout
@@ -120,6 +120,12 @@ class PoliteTransport:
     async def close(self) -> None:
         """Close the transport inside. Idempotent."""
         await self.inner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
 
     def __repr__(self) -> str:
         return f"<PoliteTransport {', '.join([type(rule).__name__ for rule in self.rules])} before {self.inner!r}>"
