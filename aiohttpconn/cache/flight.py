@@ -27,22 +27,28 @@ class Landing(enum.Enum):
 class Flight:
     """One request under way. Its leader's body is collected as it is read, and becomes the record if it is whole.
 
-    `on_landing` is called once. As a `BodyTap` it keeps no reference to the response.
+    `still_holds` tells whether what it brings may be stored, `on_landing` is called once. As a `BodyTap` it keeps no
+    reference to the response.
     """
 
-    def __init__(self, storage: Storage, max_body: int, on_landing: Callable[[Flight, Record | Landing], None]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        max_body: int,
+        still_holds: Callable[[], bool],
+        on_landing: Callable[[Flight, Record | Landing], None],
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._storage = storage
         self._max_body = max_body
+        self.still_holds = still_holds
         self._on_landing: Callable[[Flight, Record | Landing], None] | None = on_landing
         self._landed: asyncio.Future[Record | Landing] = loop.create_future()
         self._record: Record | None = None
         self._pieces: list[bytes] = []
         self._size = 0
         self._moved_at: float | None = None  # None: the head is not there yet
-        self.void = False
-        """The URL was written to since it began: what it brings must not be stored."""
 
     @property
     def landed(self) -> bool:
@@ -57,12 +63,12 @@ class Flight:
             self._landed.set_result(outcome)
             tell(self, outcome)
 
-    async def wait(self, patience: float) -> Record | Landing:
-        """What comes of it; `ALONE` if its head is not there for `patience` seconds, or its body stalls."""
+    async def wait(self, patience: float, at: float) -> Record | Landing:
+        """What comes of it; `ALONE` if its head is not there for `patience` seconds, if its body stalls, or at `at`."""
         began = self._loop.time()
         while not self._landed.done():
             now = self._loop.time()
-            until = began + patience if self._moved_at is None else self._moved_at + STALLED
+            until = min(at, began + patience if self._moved_at is None else self._moved_at + STALLED)
             if until <= now:
                 return Landing.ALONE
             await asyncio.wait((self._landed,), timeout=min(until - now, STALLED))
@@ -92,11 +98,11 @@ class Flight:
         if record is None:
             return
         record.body = b"".join(self._pieces)
-        if self.void:
+        if self.still_holds():
+            self._storage.put(record)
+            self.land(record)
+        else:
             self.land(Landing.AGAIN)
-            return
-        self._storage.put(record)
-        self.land(record)
 
     def over(self) -> None:
         """The exchange is over, its body at its end or not."""

@@ -24,6 +24,8 @@ from .record import Record
 from .rules import CACHED_METHODS, Use
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hishel import NeedRevalidation
 
     from ..messages import Request
@@ -36,7 +38,7 @@ _FAILED = frozenset({500, 502, 503, 504})
 """RFC 5861 section 4."""
 _FAILURES = (NetworkError, RequestTimeout, ProtocolError)
 _REMEMBERED = 4096
-"""URLs of which it is known whether their last response was stored."""
+"""URLs of which it is known what happened to them lately."""
 BACKGROUND_SECONDS = 60.0
 """In all, for a revalidation that nobody waits for."""
 
@@ -64,6 +66,7 @@ class CachingTransport:
         self._flights: dict[_Key, Flight] = {}
         self._not_stored: OrderedDict[str, None] = OrderedDict()  # requests for these do not wait for each other
         self._landings: OrderedDict[str, int] = OrderedDict()  # how often a response was stored lately, by URL
+        self._writes: OrderedDict[str, int] = OrderedDict()  # how often it was written to lately
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -98,12 +101,12 @@ class CachingTransport:
             if flight is None:
                 return await self._lead(request, context, record, self._begin(key))
             if url in self._not_stored:
-                return await self._lead(request, context, record, self._unshared())
+                return await self._lead(request, context, record, self._unshared(url))
             outcome = await self._wait(flight, request, context)
             if isinstance(outcome, Record):
                 return _answer(request, outcome, time.time())
             if outcome is Landing.ALONE:
-                return await self._lead(request, context, record, self._unshared())
+                return await self._lead(request, context, record, self._unshared(url))
 
     async def _find(self, request: Request, url: str) -> Record | None:
         """The newest of the records that are for such a request."""
@@ -112,8 +115,7 @@ class CachingTransport:
 
     async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Record | Landing:
         deadline = context.deadline
-        left = deadline.at - asyncio.get_running_loop().time()
-        outcome = await flight.wait(min(deadline.read, left))
+        outcome = await flight.wait(deadline.read, deadline.at)
         now = asyncio.get_running_loop().time()
         if outcome is Landing.ALONE and now + 0.002 >= deadline.at:
             late = deadline.expiry(TotalTimeout, now, f"waiting for another {request.method} {request.url.shown}")
@@ -133,16 +135,18 @@ class CachingTransport:
                     self._not_stored.popitem(last=False)
             elif isinstance(outcome, Record):
                 self._not_stored.pop(key[0], None)
-                self._landings[key[0]] = self._landings.pop(key[0], 0) + 1
-                if len(self._landings) > _REMEMBERED:
-                    self._landings.popitem(last=False)
+                _count(self._landings, key[0])
 
-        flight = self._flights[key] = Flight(self.cache.storage, self.cache.max_body, landed)
+        flight = self._flights[key] = self._flight(key[0], landed)
         return flight
 
-    def _unshared(self) -> Flight:
+    def _unshared(self, url: str) -> Flight:
         """One that nobody waits for."""
-        return Flight(self.cache.storage, self.cache.max_body, lambda flight, outcome: None)
+        return self._flight(url, lambda flight, outcome: None)
+
+    def _flight(self, url: str, landed: Callable[[Flight, Record | Landing], None]) -> Flight:
+        writes = self._writes.get(url)
+        return Flight(self.cache.storage, self.cache.max_body, lambda: self._writes.get(url) == writes, landed)
 
     async def _lead(
         self, request: Request, context: RequestContext, record: Record | None, flight: Flight
@@ -199,7 +203,7 @@ class CachingTransport:
                 if refreshed is None:  # it speaks of something else
                     self.cache.storage.remove(record.url)
                     return True, response
-                if not flight.void:
+                if flight.still_holds():
                     self.cache.storage.put(refreshed)
                 flight.land(refreshed)
                 return False, _answer(request, refreshed, now, response)
@@ -259,10 +263,10 @@ class CachingTransport:
         return response
 
     def _forget(self, url: str) -> None:
+        _count(self._writes, url)
         self.cache.storage.remove(url)
         for key, flight in list(self._flights.items()):
             if key[0] == url:
-                flight.void = True
                 flight.land(Landing.AGAIN)
 
     # --- the end ---
@@ -295,6 +299,12 @@ class CachingTransport:
 
     def __repr__(self) -> str:
         return f"<CachingTransport {self.cache!r} before {self.inner!r}>"
+
+
+def _count(counts: OrderedDict[str, int], url: str) -> None:
+    counts[url] = counts.pop(url, 0) + 1
+    if len(counts) > _REMEMBERED:
+        counts.popitem(last=False)
 
 
 def _url_of(url: URL) -> str:

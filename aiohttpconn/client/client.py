@@ -248,7 +248,7 @@ class Client:
                 tls=options,
             )
         self._network = self._transport
-        if politeness is not None:
+        if politeness:
             from ..politeness.transport import PoliteTransport  # noqa: PLC0415 - not every client has rules
 
             self._transport = PoliteTransport(self._transport, politeness)

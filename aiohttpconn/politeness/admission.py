@@ -70,15 +70,21 @@ class Admission:
         self._timer: asyncio.Handle | None = None
         self._rings_at = math.inf
 
+    def enter_now(self, rules: Rules, keys: Keys, now: float) -> bool:
+        """Go without waiting, if nobody waits there and the rules agree; whether that was so. Then `leave` follows."""
+        if (rules, keys) in self._lines or _ready_at(rules, keys, now)[0] > now:
+            return False
+        _begin(rules, keys, now)
+        return True
+
     async def enter(self, rules: Rules, keys: Keys) -> None:
         """Wait for one's turn. `leave` follows, once; not if this is cancelled."""
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if self.enter_now(rules, keys, now):
+            return
         line = self._lines.get((rules, keys))
         if line is None:
-            if _ready_at(rules, keys, now)[0] <= now:
-                _begin(rules, keys, now)
-                return
             line = self._lines[rules, keys] = _Line(rules, keys)
         waiter = loop.create_future()
         line.waiting[waiter] = next(self._numbers)

@@ -52,6 +52,8 @@ class PoliteTransport:
         """Send a request (see `Transport`). Raises `RobotsDenied`, and `TotalTimeout` while it waits."""
         keys = tuple([rule.key(request) for rule in self.rules])
         admission = running_admission()
+        if not self._checks and admission.enter_now(self.rules, keys, asyncio.get_running_loop().time()):
+            return await self._exchange(request, keys, context, admission)
         try:
             if context.deadline.at == math.inf:
                 await self._wait(request, keys, context, admission)

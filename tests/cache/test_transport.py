@@ -507,18 +507,24 @@ async def test_only_what_succeeds_invalidates_and_what_it_names(http_server: Ori
         assert not (await client.get(other.url)).from_cache
 
 
-async def test_what_was_under_way_when_it_was_written_is_not_stored(http_server: OriginServer) -> None:
+@pytest.mark.parametrize("shared", [True, False])
+async def test_what_was_under_way_when_it_was_written_is_not_stored(shared: bool, http_server: OriginServer) -> None:
     resource = Resource(http_server, FRESH)
-    http_server.routes["/r"] = resource.answer
     resource.wait = asyncio.Event()
     async with caching() as client:
-        early = asyncio.create_task(client.get(resource.url))
+        early = [asyncio.create_task(client.get(resource.url, timeout=Timeout(read=10)))]
         while not resource.count:
             await asyncio.sleep(0)
+        if not shared:  # one more, which does not wait for the first
+            assert client._caching is not None
+            client._caching._not_stored[resource.url] = None
+            early.append(asyncio.create_task(client.get(resource.url)))
+            while resource.count < 2:
+                await asyncio.sleep(0)
         wait, resource.wait = resource.wait, None
         await client.post(resource.url)
         wait.set()
-        await early
+        await asyncio.gather(*early)
         assert not (await client.get(resource.url)).from_cache
 
 

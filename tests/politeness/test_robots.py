@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError, RobotsDenied, RobotsTxt, Timeout, TotalTimeout
+from aiohttpconn import (
+    Client,
+    ConnectError,
+    HostConcurrency,
+    RateLimit,
+    RobotsDenied,
+    RobotsTxt,
+    Timeout,
+    TotalTimeout,
+)
 from aiohttpconn.politeness import robots
 from aiohttpconn.politeness.admission import running_admission
 from tests.auditing import audit_quiet, settle
@@ -247,6 +256,19 @@ async def test_the_first_who_asked_may_be_cancelled(http_server: OriginServer) -
         first.cancel()
         assert (await second).status == 200
     assert len(asked) == 1
+
+
+async def test_with_other_rules(http_server: OriginServer) -> None:
+    # The file is fetched in line, and holds no turn while the request that asked for it waits for its own.
+    asked = Robots(http_server).asked
+    rules = [RateLimit(10_000), HostConcurrency(1), RobotsTxt()]
+    async with Client(trust_env=False, politeness=rules) as client:
+        answers = await asyncio.gather(
+            *[client.get(f"{http_server.url}/{path}") for path in ("", "private", "bytes/100")], return_exceptions=True
+        )
+    assert [type(answer).__name__ for answer in answers] == ["Response", "RobotsDenied", "Response"]
+    assert len(asked) == 1
+    assert len(http_server.requests) == 3
 
 
 async def test_without_protego_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
