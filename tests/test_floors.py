@@ -216,5 +216,8 @@ def test_importing_the_package_loads_nothing_that_is_used_only_later() -> None:
     late |= {
         f"{PACKAGE}.{name}" for name in ("net.lookups", "net.guard", "net.overrides", "net.address_book", "net.dns")
     }
-    late |= {f"{PACKAGE}.{name}" for name in ("download", "client.proxies", "client.digest", "wire.socks", "net.socks")}
+    late |= {
+        f"{PACKAGE}.{name}"
+        for name in ("fetch", "download", "client.proxies", "client.digest", "wire.socks", "net.socks")
+    }
     assert late.isdisjoint(loaded.stdout.split())
