@@ -61,6 +61,8 @@ TREE: dict[str, tuple[str, ...]] = {
     "RedirectBlocked": ("HTTPException",),
     "RobotsDenied": ("HTTPException",),
     "ChecksumMismatch": ("HTTPException",),
+    "DownloadError": ("HTTPException",),
+    "FileChanged": ("DownloadError",),
     "TooManyRedirects": ("HTTPException",),
     "HTTPStatusError": ("HTTPException",),
     "PoolClosed": ("HTTPException",),
