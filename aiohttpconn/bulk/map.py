@@ -31,7 +31,7 @@ class MapResults:
     """An async iterator of `MapResult`; also a block, that ends what is still under way when it is left.
 
     Left by ``break`` or an error, an ``async for`` without the block does that too, as soon as nothing refers to the
-    iterator any more. One task at a time may iterate.
+    iterator any more; a checkpoint is then written a moment later. One task at a time may iterate.
     """
 
     def __init__(

@@ -619,8 +619,8 @@ class Client:
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
 
-        Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken; a
-        consumer that is slow slows the map down.
+        Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
+        (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
 
         What goes wrong with one, an invalid URL included, is its result's `error`. What the source itself raises ends
         the map after the last result, and so does `close()`. See `MapResults` for leaving it early.
