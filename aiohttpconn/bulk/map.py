@@ -59,7 +59,7 @@ class MapResults:
         concurrency = _count("concurrency", concurrency)
         per_host = _count("per_host", per_host)
         if window is None:
-            window = concurrency if ordered else _WINDOW * concurrency
+            window = concurrency if ordered or isinstance(requests, Feed) else _WINDOW * concurrency
         self._requests = requests
         self._workers: Workers | None = None
         self._given: MapResult | None = None  # what the consumer has in hand
