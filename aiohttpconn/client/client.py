@@ -614,8 +614,9 @@ class Client:
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
         - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`
-          (once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read). When all of them are to hosts that have `per_host` under way, nothing is read until one of
-          those is done: a slow host holds up its own, up to so many.
+          (once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read). When all of them
+          are to hosts that have `per_host` under way, nothing is read until one of those is done: a slow host holds up
+          its own, up to so many.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
 
