@@ -31,7 +31,7 @@ class MapResults:
     """An async iterator of `MapResult`; also a block, that ends what is still under way when it is left.
 
     Left by ``break`` or an error, an ``async for`` without the block does that too, as soon as nothing refers to the
-    iterator any more. One task at a time may iterate.
+    iterator any more; a checkpoint is then written a moment later. One task at a time may iterate.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class MapResults:
         concurrency = _count("concurrency", concurrency)
         per_host = _count("per_host", per_host)
         if window is None:
-            window = concurrency if ordered else _WINDOW * concurrency
+            window = concurrency if ordered or isinstance(requests, Feed) else _WINDOW * concurrency
         self._requests = requests
         self._workers: Workers | None = None
         self._given: MapResult | None = None  # what the consumer has in hand

@@ -703,13 +703,14 @@ class Client:
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
         - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`
-          (`ordered`: once). When all of them are to hosts that have `per_host` under way, nothing is read until one of
-          those is done: a slow host holds up its own, up to so many.
+          (once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read). When all of them
+          are to hosts that have `per_host` under way, nothing is read until one of those is done: a slow host holds up
+          its own, up to so many.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
 
-        Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken; a
-        consumer that is slow slows the map down.
+        Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
+        (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
 
         What goes wrong with one, an invalid URL included, is its result's `error`. What the source itself raises ends
         the map after the last result, and so does `close()`. See `MapResults` for leaving it early.

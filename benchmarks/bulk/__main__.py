@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("kind", choices=PEERS)
     parser.add_argument("--pages", type=int, help="how many to fetch (default 200,000; crawl: 20,000)")
     parser.add_argument("--origins", type=int, default=2000)
+    parser.add_argument("--peers", help=f"clients beside it, with commas between: {','.join(PEERS['map'][1:])}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--client-core", type=int, default=0)
     parser.add_argument("--server-core", type=int, default=1)
@@ -69,6 +70,8 @@ def main() -> None:
     if not {options.client_core, options.server_core} <= os.sched_getaffinity(0):
         parser.error("needs two cores: see --client-core and --server-core")
     rounds: dict[str, list[dict[str, float]]] = {peer: [] for peer in PEERS[kind]}
+    if options.peers:
+        rounds = {peer: [] for peer in rounds if peer == "ours" or peer in options.peers.split(",")}
     with (
         serve(options.server_core, raise_file_limit(), pages if kind == "crawl" else 1) as port,
         tempfile.NamedTemporaryFile("w") as urls,
@@ -80,21 +83,31 @@ def main() -> None:
             for peer, results in rounds.items():
                 results.append(run(replace(job, pages=pages // SLOW.get((kind, peer), 1)), peer))
     rates = {peer: median(one["pages"] / one["wall"] for one in results) for peer, results in rounds.items()}
+    costs = {peer: median(one["cpu"] / one["pages"] for one in results) for peer, results in rounds.items()}
     rows = [
         [
             NAMES[peer],
             f"{rates[peer]:,.0f}",
-            f"{median(one['cpu'] / one['pages'] for one in results) * 1e6:,.0f} µs",
+            f"{costs[peer] * 1e6:,.0f} µs",
             f"{median(one['growth'] for one in results) / (1 << 20):.1f} MiB",
             f"{median(one['peak'] for one in results) / (1 << 20):.0f} MiB",
             "" if peer == "ours" else f"{rates['ours'] / rates[peer]:.1f}",
+            "" if peer == "ours" else f"{costs[peer] / costs['ours']:.1f}",
         ]
         for peer, results in rounds.items()
     ]
-    columns = ["client", "pages/s", "CPU a page", "growth after the first quarter", "peak", "aiohttpconn is × as fast"]
+    columns = [
+        "client",
+        "pages/s",
+        "CPU a page",
+        "growth after the first quarter",
+        "peak",
+        "aiohttpconn is × as fast",
+        "by CPU",
+    ]
     print("\n".join(table(columns, rows)))
     for (bar_kind, peer), times in BARS.items():
-        if bar_kind == kind:
+        if bar_kind == kind and peer in rounds:
             reached = rates["ours"] / rates[peer]
             print(f"{'ok    ' if reached >= times else 'MISSED'} {reached:.1f} × {NAMES[peer]} (at least {times:g})")
     if kind == "map":

@@ -26,7 +26,7 @@ http {{
     tcp_nodelay on;
     keepalive_requests 1000000000;
     keepalive_timeout 3600;
-    open_file_cache max=32768 inactive=3600;
+    open_file_cache max=1024 inactive=3600;
     open_file_cache_valid 3600;
     client_body_temp_path {root}/body;
     proxy_temp_path {root}/proxy;
