@@ -30,7 +30,7 @@ class _Line:
     def __init__(self, rules: Rules, keys: Keys) -> None:
         self.rules = rules
         self.keys = keys
-        self.waiting: OrderedDict[asyncio.Future[None], int] = OrderedDict()
+        self.waiting: OrderedDict[asyncio.Future[float], int] = OrderedDict()
         self.place = 0
         """Which of its entries among those that are due is the valid one."""
 
@@ -77,21 +77,21 @@ class Admission:
         _begin(rules, keys, now)
         return True
 
-    async def enter(self, rules: Rules, keys: Keys) -> None:
-        """Wait for one's turn. `leave` follows, once; not if this is cancelled."""
+    async def enter(self, rules: Rules, keys: Keys) -> float:
+        """Wait for one's turn; the moment when it was. `leave` follows, once; not if this is cancelled."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self.enter_now(rules, keys, now):
-            return
+            return now
         line = self._lines.get((rules, keys))
         if line is None:
             line = self._lines[rules, keys] = _Line(rules, keys)
-        waiter = loop.create_future()
+        waiter: asyncio.Future[float] = loop.create_future()
         line.waiting[waiter] = next(self._numbers)
         if len(line.waiting) == 1:
             self._place(line, now)
         try:
-            await waiter
+            return await waiter
         except BaseException:
             if not waiter.cancelled():  # cancelled when it had just been its turn
                 self.leave(rules, keys)
@@ -129,7 +129,7 @@ class Admission:
             return False
         waiter, _ = line.waiting.popitem(last=False)
         _begin(line.rules, line.keys, now)
-        waiter.set_result(None)
+        waiter.set_result(now)
         line.drop_cancelled()
         if not line.waiting:
             self._drop(line)

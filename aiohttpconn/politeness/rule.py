@@ -45,8 +45,11 @@ class Rule:
     def began(self, key: Hashable, now: float) -> None:
         """A request goes out. `over` follows, once."""
 
-    def answered(self, key: Hashable, outcome: ResponseHead | Exception, seconds: float, now: float) -> None:
-        """What came of a request, `seconds` after it was sent: the head of its response, or why there is none."""
+    def answered(
+        self, key: Hashable, outcome: ResponseHead | Exception, began: float, seconds: float, now: float
+    ) -> None:
+        """What came of the request that went out at `began`: the head of its response, or why there is none. It took
+        `seconds` from when the request was on its connection."""
 
     def over(self, key: Hashable, now: float) -> None:
         """The exchange is over: its body read, given up or failed, or the request cancelled."""

@@ -26,13 +26,24 @@ _NOTICED = 0.05
 """Seconds below which no answer is slow, whatever the others took."""
 _SMOOTHING = 1 / 8
 _DRIFT = 1 / 256
+_CAREFUL = 1 / 16
 _OVERLOADED = (ConnectTimeout, ReadTimeout, RemoteDisconnected)
 
 
 class _Host:
     """What is known of a host."""
 
-    __slots__ = ("active", "began_at", "cooling_until", "decreased_at", "latency", "refusals", "usual", "window")
+    __slots__ = (
+        "active",
+        "began_at",
+        "cooling_until",
+        "decreased_at",
+        "latency",
+        "refusals",
+        "refused_at",
+        "usual",
+        "window",
+    )
 
     def __init__(self, window: float) -> None:
         self.window = window
@@ -41,7 +52,10 @@ class _Host:
         self.began_at = -math.inf
         self.decreased_at = -math.inf
         self.cooling_until = -math.inf
+        self.refused_at = math.inf
+        """What the window was at the last complaint."""
         self.refusals = 0
+        """Rounds of complaints in a row."""
         self.latency = 0.0
         """The smoothed seconds until an answer; 0.0: there was none yet."""
         self.usual = math.inf
@@ -53,15 +67,15 @@ class AdaptiveThrottle(Rule):
     half as many after a complaint (AIMD, as TCP does it), and less than one at a time if need be.
 
     A complaint is a response of `statuses`, a timeout or a connection closed without an answer, or answers that take
-    longer than they usually do. After one of `statuses` nothing is sent to that host, by nobody who shares this rule,
-    until its Retry-After is over.
+    longer than they usually do. After one of `statuses` with Retry-After nothing is sent to that host until that is
+    over, by nobody who shares this rule. Where the last complaint came, more is tried only slowly.
 
     - `start`: exchanges at a time with a host that nothing is known of; `limit`: the most.
     - `statuses`: the responses that are complaints.
     - `slow`: how many times as long as usual the answers must take to be a complaint (smoothed, and 50 ms at least);
       None: time does not matter.
-    - `cooldown`: seconds of silence after a complaint without Retry-After, doubled for each that follows without a good
-      answer between; `max_cooldown`: the most, of a Retry-After, too.
+    - `cooldown`: seconds of silence after a second complaint of `statuses` in a row, where there is no Retry-After,
+      doubled for each more; `max_cooldown`: the most, of a Retry-After, too.
     - `backoff`: what is left after a complaint, as a share.
     - `key`: from a request to what it is counted under; left out, its host.
 
@@ -123,25 +137,36 @@ class AdaptiveThrottle(Rule):
         host.active += 1
         host.began_at = now
 
-    def answered(self, key: Hashable, outcome: ResponseHead | Exception, seconds: float, now: float) -> None:
+    def answered(
+        self, key: Hashable, outcome: ResponseHead | Exception, began: float, seconds: float, now: float
+    ) -> None:
         """See `Rule`."""
         host = self._hosts[key]
         if isinstance(outcome, Exception):
             if isinstance(outcome, _OVERLOADED):
-                self._decrease(host, now - seconds, now)
+                self._decrease(host, began, now)
             return
         if outcome.status in self.statuses:
             asked = retry_after(outcome.headers, self._wall_clock())
-            if self._decrease(host, now - seconds, now):
-                asked = asked or self.cooldown * 2.0 ** min(host.refusals, 30)
+            if self._decrease(host, began, now):
+                # The first says that it was a little too much, to which half of it is an answer; the next says more.
+                if host.refusals and not asked:
+                    asked = self.cooldown * 2.0 ** min(host.refusals - 1, 30)
                 host.refusals += 1
-            host.cooling_until = max(host.cooling_until, now + min(asked, self.max_cooldown))
+            if asked:
+                host.cooling_until = max(host.cooling_until, now + min(asked, self.max_cooldown))
             return
+        slow = self._is_slow(host, seconds)
+        if began <= host.decreased_at:
+            return  # it was sent when more was
         host.refusals = 0
-        if self._is_slow(host, seconds):
-            self._decrease(host, now - seconds, now)
+        if slow:
+            self._decrease(host, began, now)
         elif host.active + 1 >= host.window:  # else it is not this that holds anything back
-            host.window = min(float(self.limit), host.window + 1 / _whole(host.window))
+            step = 1 / _whole(host.window)
+            if abs(host.window - host.refused_at) < 1:
+                step *= _CAREFUL
+            host.window = min(float(self.limit), host.window + step)
 
     def over(self, key: Hashable, now: float) -> None:
         """See `Rule`."""
@@ -153,11 +178,12 @@ class AdaptiveThrottle(Rule):
         host.usual = min(host.latency, host.usual * (1 + _DRIFT))
         return self.slow is not None and host.latency > max(_NOTICED, self.slow * host.usual)
 
-    def _decrease(self, host: _Host, sent_at: float, now: float) -> bool:
-        """Less from now on; whether it was. What had been sent before the last time tells nothing new."""
-        if sent_at < host.decreased_at:
+    def _decrease(self, host: _Host, began: float, now: float) -> bool:
+        """Less from now on; whether it was. What had begun before the last time tells nothing new."""
+        if began <= host.decreased_at:
             return False
         host.decreased_at = now
+        host.refused_at = host.window
         host.window = max(LEAST_WINDOW, host.window * self.backoff)
         return True
 

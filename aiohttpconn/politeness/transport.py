@@ -52,29 +52,30 @@ class PoliteTransport:
         """Send a request (see `Transport`). Raises `RobotsDenied`, and `TotalTimeout` while it waits."""
         keys = tuple([rule.key(request) for rule in self.rules])
         admission = running_admission()
-        if not self._checks and admission.enter_now(self.rules, keys, asyncio.get_running_loop().time()):
-            return await self._exchange(request, keys, context, admission)
+        now = asyncio.get_running_loop().time()
+        if not self._checks and admission.enter_now(self.rules, keys, now):
+            return await self._exchange(request, keys, context, admission, now)
         try:
             if context.deadline.at == math.inf:
-                await self._wait(request, keys, context, admission)
+                began = await self._wait(request, keys, context, admission)
             else:
-                await self._wait_in_time(request, keys, context, admission)
+                began = await self._wait_in_time(request, keys, context, admission)
         except HTTPException as error:
             error.request = error.request or request
             error.doing = error.doing or f"{request.method} {request.url.shown}"
             raise
-        return await self._exchange(request, keys, context, admission)
+        return await self._exchange(request, keys, context, admission, began)
 
-    async def _wait(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> None:
+    async def _wait(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> float:
         for rule in self._checks:
             await rule.check(request, lambda own: self._send_own(own, context))
-        await admission.enter(self.rules, keys)
+        return await admission.enter(self.rules, keys)
 
-    async def _wait_in_time(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> None:
+    async def _wait_in_time(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> float:
         limit = asyncio.timeout_at(context.deadline.at)
         try:
             async with limit:
-                await self._wait(request, keys, context, admission)
+                return await self._wait(request, keys, context, admission)
         except TimeoutError as error:
             if not limit.expired() or isinstance(error, HTTPException):
                 raise
@@ -87,25 +88,25 @@ class PoliteTransport:
         own = RequestContext(Deadline(context.deadline.timeout.replace(total=OWN_SECONDS), now), context.proxy)
         keys = tuple([rule.key(request) for rule in self.rules])
         admission = running_admission()
-        await admission.enter(self.rules, keys)
-        return await self._exchange(request, keys, own, admission)
+        began = await admission.enter(self.rules, keys)
+        return await self._exchange(request, keys, own, admission, began)
 
     async def _exchange(
-        self, request: Request, keys: Keys, context: RequestContext, admission: Admission
+        self, request: Request, keys: Keys, context: RequestContext, admission: Admission, began: float
     ) -> HTTPResponse:
         loop = asyncio.get_running_loop()
-        began = loop.time()
         try:
             response = await self.inner.send(request, context)
         except BaseException as error:
             if isinstance(error, Exception):
-                self._answered(keys, error, began, loop.time(), admission)
+                now = loop.time()
+                self._answered(keys, error, began, now - began, now, admission)
             admission.leave(self.rules, keys)
             raise
         now = loop.time()
         # Without what was spent on waiting for a connection: that says nothing about the server.
         waited = response.arrived_at - response.sent_at
-        self._answered(keys, response.head, now - waited if waited > 0 else began, now, admission)
+        self._answered(keys, response.head, began, waited if waited > 0 else now - began, now, admission)
         if response.ended:
             admission.leave(self.rules, keys)
         else:
@@ -113,10 +114,16 @@ class PoliteTransport:
         return response
 
     def _answered(
-        self, keys: Keys, outcome: ResponseHead | Exception, sent: float, now: float, admission: Admission
+        self,
+        keys: Keys,
+        outcome: ResponseHead | Exception,
+        began: float,
+        seconds: float,
+        now: float,
+        admission: Admission,
     ) -> None:
         for rule, key in zip(self.rules, keys, strict=True):
-            rule.answered(key, outcome, now - sent, now)
+            rule.answered(key, outcome, began, seconds, now)
         admission.changed(self.rules, keys)  # a rule may let more go than before
 
     async def close(self) -> None:

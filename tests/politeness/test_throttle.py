@@ -26,14 +26,15 @@ class Host:
 
     def round(self, outcome: ResponseHead | Exception | None = None, seconds: float = 0.01) -> int:
         """Send as many as may go at once, and have all answered; how many they were."""
+        self.now += 0.001  # what goes out in the very moment of a complaint counts as before it
         self.now = max(self.now, self.rule.ready_at("a", self.now))
-        sent = 0
+        began, sent = self.now, 0
         while self.rule.ready_at("a", self.now) <= self.now:
             self.rule.began("a", self.now)
             sent += 1
         self.now += seconds
         for _ in range(sent):
-            self.rule.answered("a", outcome or head(), seconds, self.now)
+            self.rule.answered("a", outcome or head(), began, seconds, self.now)
         for _ in range(sent):
             self.rule.over("a", self.now)
         return sent
@@ -84,23 +85,36 @@ def test_a_longer_retry_after_counts_even_of_an_older_request() -> None:
     host = Host(start=2)
     host.rule.began("a", 0.0)
     host.rule.began("a", 0.0)
-    host.rule.answered("a", head(503, Retry_After="3"), 1.0, 1.0)
-    host.rule.answered("a", head(503, Retry_After="9"), 2.0, 2.0)
+    host.rule.answered("a", head(503, Retry_After="3"), 0.0, 1.0, 1.0)
+    host.rule.answered("a", head(503, Retry_After="9"), 0.0, 2.0, 2.0)
     host.rule.over("a", 2.0)
     host.rule.over("a", 2.0)
     assert host.rule.ready_at("a", 2.0) == 11.0
 
 
 def test_without_retry_after_the_silence_doubles_until_a_good_answer() -> None:
-    host = Host(cooldown=1.0, max_cooldown=3.0)
+    host = Host(start=16, cooldown=10.0, max_cooldown=30.0)
+    host.round(head(503))
+    assert host.rule.ready_at("a", host.now) <= host.now, "half as many is enough of an answer to the first"
     pauses = []
     for _ in range(4):
         host.round(head(503))
         pauses.append(host.rule._hosts["a"].cooling_until - host.now)
-    assert pauses == pytest.approx([1.0, 2.0, 3.0, 3.0])
+    assert pauses == pytest.approx([10.0, 20.0, 30.0, 30.0])
     host.round(head(200))
+    host.round(head(503))
+    assert host.rule._hosts["a"].cooling_until < host.now
     host.round(head(503, Retry_After="100000"))
-    assert host.rule._hosts["a"].cooling_until - host.now == pytest.approx(3.0), "a day is not waited for"
+    assert host.rule._hosts["a"].cooling_until - host.now == pytest.approx(30.0), "a day is not waited for"
+
+
+def test_where_a_complaint_came_more_is_tried_slowly() -> None:
+    host = Host(start=8, limit=16)
+    host.round(head(503))
+    assert [host.round() for _ in range(8)] == [4, 5, 6, 7, 7, 7, 7, 7]
+    for _ in range(60):
+        host.round()
+    assert host.rule.window("a") == 16, "but it is tried"
 
 
 def test_answers_that_become_slow_are_a_complaint() -> None:
@@ -128,7 +142,7 @@ def test_what_nobody_asks_for_does_not_grow() -> None:
     rule = AdaptiveThrottle(start=4)
     for moment in range(20):  # one at a time, where four might be
         rule.began("a", moment)
-        rule.answered("a", head(), 0.01, moment)
+        rule.answered("a", head(), moment, 0.01, moment)
         rule.over("a", moment)
     assert rule.window("a") == 4
 
@@ -138,7 +152,7 @@ def test_what_is_known_of_hosts_is_bounded() -> None:
     for number in range(4 * KEPT):
         now = number * LEARNT / KEPT
         rule.began(number, now)
-        rule.answered(number, head(429), 0.01, now)
+        rule.answered(number, head(429), now, 0.01, now)
         rule.over(number, now)
     assert len(rule._hosts) <= 3 * KEPT
 

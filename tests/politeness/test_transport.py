@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import random
+from collections import Counter
 from collections.abc import Hashable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -51,9 +53,10 @@ class Gate(Rule):
     def began(self, key: Hashable, now: float) -> None:
         self.told.append(("began", key))
 
-    def answered(self, key: Hashable, outcome: Any, seconds: float, now: float) -> None:
+    def answered(self, key: Hashable, outcome: Any, began: float, seconds: float, now: float) -> None:
         self.told.append(("answered", getattr(outcome, "status", type(outcome).__name__)))
         assert seconds >= 0
+        assert began <= now
 
     def over(self, key: Hashable, now: float) -> None:
         self.told.append(("over", key))
@@ -309,3 +312,43 @@ async def test_hooks_are_told_and_the_request_is_as_it_was(http_server: OriginSe
     async with polite(RateLimit(1000)) as client:
         response = await client.send(Request("GET", f"{http_server.url}/request"))
         assert response.timings.first_byte is not None
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_by_chance_no_rule_is_ever_broken(seed: int) -> None:
+    # Hosts, clients, cancellations and durations by chance: at no moment more than the rules allow, and nobody is lost.
+    chance = random.Random(seed)
+    active: Counter[str] = Counter()
+    begun: dict[str, list[float]] = {}
+    loop = asyncio.get_running_loop()
+
+    async def handler(request: Request) -> MockResponse:
+        host = request.url.host
+        active[host] += 1
+        begun.setdefault(host, []).append(loop.time())
+        try:
+            assert active[host] <= 2
+            await settle(chance.randrange(4))
+            return MockResponse(chance.choice([200, 200, 503]), content=b"x" * chance.randrange(3))
+        finally:
+            active[host] -= 1
+
+    rules = [HostConcurrency(2), RateLimit(2000, burst=3), AdaptiveThrottle(limit=4, cooldown=0.0005)]
+    transport = MockTransport(handler)
+    clients = [Client(transport=transport, politeness=rules[:number]) for number in (2, 3)]
+    calls = []
+    for _ in range(120):
+        url = f"http://host{chance.randrange(4)}.example/"
+        calls.append(asyncio.create_task(chance.choice(clients).get(url)))
+        await settle(chance.randrange(3))
+        if chance.random() < 0.3:
+            chance.choice(calls).cancel()
+    await asyncio.wait(calls)
+    assert all(call.cancelled() or call.result().status in (200, 503) for call in calls)
+    assert_no_lines()
+    assert rules[0]._active == {}  # type: ignore[attr-defined]
+    for moments in begun.values():
+        for at, later in zip(moments, moments[10:], strict=False):
+            assert later - at >= (10 - 3) / 2000, "ten requests after this one came sooner than the rate allows"
+    for client in clients:
+        await client.close()
