@@ -28,6 +28,7 @@ from .messages import Opening
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
 from .net.socket_options import SocketOptions
 from .net.tls import ssl_context
+from .net.tls_errors import FOR_PROXY
 from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
 from .unix_socket import shown_path
@@ -92,6 +93,7 @@ class AsyncHTTPConnection(HTTP1):
         "_loop",
         "_opening",
         "_proxy",
+        "_proxy_tls",
         "_sock",
         "_timeout",
         "_tunnel",
@@ -150,6 +152,7 @@ class AsyncHTTPConnection(HTTP1):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
         self._proxy: Proxy | None = None
+        self._proxy_tls: tuple[ssl.SSLContext | None, TLSSessions | None] = (None, None)
         self._tunnel_head: ResponseHead | None = None
 
     # --- state ---
@@ -204,14 +207,23 @@ class AsyncHTTPConnection(HTTP1):
         self._tunnel = name, number, hosts[0] if hosts else None, fields
         self._tunnel_head = None
 
-    def set_proxy(self, proxy: Proxy, origin: Origin | None = None) -> None:
+    def set_proxy(
+        self,
+        proxy: Proxy,
+        origin: Origin | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        sessions: TLSSessions | None = None,
+    ) -> None:
         """Have `connect()` go through `proxy`, which is what the connection dials: over TLS to an https one, and by a
-        tunnel to `origin` where one is given. Raises as `set_tunnel`."""
+        tunnel to `origin` where one is given. `context` is for an https proxy that has none of its own; `sessions` are
+        those to resume with it. Raises as `set_tunnel`."""
         if origin is not None:
             self.set_tunnel(f"[{origin.host}]" if ":" in origin.host else origin.host, origin.port)
         elif self._stream is not None:
             raise RuntimeError("Can't set up a proxy for established connection")
         self._proxy = proxy
+        self._proxy_tls = context, sessions
 
     def forward_to(self, origin: Origin | None) -> None:
         """Have the proxy forward requests to `origin`: they go out in absolute-form (RFC 9112 section 3.2.2), with the
@@ -267,6 +279,7 @@ class AsyncHTTPConnection(HTTP1):
             if not limit.expired():
                 raise
             late = deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}")
+            late.proxy_answered = self.opening.proxy_answered
             if isinstance(late, ConnectTimeout):
                 late.connected = self.opening.connect is not None
             raise late from error
@@ -294,6 +307,8 @@ class AsyncHTTPConnection(HTTP1):
 
     async def _open_once(self, proxy_fields: bytes | None = None) -> Stream:
         opening, proxy = self.opening, self._proxy
+        if proxy is not None and opening.proxy_answered is None:
+            opening.proxy_answered = False
         try:
             stream = await self._dial()
         except AddressBlocked:
@@ -306,9 +321,11 @@ class AsyncHTTPConnection(HTTP1):
             began = perf_counter()
             if proxy is not None and proxy.origin.is_secure:
                 await self._secure_proxy(stream, proxy)
+                opening.proxy_answered = True
                 opening.tls = perf_counter() - began
             if self._tunnel is not None:
                 await self._open_tunnel(stream, proxy_fields)
+                opening.proxy_answered = True
                 tunnelled = perf_counter()
                 opening.tunnel, began = tunnelled - began, tunnelled
                 opening.tls = None
@@ -338,8 +355,16 @@ class AsyncHTTPConnection(HTTP1):
         )
 
     async def _secure_proxy(self, stream: Stream, proxy: Proxy) -> None:
+        context, sessions = self._proxy_tls
+        if proxy.context is not None:
+            context = proxy.context
+        elif context is None:
+            context = ssl_context()
         try:
-            await stream.start_tls(proxy.context if proxy.context is not None else ssl_context(), proxy.origin.host)
+            resumption = None if sessions is None else sessions.at(("proxy", proxy), context)
+            await stream.start_tls(context, proxy.origin.host, resumption=resumption, advice=FOR_PROXY)
+            assert stream.tls is not None
+            stream.tls.check_protocol()
         except TLSError as error:
             raise ProxyError(f"no TLS with the proxy {proxy.where}: {error.describe()}") from error
         except ConnectionError as error:
@@ -356,7 +381,15 @@ class AsyncHTTPConnection(HTTP1):
 
             kind = cast("SocksKind", proxy.origin.scheme)
             await open_socks(
-                stream, kind, name, port, proxy.credentials, proxy=where, resolver=self.resolver, policy=self.addresses
+                stream,
+                kind,
+                name,
+                port,
+                proxy.credentials,
+                proxy=where,
+                resolver=self.resolver,
+                policy=self.addresses,
+                opening=self.opening,
             )
             return
         authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
@@ -584,6 +617,11 @@ class AsyncHTTPConnection(HTTP1):
         name, port = (self.host, self.port) if self._tunnel is None else self._tunnel[:2]
         return host_field(name, port, self.default_port)
 
+    def _failed(self, stream: Stream, error: BaseException) -> None:
+        if self._proxy is not None and self._tunnel is None and isinstance(error, HTTPException):
+            error.proxy_answered = self.opening.proxy_answered
+        super()._failed(stream, error)
+
     # --- words ---
 
     def where(self) -> str:
@@ -593,11 +631,23 @@ class AsyncHTTPConnection(HTTP1):
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         if self._tunnel is not None:
             return f"{self._tunnel[0]}:{self._tunnel[1]} through proxy {where}"
-        return where
+        if self._forwarded is not None:
+            return f"{_authority(self._forwarded)} through proxy {where}"
+        return where if self._proxy is None else f"the proxy {where}"
+
+    def _doing(self) -> str:
+        doing = super()._doing()
+        if self._proxy is None or self._tunnel is not None or isinstance(self._target, str):
+            return doing
+        return f"{doing} through proxy {self._proxy.where}"
 
     def __repr__(self) -> str:
         state = self._state.value if self._stream is not None else "closed"
         return f"<{type(self).__name__} {self.where()} {state}>"
+
+
+def _authority(origin: Origin) -> str:
+    return f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
 
 
 def _answer_proxy(proxy: Proxy, authority: str, own: bytes, head: ResponseHead, answered: int) -> bytes | None:
@@ -647,6 +697,7 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
             resumption = None if self._sessions is None else self._sessions.at((self.way(), name), context)
             await stream.start_tls(context, name, self._pins, resumption)
             assert stream.tls is not None
+            stream.tls.check_protocol()
             self._secured = stream.tls.session
             return True
         except ConnectionError as error:

@@ -26,6 +26,9 @@ class HTTPException(Exception):
 
     request: Any = None
     doing: str | None = None
+    proxy_answered: bool | None = None
+    """Of what failed before anything came of a response: whether the proxy had said anything that makes sense. None: no
+    proxy was on the way, or it is known to be alive."""
 
     def __init__(self, message: str = "", *, doing: str | None = None) -> None:
         super().__init__(message)

@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from .._version import __version__
 from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
-from ..errors import PoolClosed
+from ..errors import HTTPException, PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
 from ..messages import Request, method_of
 from ..net.tls import ssl_context
@@ -661,7 +661,8 @@ class Client:
     async def warm(self, url: str | URL, n: int = 1) -> int:
         """Open connections in advance, so that `n` to the origin of `url` are idle; how many were opened.
 
-        See `ConnectionPool.warm`.
+        They go the way that a request to `url` would go: a function or `ProxyPool` that is the client's `proxy` is
+        asked once, for all of them. See `ConnectionPool.warm`.
         """
         request = self._build("GET", url)
         pool = self.pool
@@ -669,9 +670,18 @@ class Client:
             raise TypeError("the client's transport is not a pool")
         if self._closed:
             raise PoolClosed("the client is closed", doing=f"a connection in advance to {request.url.origin}")
-        return await pool.warm(
-            request.url, n, proxy=UNSET if self._choose_proxy is None else self._choose_proxy(request)
-        )
+        if (proxies := self._proxies) is None:
+            proxy = UNSET if self._choose_proxy is None else self._choose_proxy(request)
+            return await pool.warm(request.url, n, proxy=proxy)
+        chosen = proxies.choose(request)
+        try:
+            opened = await pool.warm(request.url, n, proxy=chosen)
+        except HTTPException as error:
+            proxies.came_to(chosen, error)
+            raise
+        if opened and chosen is not None and (chosen.is_socks or request.url.origin.is_secure):
+            proxies.came_to(chosen, None)  # to forward it has not been asked yet
+        return opened
 
     async def close(self, grace: float | None = 0.0) -> None:
         """Close the client's pool; a transport that was given stays open. Idempotent.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Callable
 from time import perf_counter
@@ -194,7 +195,8 @@ async def open_tunnel(
         again = answer(head, answered) if head.status == 407 and answer is not None else None
         if again is None or not is_kept:
             refusal = (ProxyError if again is None else TunnelChallenged)(
-                f"{name} refused CONNECT {authority}: {head.status} {head.reason}".rstrip(),
+                f"{name} refused CONNECT {authority}: {head.status} {head.reason}".rstrip()
+                + (_about_credentials(head, fields) if head.status == 407 else ""),
                 status=head.status,
                 headers=head.headers,
                 body=body,
@@ -204,6 +206,15 @@ async def open_tunnel(
             raise refusal
         fields = again
         answered += 1
+
+
+def _about_credentials(head: ResponseHead, fields: bytes) -> str:
+    """What to do about a 407 (RFC 9110 section 15.5.8)."""
+    schemes = [value.split(" ", 1)[0] for value in head.headers.getall("Proxy-Authenticate", ())]
+    wants = f"it wants {', '.join(dict.fromkeys(schemes))[:100]}; " if any(schemes) else ""
+    if re.search(rb"^proxy-authorization:", fields, re.IGNORECASE | re.MULTILINE):
+        return f" ({wants}the credentials that were sent are not what it takes)"
+    return f" ({wants}no credentials were sent: give them in the proxy's URL, or by Proxy(url, auth=…))"
 
 
 async def _final_head(stream: Stream, parser: HeadParser) -> ResponseHead:

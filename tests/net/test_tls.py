@@ -694,5 +694,5 @@ def test_authorities_that_openssl_would_pass_over_in_silence(
 
 @pytest.mark.parametrize(("verify", "error"), [(None, TypeError), (0, TypeError), ([], TypeError), ("", ValueError)])
 def test_what_is_no_way_of_verifying(verify: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="^verify "):
+    with pytest.raises(error, match=r"^verify "):
         ssl_context(verify)

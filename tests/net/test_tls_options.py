@@ -153,7 +153,7 @@ def test_a_pin_counts_however_its_host_is_spelt(key: str, host: str) -> None:
     ["localhost:8443", "https://localhost", "localhost/", "*", "*.example", " localhost", "", "a@b", "::1]:5", "a..b:"],
 )
 def test_a_pin_that_would_never_count_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="assert_fingerprint: .* is not the name or address of one host"):
+    with pytest.raises(ValueError, match=r"assert_fingerprint: .* is not the name or address of one host"):
         TLSOptions(assert_fingerprint={key: OTHER.hex()})
 
 
