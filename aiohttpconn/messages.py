@@ -73,8 +73,8 @@ class Opening:
 class Route(NamedTuple):
     """Which connections may serve a request: same origin, same proxy, same TLS identity. A pool keys on it.
 
-    For a plain-http request that a proxy forwards any connection to that proxy will do: `origin` is then http, and has
-    the proxy's host and port.
+    That holds for http requests that a proxy forwards, too. By RFC 9112 any connection to the proxy would do, but some
+    (proxy.py is one) pass everything that comes on a connection on to the origin of its first request.
     """
 
     origin: Origin

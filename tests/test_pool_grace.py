@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError, ConnectionPool, HTTPException, Limits, PoolClosed, TLSError
+from aiohttpconn import (
+    Client,
+    ConnectError,
+    ConnectionPool,
+    HTTPException,
+    Limits,
+    PoolClosed,
+    ProxyError,
+    ProxyPool,
+    TLSError,
+)
 from aiohttpconn.testing import MockTransport
 from tests.auditing import audit, audit_quiet
 from tests.cancellation import cancel_everywhere
 from tests.exchanges import fetch, send, until
+from tests.servers.program import free_port
 from tests.servers.raw import Hold, Request, Send, WaitFor
 
 if TYPE_CHECKING:
@@ -105,6 +116,46 @@ async def test_warm_through_a_proxy(connect_proxy: Any, https_server: OriginServ
         assert await client.warm(https_server.url, 2) == 2
         assert (await client.get(https_server.url)).text == "hello"
         assert client.stats().opened_total == 2
+
+
+@pytest.mark.parametrize("way", ["url", "function", "ProxyPool", "environment"])
+async def test_what_is_opened_in_advance_goes_the_way_of_requests(
+    way: str, connect_proxy: Any, http_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`warm()`, of client and pool, and `pool.connection()`: none of them goes past the proxy."""
+    if way == "environment":
+        monkeypatch.setenv("http_proxy", connect_proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    ways: dict[str, Any] = {
+        "url": connect_proxy.url,
+        "function": lambda url: connect_proxy.url,
+        "ProxyPool": ProxyPool([connect_proxy.url]),
+    }
+    async with Client(**({"proxy": ways[way]} if way in ways else {})) as client:
+        assert client.pool is not None
+        assert await client.warm(http_server.url) == 1
+        assert await client.pool.warm(http_server.url, 2) == 1
+        async with client.pool.connection(http_server.url) as conn:
+            await conn.request("GET", "/")
+            assert await (await conn.getresponse()).read() == b"hello"
+        assert connect_proxy.connections == 2
+        assert connect_proxy.forwarded == [f"{http_server.url}/"]
+        audit_quiet(client.pool)
+
+
+async def test_a_proxy_that_fails_what_is_opened_in_advance_is_left_out(http_server: OriginServer) -> None:
+    proxies = ProxyPool([f"http://127.0.0.1:{free_port()}" for _ in range(2)])
+    async with Client(proxy=proxies) as client:
+        assert client.pool is not None
+        with pytest.raises(ProxyError):
+            await client.warm(http_server.url)
+        with pytest.raises(ProxyError):
+            async with client.pool.connection(http_server.url):
+                pass
+        assert [state.failures for state in proxies.states()] == [1, 1]
+        audit_quiet(client.pool)
+    assert http_server.connections == 0
 
 
 async def test_warm_raises_what_connecting_does(https_server: OriginServer, http_server: OriginServer) -> None:

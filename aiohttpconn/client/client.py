@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from .._version import __version__
 from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
-from ..errors import HTTPException, PoolClosed
+from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
 from ..messages import Request, method_of
 from ..net.tls import ssl_context
@@ -29,7 +29,7 @@ from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar, checked_cookies
-from .environ import EnvironmentProxies, names_tls_settings
+from .environ import EnvironmentProxies
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
@@ -219,8 +219,6 @@ class Client:
                 context = ssl_context(way, trust_env, own, oldest)
             elif not isinstance(verify, Unset) and verify is not True:
                 context = ssl_context(verify, trust_env)
-            elif not trust_env and names_tls_settings():
-                context = ssl_context(True, trust_env=False)
             self._transport = self._pool = ConnectionPool(
                 _or_none(limits),
                 self._timeout,
@@ -237,7 +235,10 @@ class Client:
                 max_head=max_head,
                 max_fields=max_fields,
                 tls=options,
+                authorities=verify if isinstance(verify, (str, os.PathLike)) else None,
+                trust_env=trust_env,
             )
+            self._pool.chooser = self._proxies or self._env_proxies or None
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
         # Without a total limit this says nothing about now, and serves every request.
@@ -670,18 +671,7 @@ class Client:
             raise TypeError("the client's transport is not a pool")
         if self._closed:
             raise PoolClosed("the client is closed", doing=f"a connection in advance to {request.url.origin}")
-        if (proxies := self._proxies) is None:
-            proxy = UNSET if self._choose_proxy is None else self._choose_proxy(request)
-            return await pool.warm(request.url, n, proxy=proxy)
-        chosen = proxies.choose(request)
-        try:
-            opened = await pool.warm(request.url, n, proxy=chosen)
-        except HTTPException as error:
-            proxies.came_to(chosen, error)
-            raise
-        if opened and chosen is not None and (chosen.is_socks or request.url.origin.is_secure):
-            proxies.came_to(chosen, None)  # to forward it has not been asked yet
-        return opened
+        return await pool.warm(request.url, n)
 
     async def close(self, grace: float | None = 0.0) -> None:
         """Close the client's pool; a transport that was given stays open. Idempotent.

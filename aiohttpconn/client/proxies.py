@@ -43,8 +43,12 @@ class ProxyChooser:
         self._pool = function if isinstance(function, ProxyPool) else None
 
     def choose(self, request: Request) -> Proxy | None:
-        """The proxy for a request; None for none. Raises what the function does, and what `Proxy` does."""
-        found: Any = self._function(request.url)
+        """`choose_for` the URL of a request."""
+        return self.choose_for(request.url)
+
+    def choose_for(self, url: URL) -> Proxy | None:
+        """The proxy for a URL; None for none. Raises what the function does, and what `Proxy` does."""
+        found: Any = self._function(url)
         if iscoroutine(found):
             found.close()  # else it would complain of not being awaited
             raise TypeError("the function given as proxy= must return a proxy: it cannot be a coroutine function")

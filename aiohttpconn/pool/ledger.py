@@ -111,7 +111,7 @@ class Ledger:
         """The host of the route to an origin; `proxy` is as in `RequestContext`."""
         route = self._ways.route(origin, proxy)
         host = self.hosts.of(route)
-        if proxy is UNSET and route.origin is origin:
+        if proxy is UNSET:
             self.hosts.direct[origin] = host
         return host
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..net.socket_options import SocketOption
     from ..net.tls_options import TLSOptions
     from ..response import HTTPResponse
-    from ..transport import RequestContext
+    from ..transport import ProxyChoice, RequestContext
     from .slot import Slot
 
 
@@ -49,7 +49,10 @@ class ConnectionPool:
       (host, port), or a host, to connect from. `socket_options`, `interface`, `tcp_keepalive`: see
       `AsyncHTTPConnection`.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
-    - `tls`: `TLSOptions`; its `minimum_version` is for the context that is made where `ssl_context` is None.
+    - `tls`: `TLSOptions`; its `minimum_version` is for the contexts that are made here.
+    - `authorities`: path of a file or folder of CAs to trust where no context was given: with https where `ssl_context`
+      is None, with an https proxy that has none of its own; None for the system's. `trust_env`: whether SSL_CERT_FILE,
+      SSL_CERT_DIR and SSLKEYLOGFILE are looked at for them.
 
     A pool serves the event loop it was first used on.
 
@@ -83,6 +86,8 @@ class ConnectionPool:
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
         tls: TLSOptions | None = None,
+        authorities: str | os.PathLike[str] | None = None,
+        trust_env: bool = True,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise TypeError(f"limits must be a Limits or None, not {limits!r}")
@@ -103,7 +108,12 @@ class ConnectionPool:
             max_head=max_head,
             max_fields=max_fields,
             tls=tls,
+            authorities=authorities,
+            trust_env=trust_env,
         )
+        self.chooser: ProxyChoice | None = None
+        """Who says which proxy `connection()` and `warm()` go through, in place of `proxy`: a client's way of
+        choosing."""
         self._ledger = Ledger(self.limits, self._ways)
 
     # --- the transport ---
@@ -187,7 +197,8 @@ class ConnectionPool:
     def connection(self, url: str | URL) -> PooledConnection:
         """An async context manager: an exclusive, connected `AsyncHTTPConnection` to the origin of `url`.
 
-        After the block the connection goes back to the pool if its last exchange is over, else it is closed.
+        It goes the way that a request would go, through the same proxy. After the block the connection goes back to the
+        pool if its last exchange is over, else it is closed.
         """
         return PooledConnection(self, parse(url))
 
@@ -248,6 +259,9 @@ class ConnectionPool:
         what = f"a connection in advance to {origin}"
         if ledger.closed:
             raise closed_error(what)
+        chooser = self.chooser if proxy is UNSET else None
+        if chooser is not None:
+            proxy = chooser.choose_for(parse(url))
         host = ledger.host(origin, proxy)
         wanted = min(
             n - len(host.idle),
@@ -273,6 +287,8 @@ class ConnectionPool:
                     group.create_task(open_one(slot))
         except* HTTPException as errors:
             error = next(iter(errors.exceptions))
+            if chooser is not None:
+                chooser.came_to(host.proxy, error)
             if ledger.aborted and not isinstance(error, PoolClosed):
                 raise closed_error(what) from error
             raise error from None

@@ -14,7 +14,6 @@ from ..net.tls_options import TLSOptions
 from ..net.tls_sessions import TLSSessions
 from ..proxy import Proxy
 from ..unix_socket import socket_path
-from ..url import Origin
 from .own_resolver import OwnResolver
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
+    from ..url import Origin
 
 
 class Ways:
@@ -32,10 +32,13 @@ class Ways:
 
     __slots__ = (
         "_addresses",
+        "_authorities",
         "_options",
+        "_proxy_context",
         "_sessions",
         "_ssl_context",
         "_tls",
+        "_trust_env",
         "_uds",
         "book",
         "own_resolver",
@@ -61,12 +64,17 @@ class Ways:
         max_head: int,
         max_fields: int,
         tls: TLSOptions | None,
+        authorities: str | os.PathLike[str] | None,
+        trust_env: bool,
     ) -> None:
         self.timeout = timeout
         self.proxy = proxy
         if tls is not None and not isinstance(tls, TLSOptions):
             raise TypeError(f"tls must be a TLSOptions or None, not {tls!r}")
         self._ssl_context = ssl_context
+        self._proxy_context: ssl.SSLContext | None = None
+        self._authorities = authorities
+        self._trust_env = trust_env
         self._tls = tls if tls is not None else TLSOptions()
         self._sessions = TLSSessions() if self._tls.resume else None
         self._uds = None if uds is None else socket_path(os.fsdecode(uds))
@@ -99,14 +107,11 @@ class Ways:
         if origin.scheme == "https":
             context = self._ssl_context
             if context is None:
-                self._ssl_context = context = default_context(minimum_version=self._tls.minimum_version)
-        target = origin
-        if way is not None and origin.scheme == "http" and not way.is_socks:
-            target = Origin("http", way.origin.host, way.origin.port)  # any connection to the proxy will do
+                self._ssl_context = context = self._default_context()
         uds = self._uds
-        if target.scheme == "http+unix":
+        if origin.scheme == "http+unix":
             way, uds = None, origin.uds  # no proxy lies before a socket
-        return Route(target, way, context, uds)
+        return Route(origin, way, context, uds)
 
     def new_connection(self, route: Route) -> AsyncHTTPConnection:
         """A connection of that route, not yet open."""
@@ -136,8 +141,20 @@ class Ways:
                 **self._options,
             )
         if proxy is not None:
-            connection.set_proxy(proxy, origin if route.tunnelled else None)
+            context = None
+            if proxy.origin.is_secure and proxy.context is None:
+                context = self._proxy_context
+                if context is None:
+                    # Not the one for origins: that may verify nothing, or show a certificate.
+                    self._proxy_context = context = self._default_context()
+            connection.set_proxy(proxy, origin if route.tunnelled else None, context=context, sessions=self._sessions)
+            if not route.tunnelled:
+                connection.forward_to(origin)
         return connection
+
+    def _default_context(self) -> ssl.SSLContext:
+        verify = True if self._authorities is None else self._authorities
+        return default_context(verify, self._trust_env, minimum_version=self._tls.minimum_version)
 
     def forget_sessions(self) -> None:
         """No TLS session is resumed any more."""
