@@ -18,7 +18,7 @@ from aiohttpconn.net import tls_trust
 from aiohttpconn.net.tls import ssl_context
 from aiohttpconn.net.tls_pins import key_digest
 from tests.cancellation import cancel_everywhere
-from tests.servers.certificates import server_context
+from tests.servers.certificates import server_context, trusting_context
 from tests.servers.raw import Hold, Request, Send
 
 if TYPE_CHECKING:
@@ -341,3 +341,23 @@ async def test_truststore_s_context_verifies_on_our_transport(raw_server: StartS
     ca.configure_trust(context)  # type: ignore[arg-type]
     async with AsyncHTTPSConnection("localhost", server.port, context=context) as conn:
         await conn.connect()
+
+
+# --- the protocol -----------------------------------------------------------------------------------------------------
+
+
+async def test_another_protocol_than_is_spoken_is_refused(raw_server: StartServer, ca: trustme.CA) -> None:
+    """A context of one's own may offer what we do not speak, and the server choose it."""
+    context = server_context(ca)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    server = await raw_server(*[ANSWERS] * 2, tls=context)
+    own = trusting_context(ca)
+    own.set_alpn_protocols(["h2", "http/1.1"])
+    async with Client(verify=own) as client:
+        with pytest.raises(TLSError, match=r"localhost chose h2 by ALPN.*set_alpn_protocols\(\[\"http/1\.1\"\]\)"):
+            await client.get(f"https://localhost:{server.port}/")
+        assert client.stats().open == 0
+    own.set_alpn_protocols(["http/1.1"])
+    async with Client(verify=own) as client:
+        assert (await client.get(f"https://localhost:{server.port}/")).content == b"ok"
+    assert len(server.requests) == 1
