@@ -851,11 +851,13 @@ def test_block_needs_http() -> None:
 
 async def test_exclusive_use_of_a_plain_origin_through_a_proxy(raw_server: StartRaw) -> None:
     forward = await raw_server([Request(), Send(OK), Request(), Send(OK), Request(), Send(OK)])
-    async with ConnectionPool(proxy=f"http://user:secret@127.0.0.1:{forward.port}") as pool:
-        async with pool.connection("http://origin.example:81") as conn:
-            for target in ("/x?y", "*", "http://other.example/"):
-                await conn.request("OPTIONS", target)
-                assert await (await conn.getresponse()).read() == b"ok"
+    async with (
+        ConnectionPool(proxy=f"http://user:secret@127.0.0.1:{forward.port}") as pool,
+        pool.connection("http://origin.example:81") as conn,
+    ):
+        for target in ("/x?y", "*", "http://other.example/"):
+            await conn.request("OPTIONS", target)
+            assert await (await conn.getresponse()).read() == b"ok"
     assert [request.target for request in forward.requests] == [
         "http://origin.example:81/x?y",
         "http://origin.example:81",
