@@ -142,7 +142,11 @@ class ProxyError(ConnectError):
 
 
 class AddressBlocked(ConnectError):
-    """The address is one that must not be dialled."""
+    """The address is one that must not be dialled.
+
+    The text says which address and why: for logs. It tells what names resolve to within one's own network, and should
+    not be echoed to whoever gave the URL.
+    """
 
 
 class ReadError(NetworkError):
