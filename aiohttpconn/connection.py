@@ -26,6 +26,7 @@ from .headers import HeadersInput, HeaderValue, check_field_name, check_field_va
 from .http1 import HTTP1, State
 from .messages import Opening
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
+from .net.resolve import checked_resolver
 from .net.socket_options import SocketOptions
 from .net.tls import ssl_context
 from .net.tls_pins import parse_pins
@@ -136,6 +137,8 @@ class AsyncHTTPConnection(HTTP1):
         self.source_address = source_address
         self.uds = None if uds is None else os.fsdecode(uds)
         self.happy_eyeballs_delay = happy_eyeballs_delay
+        if resolver is not None:
+            checked_resolver("resolver", resolver)
         self.resolver = resolver
         self.addresses = addresses
         self.address_book = address_book
