@@ -25,6 +25,7 @@ from .errors import (
 from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, header_pairs
 from .http1 import HTTP1, State
 from .messages import Opening
+from .net.attempts import Attempts
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
 from .net.resolve import checked_resolver
 from .net.socket_options import SocketOptions
@@ -88,6 +89,7 @@ class AsyncHTTPConnection(HTTP1):
     # A pool may keep thousands: slots spare 1.5 KiB each.
     __slots__ = (
         "__dict__",  # what is set on one connection only, or by a subclass
+        "_attempts",
         "_forwarded",
         "_head",
         "_loop",
@@ -150,6 +152,7 @@ class AsyncHTTPConnection(HTTP1):
         self._forwarded: Origin | None = None
         self._sock = sock
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
+        self._attempts: Attempts | None = None  # meanwhile
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
         self._proxy: Proxy | None = None
@@ -270,14 +273,20 @@ class AsyncHTTPConnection(HTTP1):
             if not limit.expired():
                 raise
             late = deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}")
+            connected = self.opening.connect is not None
             if isinstance(late, ConnectTimeout):
-                late.connected = self.opening.connect is not None
-            raise late from error
+                late.connected = connected
+            attempts = self._attempts
+            if connected or not attempts:
+                raise late from error
+            attempts.given_up(loop.time(), time_is_over=True)
+            late.args = (f"{late.args[0]}: {attempts}",)
+            raise late from attempts.causes()
         except HTTPException as error:
             error.doing = error.doing or f"connecting to {self.where()}"
             raise
         finally:
-            self._opening = None
+            self._opening = self._attempts = None
         if head is not None:
             self._head, self._state = head, State.HEAD
 
@@ -305,20 +314,25 @@ class AsyncHTTPConnection(HTTP1):
             if proxy is None:
                 raise
             raise ProxyError(f"the proxy {proxy.where} cannot be reached: {error.describe()}") from error
+        is_address_s = True  # whether what goes wrong is the affair of the address that was dialled
         try:
             began = perf_counter()
             if proxy is not None and proxy.origin.is_secure:
                 await self._secure_proxy(stream, proxy)
                 opening.tls = perf_counter() - began
             if self._tunnel is not None:
+                is_address_s = False
                 await self._open_tunnel(stream, proxy_fields)
                 tunnelled = perf_counter()
                 opening.tunnel, began = tunnelled - began, tunnelled
                 opening.tls = None
             if await self._secure(stream):
                 opening.tls = perf_counter() - began
-        except BaseException:
+        except BaseException as error:
             stream.abort()
+            is_over = self._opening is not None and self._opening.expired()
+            if is_address_s and self._attempts is not None and (is_over or isinstance(error, HTTPException)):
+                self._attempts.turned_out_bad(asyncio.get_running_loop().time())
             raise
         return stream
 
@@ -327,6 +341,7 @@ class AsyncHTTPConnection(HTTP1):
             sock, self._sock = self._sock, None
             self.auto_open = False  # what was given cannot be opened again
             return await open_stream(self.host, self.port, sock=sock)
+        self._attempts = Attempts(self.address_book)
         return await open_stream(
             self.host,
             self.port,
@@ -338,6 +353,7 @@ class AsyncHTTPConnection(HTTP1):
             book=self.address_book,
             policy=self.addresses,
             opening=self.opening,
+            attempts=self._attempts,
         )
 
     async def _secure_proxy(self, stream: Stream, proxy: Proxy) -> None:
