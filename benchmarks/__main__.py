@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from . import imports
+from . import imports, proxies
 from .bars import judge
 from .chart import draw
 from .contents import Targets
@@ -95,6 +95,19 @@ def probe(names: list[str], core: int, results: Results) -> list[str]:
     return found
 
 
+def able(names: list[str], results: Results) -> list[str]:
+    """The workloads whose proxies are installed; why not the others goes into `results`."""
+    found: list[str] = []
+    for name in names:
+        scheme = WORKLOADS[name].proxy
+        if scheme is not None and (missing := proxies.missing(scheme)):
+            results.notes.append(f"{name} was left out: {' and '.join(missing)} must be installed for it")
+            print(results.notes[-1], file=sys.stderr)
+        else:
+            found.append(name)
+    return found
+
+
 def measure(workload: Workload, peer: str, core: int, targets: Targets, plan: Plan) -> Sample:
     """One measurement."""
     if workload.run is None:
@@ -130,9 +143,9 @@ def take_turns(
 def main() -> None:
     options = arguments()
     mebibyte = 1 << 20
-    stream, chunked, upload, plan = 1024, 100, 256, Plan(seconds=1.0, origins=20_000)
+    stream, chunked, upload, tunnel, plan = 1024, 100, 256, 256, Plan(seconds=1.0, origins=20_000)
     if options.quick:
-        stream, chunked, upload, plan = 256, 32, 64, Plan(seconds=0.25, origins=4_000)
+        stream, chunked, upload, tunnel, plan = 256, 32, 64, 64, Plan(seconds=0.25, origins=4_000)
     results = Results(
         settings={
             "rounds": options.rounds,
@@ -140,6 +153,7 @@ def main() -> None:
             "stream_MiB": stream,
             "chunked_MiB": chunked,
             "upload_MiB": upload,
+            "tunnel_MiB": tunnel,
             "origins": plan.origins,
         },
         versions={},
@@ -148,10 +162,16 @@ def main() -> None:
     available = probe(options.peers, core, results)
     results.versions |= {"uvloop": version("uvloop"), "nginx": nginx_version()}
     files = raise_file_limit()
-    sizes = (size * mebibyte for size in (stream, chunked, upload))
-    with serve(options.server_core, files, *sizes) as targets:
+    sizes = (size * mebibyte for size in (stream, chunked, upload, tunnel))
+    names = able(options.only, results)
+    schemes = {scheme for name in names if (scheme := WORKLOADS[name].proxy)}
+    with (
+        serve(options.server_core, files, *sizes) as served,
+        proxies.serve(schemes, options.server_core, served.certificate) as urls,
+    ):
+        targets = replace(served, proxies=urls)
         for _ in range(options.rounds):
-            for name in options.only:
+            for name in names:
                 workload = WORKLOADS[name]
                 peers = [peer for peer in workload.peers if peer in available]
                 if BEFORE in available and workload.run is not None:

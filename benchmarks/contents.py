@@ -6,7 +6,7 @@ import gzip
 import json
 import random
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PAGE = b"0123456789abcdef" * 64
@@ -22,7 +22,10 @@ SAMPLE_MIB = 4
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where things are served, how large they are, and what their checksums (CRC-32) are. Sizes are in bytes."""
+    """Where things are served, how large they are, and what their checksums (CRC-32) are. Sizes are in bytes.
+
+    `certificate` is the server's, with its key; `proxies` has URLs by their scheme.
+    """
 
     http: str
     https: str
@@ -30,14 +33,17 @@ class Targets:
     raw: str
     port: int
     raw_port: int
+    certificate: str
     authority: str
     stream_size: int
     chunked_size: int
     upload_size: int
+    tunnel_size: int
     page_crc: int
     document_crc: int
     sample_size: int
     sample_crc: int
+    proxies: dict[str, str] = field(default_factory=dict)
 
 
 def document() -> bytes:
@@ -71,11 +77,11 @@ def sample_crc() -> int:
     return crc
 
 
-def write_site(root: Path, stream_size: int) -> None:
+def write_site(root: Path, stream_size: int, tunnel_size: int) -> None:
     """Write the files that nginx serves into `root`."""
     (root / "page").write_bytes(PAGE)
     (root / "document").write_bytes(gzip.compress(document(), 6, mtime=0))
-    for name, size in (("large", stream_size), ("sample", SAMPLE_MIB << 20)):
+    for name, size in (("large", stream_size), ("tunnelled", tunnel_size), ("sample", SAMPLE_MIB << 20)):
         with (root / name).open("wb") as file:
             for _ in range(size >> 20):
                 file.write(BLOCK)

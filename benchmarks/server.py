@@ -114,8 +114,13 @@ def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
     raise SystemExit("the server does not listen")
 
 
+def find(program: str) -> str | None:
+    """The path of a program; daemons are not in everybody's PATH."""
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
 def nginx_path() -> str:
-    path = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    path = find("nginx")
     if path is None:
         raise SystemExit("the benchmark needs nginx")
     return path
@@ -127,13 +132,15 @@ def nginx_version() -> str:
 
 
 @contextlib.contextmanager
-def serve(core: int, files: int, stream_size: int, chunked_size: int, upload_size: int) -> Iterator[Targets]:
+def serve(
+    core: int, files: int, stream_size: int, chunked_size: int, upload_size: int, tunnel_size: int
+) -> Iterator[Targets]:
     """Run the servers on `core` and yield where they are. `files` bounds open files, sizes are in bytes."""
     pin = ["taskset", "--cpu-list", str(core)]
     with contextlib.ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory_for(stream_size))))
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory_for(stream_size + tunnel_size))))
         (root / "site").mkdir()
-        write_site(root / "site", stream_size)
+        write_site(root / "site", stream_size, tunnel_size)
 
         authority = trustme.CA()
         authority.cert_pem.write_to_path(root / "authority.pem")
@@ -162,10 +169,12 @@ def serve(core: int, files: int, stream_size: int, chunked_size: int, upload_siz
             raw=f"http://127.0.0.1:{raw_port}",
             port=port,
             raw_port=raw_port,
+            certificate=str(root / "server.pem"),
             authority=str(root / "authority.pem"),
             stream_size=stream_size,
             chunked_size=chunked_size,
             upload_size=upload_size,
+            tunnel_size=tunnel_size,
             page_crc=zlib.crc32(PAGE),
             document_crc=zlib.crc32(document()),
             sample_size=SAMPLE_MIB << 20,

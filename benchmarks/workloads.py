@@ -39,7 +39,8 @@ class Workload:
     """One row of the comparison.
 
     `operation` is what the CPU is counted per. `run` is None where not a client is measured but its import
-    (imports.py). `least` is how many measurements of each peer there are at least, however few the rounds.
+    (imports.py). `least` is how many measurements of each peer there are at least, however few the rounds. `proxy` is
+    the scheme of the proxy that it goes through.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Workload:
     run: Run | None
     peers: tuple[str, ...]
     least: int = 1
+    proxy: str | None = None
 
 
 def check(what: str, got: object, expected: object) -> None:
@@ -179,9 +181,9 @@ class Checksum:
         self.crc = zlib.crc32(data, self.crc)
 
 
-async def download(peer: Peer, targets: Targets, small: str, large: str, size: int) -> Sample:
+async def download(peer: Peer, targets: Targets, small: str, large: str, size: int, proxy: str | None = None) -> Sample:
     """Measure one large download, after a small one whose checksum is compared."""
-    await peer.open(Settings(1, targets.authority))
+    await peer.open(Settings(1, targets.authority, proxy=proxy))
     try:
         checksum = Checksum()
         check("size", await peer.stream(small, checksum), targets.sample_size)
@@ -202,6 +204,17 @@ async def stream(peer: Peer, targets: Targets, plan: Plan) -> Sample:
 async def stream_tls(peer: Peer, targets: Targets, plan: Plan) -> Sample:
     base = targets.https
     return await download(peer, targets, f"{base}/sample", f"{base}/large", targets.stream_size)
+
+
+def tunnelled(base: str, proxy: str) -> Run:
+    """A workload of one large body through a proxy that passes bytes on: CONNECT or SOCKS."""
+
+    async def run(peer: Peer, targets: Targets, plan: Plan) -> Sample:
+        url = getattr(targets, base)
+        small, large = f"{url}/sample", f"{url}/tunnelled"
+        return await download(peer, targets, small, large, targets.tunnel_size, targets.proxies[proxy])
+
+    return run
 
 
 async def chunked(peer: Peer, targets: Targets, plan: Plan) -> Sample:
@@ -290,6 +303,9 @@ async def idle_memory(peer: Peer, targets: Targets, plan: Plan) -> Sample:
     return sample
 
 
+TUNNELLERS: Final = ("aiohttpconn", "aiohttpconn-direct", "pyreqwest", "aiohttp", "httpx")
+SOCKS_TUNNELLERS: Final = ("aiohttpconn", "aiohttpconn-direct", "pyreqwest", "httpx")  # aiohttp knows no SOCKS
+
 WORKLOADS: Final = {
     workload.name: workload
     for workload in (
@@ -331,6 +347,38 @@ WORKLOADS: Final = {
         Workload("stream", "a large body streamed, plain", "transfer", stream, (*CLIENTS, *FLOORS)),
         Workload("stream-tls", "a large body streamed over TLS", "transfer", stream_tls, (*CLIENTS, *FLOORS)),
         Workload(
+            "stream-connect",
+            "a body streamed over TLS through an HTTP proxy",
+            "transfer",
+            tunnelled("https", "http"),
+            TUNNELLERS,
+            proxy="http",
+        ),
+        Workload(
+            "stream-socks",
+            "a body streamed, plain, through a SOCKS 5 proxy",
+            "transfer",
+            tunnelled("http", "socks5"),
+            SOCKS_TUNNELLERS,
+            proxy="socks5",
+        ),
+        Workload(
+            "stream-socks-tls",
+            "a body streamed over TLS through a SOCKS 5 proxy",
+            "transfer",
+            tunnelled("https", "socks5"),
+            SOCKS_TUNNELLERS,
+            proxy="socks5",
+        ),
+        Workload(
+            "stream-tls-in-tls",
+            "a body streamed over TLS through an HTTPS proxy: TLS inside TLS",
+            "transfer",
+            tunnelled("https", "https"),
+            TUNNELLERS,
+            proxy="https",
+        ),
+        Workload(
             "get-tls",
             "1 KiB keep-alive GET over TLS, 64 at a time",
             "request",
@@ -342,14 +390,14 @@ WORKLOADS: Final = {
             "1 KiB GET over a new TLS connection each, verified in full, 16 at a time",
             "connection",
             pages("https_full", tasks=16, fresh=True),
-            ("aiohttpconn", "pyreqwest", "aiohttp"),
+            ("aiohttpconn", "pyreqwest", "aiohttp", "httpx"),
         ),
         Workload(
             "connect-tls-resumed",
             "1 KiB GET over a new TLS connection each, its session resumed, 16 at a time",
             "connection",
             pages("https", tasks=16, fresh=True),
-            ("aiohttpconn", "aiohttpconn-unresumed", "pyreqwest"),
+            ("aiohttpconn", "aiohttpconn-unresumed", "pyreqwest", "aiohttp"),
         ),
         Workload("chunked", "a body streamed in 16 KiB chunks", "transfer", chunked, (*CLIENTS, "bare-streams")),
         Workload("gzip", "gzip JSON of 119 kB, 32 at a time", "request", documents, CLIENTS),

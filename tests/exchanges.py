@@ -11,6 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from aiohttpconn import UNSET, ConnectionPool, Request, RequestContext, Timeout
 from aiohttpconn.config import Deadline
 from aiohttpconn.messages import Opening
+from aiohttpconn.pool.ways import Ways
 from aiohttpconn.url import parse
 
 if TYPE_CHECKING:
@@ -145,15 +146,27 @@ class StubConnection:
         self.on_change()
 
 
-class StubPool(ConnectionPool):
-    """A pool of `StubConnection`s: all of the pool's own decisions, no network. `made` has every one of them."""
+class StubWays(Ways):
+    """Makes `StubConnection`s."""
 
-    def __init__(self, *arguments: Any, at_once: bool = False, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.at_once = at_once
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.at_once = False
         self.made: list[StubConnection] = []
 
-    def _new_connection(self, route: Route) -> Any:
+    def new_connection(self, route: Route) -> Any:
         connection = StubConnection(route, len(self.made), self.at_once)
         self.made.append(connection)
         return connection
+
+
+class StubPool(ConnectionPool):
+    """A pool of `StubConnection`s: all of the pool's own decisions, no network. `made` has every one of them."""
+
+    _ways_class = StubWays
+    _ways: StubWays
+
+    def __init__(self, *arguments: Any, at_once: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ways.at_once = at_once
+        self.made = self._ways.made

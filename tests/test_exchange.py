@@ -12,8 +12,9 @@ import pytest
 from aiohttpconn import AsyncHTTPConnection, AsyncHTTPSConnection, ConnectionPool, Limits, RemoteDisconnected, Timeout
 from aiohttpconn.config import Deadline
 from aiohttpconn.exchange import ExchangeConnection
+from aiohttpconn.pool.ways import Ways
 from tests.auditing import audit_quiet, settle
-from tests.exchanges import StubConnection, StubPool, build, context, fetch, send, until
+from tests.exchanges import StubConnection, StubPool, StubWays, build, context, fetch, send, until
 from tests.servers.raw import Hold, Reset, Send
 from tests.servers.raw import Request as Await
 
@@ -62,9 +63,12 @@ async def test_pool_uses_nothing_but_the_protocol() -> None:
             assert name in names(ExchangeConnection), f"the pool set {name!r}"
             setattr(self.inner, name, value)
 
+    class StrictWays(StubWays):
+        def new_connection(self, route: Any) -> Any:
+            return Strict(super().new_connection(route))
+
     class StrictPool(StubPool):
-        def _new_connection(self, route: Any) -> Any:
-            return Strict(super()._new_connection(route))
+        _ways_class = StrictWays
 
     pool = StrictPool(Limits(max_connections=2, max_idle=1))
     first: Any = await send(pool, "http://a/")
@@ -237,11 +241,14 @@ async def test_abort_in_the_turn_in_which_connecting_takes_too_long(raw_server: 
 async def test_seam_is_where_another_kind_of_connection_enters(http_server: OriginServer) -> None:
     """A pool whose connections are made elsewhere, side by side with real ones."""
 
-    class Mixed(ConnectionPool):
-        def _new_connection(self, route: Any) -> Any:
+    class MixedWays(Ways):
+        def new_connection(self, route: Any) -> Any:
             if route.origin.host == "stub":
                 return StubConnection(route, 0, at_once=True)
-            return super()._new_connection(route)
+            return super().new_connection(route)
+
+    class Mixed(ConnectionPool):
+        _ways_class = MixedWays
 
     async with Mixed() as pool:
         assert await fetch(pool, http_server.url) == b"hello"

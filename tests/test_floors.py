@@ -214,7 +214,8 @@ def test_importing_the_package_loads_nothing_that_is_used_only_later() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     late = {"rich", "isal", "uvloop", "aiofiles", "brotli", "backports.zstd", "trustme", "httpx", "aiohttp", "aiodns"}
     late |= {
-        f"{PACKAGE}.{name}" for name in ("net.lookups", "net.guard", "net.overrides", "net.address_book", "net.dns")
+        f"{PACKAGE}.{name}"
+        for name in ("net.lookups", "net.guard", "net.overrides", "net.address_book", "net.dns", "pool.audit")
     }
     late |= {f"{PACKAGE}.{name}" for name in ("client.proxies", "client.digest", "wire.socks", "net.socks")}
     assert late.isdisjoint(loaded.stdout.split())

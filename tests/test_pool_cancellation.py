@@ -53,8 +53,8 @@ async def run(pool: ConnectionPool, scenario: Callable[[], Coroutine[Any, Any, o
 
 def empty(pool: ConnectionPool) -> None:
     """Let go of the idle ones, so that the next request opens a connection."""
-    for slot in list(pool._idle):
-        pool._remove(slot)
+    for slot in list(pool._ledger.idle):
+        pool._ledger.remove(slot)
 
 
 async def test_fresh_connection(http_server: OriginServer) -> None:

@@ -655,10 +655,14 @@ class Torture:
             await asyncio.wait({auditor, canceller})
             if not auditor.cancelled():
                 auditor.result()
+            errors = [task.exception() for task in running if not task.cancelled()]
+            # A cancelled task keeps its CancelledError, whose traceback keeps all local variables: a guest that was
+            # cancelled between two pieces of a body would keep its response, and the response its slot.
+            del running, auditor, canceller, extra
             gc.collect()  # what was dropped may hang in a cycle
             await settle(6)
-            for task in running:
-                if not task.cancelled() and (error := task.exception()) is not None:
+            for error in errors:
+                if error is not None:
                     raise error
             audit_quiet(pool)
             assert self.limits.max_connections is None or pool.stats().open <= self.limits.max_connections

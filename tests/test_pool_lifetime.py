@@ -159,7 +159,7 @@ async def test_they_do_not_all_go_at_once() -> None:
     pool = StubPool(Limits(max_age=100, jitter=0.5), at_once=True)
     for number in range(50):
         await pool.send(build(f"http://host{number}.example/"), context())
-    until_when = sorted(slot.expires - slot.since for slot in pool._idle)
+    until_when = sorted(slot.expires - slot.since for slot in pool._ledger.idle)
     assert 50 <= until_when[0] < 75 < until_when[-1] <= 100
     audit_quiet(pool)
     await pool.close()
@@ -232,11 +232,11 @@ async def test_nginx_says_how_long(nginx: Nginx) -> None:
         first, second = [(await client.get(f"{nginx.http}/keep-alive")).text.split() for _ in range(2)]
         assert client.pool is not None
         assert first[0] == second[0]
-        assert [slot.connection.idle_limit for slot in client.pool._idle] == [60.0]
+        assert [slot.connection.idle_limit for slot in client.pool._ledger.idle] == [60.0]
     async with Client(limits=Limits(keepalive=None)) as client:
         await client.get(f"{nginx.http}/keep-alive")
         assert client.pool is not None
-        assert [slot.connection.idle_limit for slot in client.pool._idle] == [3599.0]
+        assert [slot.connection.idle_limit for slot in client.pool._ledger.idle] == [3599.0]
 
 
 @pytest.mark.interop
@@ -245,7 +245,7 @@ async def test_nginx_does_not_get_to_close_first(nginx: Nginx) -> None:
         assert (await client.get(f"{nginx.http}/brief")).headers["Keep-Alive"] == "timeout=1"
         pool = client.pool
         assert pool is not None
-        (slot,) = pool._idle
+        (slot,) = pool._ledger.idle
         ended = []
         slot.connection.on_change = lambda: ended.append("by nginx")
         async with asyncio.timeout(30):
@@ -280,7 +280,7 @@ async def test_a_dead_one_shortens_the_time_of_its_host(
         await asyncio.sleep(0.02)
         await fetch(pool, server.url)
         audit_quiet(pool)
-        learnt, unchanged = sorted(slot.connection.idle_limit for slot in pool._idle)
+        learnt, unchanged = sorted(slot.connection.idle_limit for slot in pool._ledger.idle)
         assert 0.009 < learnt < 1800
         assert unchanged == 3600
         await until(lambda: server.url not in pool.stats().per_host)  # the new one's time is over as soon
@@ -298,7 +298,7 @@ async def test_it_is_learnt_from_a_request_that_cannot_be_sent_again(
         with pytest.raises(RemoteDisconnected):
             await fetch(pool, server.url, "POST", b"body")
         await fetch(pool, server.url)
-        (slot,) = pool._idle
+        (slot,) = pool._ledger.idle
         assert slot.connection.idle_limit < 30
         audit_quiet(pool)
 
@@ -320,7 +320,7 @@ async def test_others_that_are_idle_and_in_use_are_shortened_too(
         await asyncio.sleep(0.02)
         await fetch(pool, server.url)  # the one used last dies
         assert server.connections == 4
-        assert all(slot.connection.idle_limit < 1800 for slot in [*pool._idle, *pool._leased])
+        assert all(slot.connection.idle_limit < 1800 for slot in [*pool._ledger.idle, *pool._ledger.leased])
         audit(pool)
         go.set()
         await leased
@@ -335,7 +335,7 @@ async def test_an_answer_that_broke_off_teaches_nothing(raw_server: Any, monkeyp
         with pytest.raises(RemoteDisconnected):
             await fetch(pool, server.url)
         await fetch(pool, server.url)
-        (slot,) = pool._idle
+        (slot,) = pool._ledger.idle
         assert slot.connection.idle_limit == 60
 
 
@@ -344,6 +344,6 @@ async def test_a_restart_teaches_nothing(raw_server: Any) -> None:
     async with ConnectionPool() as pool:
         await fetch(pool, server.url)
         await fetch(pool, server.url)
-        (slot,) = pool._idle
+        (slot,) = pool._ledger.idle
         assert slot.connection.idle_limit == 60
         audit_quiet(pool)

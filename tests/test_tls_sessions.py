@@ -212,6 +212,69 @@ async def test_session_that_is_declined_is_replaced(
     assert found == [False, True, False, True, True]
 
 
+def counting(context: ssl.SSLContext) -> list[object]:
+    """What grows by one whenever a session is asked for: each time it is encoded and decoded."""
+    asked: list[object] = []
+
+    class Asked(ssl.SSLObject):
+        @property
+        def session(self) -> ssl.SSLSession | None:
+            asked.append(self)
+            return super().session
+
+    context.sslobject_class = Asked
+    return asked
+
+
+async def test_server_that_takes_a_session_once_is_offered_the_newest(raw_server: StartServer, ca: trustme.CA) -> None:
+    mine, sessions = trusting_context(ca), TLSSessions()
+    asked = counting(mine)
+    answers = [Request(), Send(OK), Hold()]
+    before, after = [await raw_server(answers, tls=server_context(ca)) for _ in range(2)]
+    servers = [before] * 2 + [after] * 3
+    assert [await resumed_over(server, mine, sessions) for server in servers] == [False, True, False, True, True]
+    assert len(asked) == 3
+
+
+async def test_server_that_was_restarted_is_not_taken_for_one_of_those(raw_server: StartServer, ca: trustme.CA) -> None:
+    mine, sessions = trusting_context(ca), TLSSessions()
+    asked = counting(mine)
+    answers = [Request(), Send(OK), Hold()]
+    before, after = [await raw_server(answers, tls=server_context(ca)) for _ in range(2)]
+    servers = [before] * 3 + [after] * 4
+    found = [await resumed_over(server, mine, sessions) for server in servers]
+    assert found == [False, True, True, False, True, True, True]
+    assert len(asked) == 2
+
+
+@VERSIONS
+async def test_server_without_sessions_is_seldom_asked(
+    raw_server: StartServer, ca: trustme.CA, version: ssl.TLSVersion
+) -> None:
+    mine, sessions = limited(ca, version), TLSSessions()
+    asked = counting(mine)
+    theirs = server_context(ca)
+    theirs.num_tickets = 0
+    theirs.options |= ssl.OP_NO_TICKET
+    server = await raw_server([Request(), Send(OK), Hold()], tls=theirs)
+    if version is ssl.TLSVersion.TLSv1_2:  # there it has session ids, which another server does not know
+        servers = [server, await raw_server([Request(), Send(OK), Hold()], tls=server_context(ca))] * 10
+    else:
+        servers = [server] * 20
+    assert not any([await resumed_over(server, mine, sessions) for server in servers])
+    assert len(asked) <= 5
+
+
+async def test_server_that_takes_sessions_again(raw_server: StartServer, ca: trustme.CA) -> None:
+    """Behind one address there may be several, each with a key of its own for its tickets."""
+    mine, sessions = trusting_context(ca), TLSSessions()
+    answers = [Request(), Send(OK), Hold()]
+    servers = [await raw_server(answers, tls=server_context(ca)) for _ in range(3)]
+    assert not any([await resumed_over(server, mine, sessions) for server in servers * 4])
+    found = [await resumed_over(servers[0], mine, sessions) for _ in range(16)]
+    assert found[-4:] == [True] * 4
+
+
 async def test_handshake_that_fails_is_begun_without_a_session_the_next_time(
     raw_server: StartServer, ca: trustme.CA
 ) -> None:

@@ -6,24 +6,40 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Any
 
 MOST_SESSIONS = 128
 """Places that a session is kept of: with what OpenSSL keeps beside it, one takes 20 to 40 KiB."""
 _FRESH = 0.1
 """The part of a session's life in which it is used without looking for a newer one."""
+_MOST_SKIPPED = 64
+"""Connections in a row that are opened without a session to a place that takes none back."""
 
 
 class _Kept:
     """What is kept of one place."""
 
-    __slots__ = ("session", "single_use", "source")
+    __slots__ = ("accepted", "offered", "refusals", "session", "single_use", "skip", "source")
 
     def __init__(self) -> None:
         self.session: ssl.SSLSession | None = None
         self.source: ssl.SSLObject | None = None
         """The connection that has a newer one."""
+        self.offered: ssl.SSLSession | None = None
+        """The one that was offered last."""
+        self.accepted = 0
+        """How often the server took that one."""
         self.single_use = False
-        """Whether the server took one only once: then the newest is always asked for."""
+        """Whether the server took one only once: then the newest is always asked for, and offered once."""
+        self.refusals = 0
+        """How many times in a row there was none, or the server did not take one that was new."""
+        self.skip = 0
+        """For how many connections more nothing is tried."""
+
+    def refused(self) -> None:
+        self.session = self.source = self.offered = None
+        self.skip = min(1 << self.refusals, _MOST_SKIPPED)
+        self.refusals += 1
 
 
 class TLSSessions:
@@ -37,6 +53,9 @@ class TLSSessions:
     taken only when there is a connection to be opened with it, and used for several, until a tenth of its life is over,
     or the server declines it. (RFC 8446 appendix C.4 advises against that for what an observer could link by it: these
     connections go between the same two hosts.)
+
+    Some servers hand out tickets that they do not take back, or none. To offer one in vain costs 0.4 ms more, most of a
+    full handshake, so fewer and fewer connections try, down to one in 64, until the server takes one.
     """
 
     __slots__ = ("_kept", "most")
@@ -56,8 +75,9 @@ class TLSSessions:
         """What a connection to `place` needs; None for contexts that verify by themselves, after the handshake."""
         if type(context).__module__ != "ssl":
             return None
+        raw: Any = super(ssl.SSLContext, context)  # SSLContext makes enums of these: 5 µs
         return Resumption(
-            self, (place, context, context.verify_mode, context.check_hostname, context.verify_flags, context.options)
+            self, (place, context, raw.verify_mode, context.check_hostname, raw.verify_flags, raw.options)
         )
 
     def find(self, key: Hashable) -> ssl.SSLSession | None:
@@ -66,31 +86,52 @@ class TLSSessions:
         if kept is None:
             return None
         self._kept.move_to_end(key)
+        if kept.skip:
+            kept.skip -= 1
+            return None
         if (source := kept.source) is not None:
             kept.source = None
             session = source.session
-            # Without either of them there is nothing to resume it by.
-            kept.session = session if session is not None and (session.has_ticket or session.id) else None
+            if session is None or not (session.has_ticket or session.id):
+                kept.refused()  # without either of them there is nothing to resume it by
+                return None
+            kept.session = session
         session = kept.session
-        if session is None or session.time + session.timeout <= time.time():
+        if session is None:
+            return None
+        if session.time + session.timeout <= time.time():
             del self._kept[key]
             return None
+        if kept.single_use:
+            kept.session = None
+        if session is not kept.offered:
+            kept.offered = session
+            kept.accepted = 0
         return session
 
-    def offer(self, key: Hashable, connection: ssl.SSLObject, offered: bool) -> None:
-        """Something has been read of `connection`, with it the tickets that servers send first. `offered`: whether it
-        was to be resumed."""
+    def offer(self, key: Hashable, connection: ssl.SSLObject, offered: ssl.SSLSession | None) -> None:
+        """Something has been read of `connection`, with it the tickets that servers send first. `offered`: what it was
+        to resume."""
         kept = self._kept.get(key)
         if kept is None:
             kept = self._kept[key] = _Kept()
             if len(self._kept) > self.most:
                 self._kept.popitem(last=False)
-        elif (session := kept.session) is not None:
-            declined = offered and not connection.session_reused
-            kept.single_use = kept.single_use or declined
-            if not kept.single_use and time.time() < session.time + _FRESH * session.timeout:
-                return
-        kept.source = connection
+        elif offered is not None and offered is kept.offered:  # else it is news of an older one
+            if connection.session_reused:
+                kept.accepted += 1
+                kept.refusals = 0
+            elif kept.accepted:
+                # Once only, or the server has forgotten what it took several times: after a restart.
+                kept.single_use = kept.single_use or kept.accepted == 1
+                kept.session = kept.offered = None
+            else:
+                kept.refused()
+        if kept.skip:
+            return
+        session = kept.session
+        if session is None or kept.single_use or time.time() >= session.time + _FRESH * session.timeout:
+            kept.source = connection
 
     def drop(self, key: Hashable) -> None:
         """A connection that was to resume one did not come to be, or broke: begin anew."""
@@ -114,7 +155,7 @@ class Resumption:
 
     def keep(self, connection: ssl.SSLObject) -> None:
         """The connection works, and something has been read of it."""
-        self._sessions.offer(self._key, connection, self.offered is not None)
+        self._sessions.offer(self._key, connection, self.offered)
         self.offered = None
 
     def failed(self) -> None:

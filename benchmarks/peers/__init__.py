@@ -10,7 +10,7 @@ from typing import Final
 from .adapter import Peer, Settings
 
 CLIENTS: Final = ("aiohttpconn", "pyreqwest", "aiohttp", "httpx", "httpx2")
-VARIANTS: Final = ("aiohttpconn-plain", "aiohttpconn-unresumed")
+VARIANTS: Final = ("aiohttpconn-plain", "aiohttpconn-unresumed", "aiohttpconn-direct")
 """Ours without what a workload is about."""
 BEFORE: Final = "aiohttpconn-before"
 """Another checkout of ours, whose path is in the environment (`BEFORE_PATH`)."""

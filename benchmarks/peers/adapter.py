@@ -26,6 +26,7 @@ class Settings:
     - `decode`: whether bodies with a Content-Encoding come.
     - `revisits`: False where no origin is asked twice: a client without a bound on its idle connections keeps none.
     - `fresh`: whether each request is to go over a new connection.
+    - `proxy`: URL of the proxy to go through; an https one's certificate is of `authority`, too.
     """
 
     connections: int
@@ -33,6 +34,7 @@ class Settings:
     decode: bool = False
     revisits: bool = True
     fresh: bool = False
+    proxy: str | None = None
 
     def tls(self) -> ssl.SSLContext:
         """A verifying context that trusts `authority`."""

@@ -19,7 +19,7 @@ class AiohttpPeer(Peer):
         connector = aiohttp.TCPConnector(
             limit=settings.connections, ssl=settings.tls(), force_close=settings.fresh or not settings.revisits
         )
-        self.session = aiohttp.ClientSession(connector=connector)
+        self.session = aiohttp.ClientSession(connector=connector, proxy=settings.proxy)
 
     async def get(self, url: str) -> bytes:
         async with self.session.get(url) as response:

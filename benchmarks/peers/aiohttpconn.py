@@ -8,9 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aiohttpconn import Client, Limits
+from aiohttpconn import Client, Limits, Proxy
 
 from .adapter import Peer, Settings, Sink, require_ok
+
+
+def proxy_of(url: str, settings: Settings) -> Proxy:
+    """The proxy of that URL, verified as servers are."""
+    return Proxy(url, context=settings.tls() if url.startswith("https:") else None)
 
 
 class AiohttpconnPeer(Peer):
@@ -29,6 +34,7 @@ class AiohttpconnPeer(Peer):
         self.client = Client(
             limits=Limits(max_connections=settings.connections, max_idle=0 if settings.fresh else None),
             verify=settings.tls(),
+            proxy=None if settings.proxy is None else proxy_of(settings.proxy, settings),
             trust_env=False,
             **self.options,
         )

@@ -19,10 +19,17 @@ class HttpxPeer(Peer):
         return str(self.library.__version__)
 
     async def open(self, settings: Settings) -> None:
+        idle = 0 if settings.fresh else settings.connections
         limits = self.library.Limits(
-            max_connections=settings.connections, max_keepalive_connections=settings.connections, keepalive_expiry=60
+            max_connections=settings.connections, max_keepalive_connections=idle, keepalive_expiry=60
         )
-        self.client = self.library.AsyncClient(limits=limits, verify=settings.tls(), timeout=60, trust_env=False)
+        proxy = None
+        if settings.proxy is not None:
+            context = settings.tls() if settings.proxy.startswith("https:") else None
+            proxy = self.library.Proxy(settings.proxy, ssl_context=context)
+        self.client = self.library.AsyncClient(
+            limits=limits, verify=settings.tls(), proxy=proxy, timeout=60, trust_env=False
+        )
 
     async def get(self, url: str) -> bytes:
         response = await self.client.get(url)

@@ -297,7 +297,7 @@ async def test_an_address_that_failed_is_avoided(http_server: OriginServer) -> N
         for _ in range(6):
             assert (await client.get(f"http://two.example:{http_server.port}/close")).text == "goodbye"
         assert client.pool is not None
-        assert "1 addresses that failed" in repr(client.pool._book)
+        assert "1 addresses that failed" in repr(client.pool._ways.book)
 
 
 async def test_nothing_of_a_look_up_stays_behind_a_closed_client() -> None:
@@ -305,7 +305,7 @@ async def test_nothing_of_a_look_up_stays_behind_a_closed_client() -> None:
         with pytest.raises(ConnectError):
             await client.get(f"http://localhost:{free_port()}/")
     assert client.pool is not None
-    own = client.pool._own_resolver
+    own = client.pool._ways.own_resolver
     assert own is not None
     with pytest.raises(RuntimeError, match="closed"):
         await own.resolve("again.example", 80)

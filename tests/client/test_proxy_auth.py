@@ -86,7 +86,8 @@ async def test_digest_with_squid(squid_digest: Program, nginx: Nginx, client_ctx
                 response = await client.get(f"{origin}/1k")
                 assert response.content == pattern(1024)
                 assert not response.history  # the proxy's challenge is between the proxy and the pool
-                client.pool._remove(next(iter(client.pool._idle)))  # type: ignore[union-attr]
+                ledger = client.pool._ledger  # type: ignore[union-attr]
+                ledger.remove(next(iter(ledger.idle)))
         body = pattern(200_000)
         assert (await client.post(f"{nginx.http}/1k", content=body)).status in (200, 405)
     wrong = Proxy(squid_digest.bare_url, auth=DigestAuth(squid_digest.user or "", "wrong"))

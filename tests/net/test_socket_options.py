@@ -166,7 +166,7 @@ async def test_on_a_unix_socket_where_they_make_sense(raw_server: StartServer) -
 async def test_keep_alive_probes(http_server: OriginServer) -> None:
     async with Client(tcp_keepalive=(60, 10, 5)) as client, client.stream("GET", http_server.url):
         assert client.pool is not None
-        (slot,) = [*client.pool._idle, *client.pool._leased]
+        (slot,) = [*client.pool._ledger.idle, *client.pool._ledger.leased]
         assert slot.connection.writer is not None
         sock = slot.connection.writer.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -222,7 +222,7 @@ def test_an_interface_that_is_not_allowed() -> None:
 async def test_local_address_without_a_port(http_server: OriginServer) -> None:
     async with Client(local_address="127.0.0.3") as client, client.stream("GET", http_server.url):
         assert client.pool is not None
-        (slot,) = [*client.pool._idle, *client.pool._leased]
+        (slot,) = [*client.pool._ledger.idle, *client.pool._ledger.leased]
         assert slot.connection.writer is not None
         assert slot.connection.writer.get_extra_info("sockname")[0] == "127.0.0.3"
 

@@ -84,6 +84,20 @@ async def test_bytes_go_both_ways(
             await sending
 
 
+@LAYERS
+async def test_sessions_side_by_side_do_not_mix(
+    layers: str, raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
+) -> None:
+    """They share a receive buffer: what is in it is one session's at a time."""
+    bodies = [bytes([n]) * (MIB // 2) for n in range(3)]
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(layered(layers, [Send(body), Hold()], raw_server, server_ctx, client_ctx))
+            for body in bodies
+        ]
+        assert await asyncio.gather(*(stream.reader.readexactly(MIB // 2) for stream in streams)) == bodies
+
+
 async def test_reader_and_writer_stay_the_same_objects(
     raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
 ) -> None:
@@ -154,6 +168,53 @@ async def test_bytes_right_after_the_handshake_are_not_lost(
     for _ in range(10):
         async with secured(await raw_server([Send(b"hello"), Close()], tls=server_ctx), client_ctx) as stream:
             assert await stream.reader.read() == b"hello"
+
+
+async def test_finished_and_what_is_sent_first_go_in_one_piece(
+    raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
+) -> None:
+    """Inside TLS, whose records show what was written at once."""
+    came_with_finished: list[bytes] = []
+
+    async def by_hand(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conn: Connection) -> None:
+        (outer_in, outer_out), (inner_in, inner_out) = [(ssl.MemoryBIO(), ssl.MemoryBIO()) for _ in range(2)]
+        outer = server_ctx.wrap_bio(outer_in, outer_out, server_side=True)
+        inner = server_ctx.wrap_bio(inner_in, inner_out, server_side=True)
+
+        async def patiently(step: Callable[[], Any]) -> Any:
+            while True:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    return step()
+                writer.write(outer_out.read())
+                outer_in.write(await reader.read(65536))
+
+        await patiently(outer.do_handshake)
+        inner_in.write(await patiently(lambda: outer.read(65536)))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            inner.do_handshake()
+        outer.write(inner_out.read())
+        inner_in.write(await patiently(lambda: outer.read(65536)))
+        inner.do_handshake()
+        try:
+            came_with_finished.append(inner.read(100))
+        except ssl.SSLWantReadError:
+            came_with_finished.append(b"")
+        inner.write(b"pong")
+        outer.write(inner_out.read())
+        writer.write(outer_out.read())
+
+    async with secured(await raw_server(by_hand), client_ctx) as stream:
+        await stream.start_tls(client_ctx, "localhost")
+        stream.writer.write(b"ping")
+        assert await stream.reader.readexactly(4) == b"pong"
+    assert came_with_finished == [b"ping"]
+
+
+async def test_handshake_is_over_for_the_server_before_anything_is_sent(
+    raw_server: StartServer, server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext
+) -> None:
+    async with secured(await raw_server([Send(b"hello"), Hold()], tls=server_ctx), client_ctx) as stream:
+        assert await stream.reader.readexactly(5) == b"hello"
 
 
 async def test_without_verification(raw_server: StartServer, untrusted_ctx: ssl.SSLContext) -> None:
