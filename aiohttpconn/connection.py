@@ -28,11 +28,11 @@ from .messages import Opening
 from .net.attempts import Attempts
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
 from .net.resolve import checked_resolver
-from .net.socket_options import SocketOptions
+from .net.socket_options import SocketOptions, checked_local_address
 from .net.tls import ssl_context
 from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
-from .unix_socket import shown_path
+from .unix_socket import checked_path, shown_path
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -62,7 +62,8 @@ class AsyncHTTPConnection(HTTP1):
 
     - `host`: "name", "name:port", "[::1]" or "[::1]:port"; `port` counts if given, else `default_port`.
     - `timeout`: seconds, a `Timeout`, or None for no limit.
-    - `source_address`: (host, port), or a host, to connect from. `blocksize`: bytes read from a file body at a time.
+    - `source_address`: (address, port), or an address, to connect from; no name. `blocksize`: bytes read from a file
+      body at a time.
     - `sock`: a connected socket to use instead of dialling; the connection owns it.
     - `uds`: path of a Unix domain socket; "@name" is an abstract one (Linux).
     - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
@@ -136,8 +137,8 @@ class AsyncHTTPConnection(HTTP1):
         super().__init__(blocksize, max_head, max_fields)
         self.host, self.port = split_host_port(host, port, self.default_port)
         self.timeout = timeout
-        self.source_address = source_address
-        self.uds = None if uds is None else os.fsdecode(uds)
+        self.source_address = checked_local_address("source_address", source_address)
+        self.uds = None if uds is None else checked_path(uds)
         self.happy_eyeballs_delay = happy_eyeballs_delay
         if resolver is not None:
             checked_resolver("resolver", resolver)
