@@ -450,12 +450,17 @@ async def test_calls_under_way_follow_redirects_within_the_grace(raw_server: Any
     assert client.stats().open == 0
 
 
-async def test_calls_that_wait_for_a_connection_are_served_within_the_grace(http_server: OriginServer) -> None:
+async def test_calls_that_wait_for_a_connection_are_served_within_the_grace(raw_server: Any) -> None:
+    gate = asyncio.Event()
+    server = await raw_server([Request(), WaitFor(gate), Send(OK), *[Request(), Send(OK)] * 4])
     client = Client(limits=Limits(max_connections=1), trust_env=False)
-    running = [asyncio.create_task(client.get(http_server.url)) for _ in range(5)]
+    running = [asyncio.create_task(client.get(server.url)) for _ in range(5)]
     await until(lambda: client.stats().waiting == 4)
-    await client.close(grace=60)
-    assert [(await each).text for each in running] == ["hello"] * 5
+    closing = asyncio.create_task(client.close(grace=60))
+    await asyncio.sleep(0)
+    gate.set()
+    await closing
+    assert [(await each).text for each in running] == ["ok"] * 5
     assert client.pool is not None
     assert client.pool.closed
 
