@@ -25,13 +25,15 @@ from .errors import (
 from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, header_pairs
 from .http1 import HTTP1, State
 from .messages import Opening
+from .net.attempts import Attempts
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
-from .net.socket_options import SocketOptions
+from .net.resolve import checked_resolver
+from .net.socket_options import SocketOptions, checked_local_address
 from .net.tls import ssl_context
 from .net.tls_errors import FOR_PROXY
 from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
-from .unix_socket import shown_path
+from .unix_socket import checked_path, shown_path
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -61,7 +63,8 @@ class AsyncHTTPConnection(HTTP1):
 
     - `host`: "name", "name:port", "[::1]" or "[::1]:port"; `port` counts if given, else `default_port`.
     - `timeout`: seconds, a `Timeout`, or None for no limit.
-    - `source_address`: (host, port), or a host, to connect from. `blocksize`: bytes read from a file body at a time.
+    - `source_address`: (address, port), or an address, to connect from; no name. `blocksize`: bytes read from a file
+      body at a time.
     - `sock`: a connected socket to use instead of dialling; the connection owns it.
     - `uds`: path of a Unix domain socket; "@name" is an abstract one (Linux).
     - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
@@ -88,6 +91,7 @@ class AsyncHTTPConnection(HTTP1):
     # A pool may keep thousands: slots spare 1.5 KiB each.
     __slots__ = (
         "__dict__",  # what is set on one connection only, or by a subclass
+        "_attempts",
         "_forwarded",
         "_head",
         "_loop",
@@ -135,9 +139,11 @@ class AsyncHTTPConnection(HTTP1):
         super().__init__(blocksize, max_head, max_fields)
         self.host, self.port = split_host_port(host, port, self.default_port)
         self.timeout = timeout
-        self.source_address = source_address
-        self.uds = None if uds is None else os.fsdecode(uds)
+        self.source_address = checked_local_address("source_address", source_address)
+        self.uds = None if uds is None else checked_path(uds)
         self.happy_eyeballs_delay = happy_eyeballs_delay
+        if resolver is not None:
+            checked_resolver("resolver", resolver)
         self.resolver = resolver
         self.addresses = addresses
         self.address_book = address_book
@@ -149,6 +155,7 @@ class AsyncHTTPConnection(HTTP1):
         self._forwarded: Origin | None = None
         self._sock = sock
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
+        self._attempts: Attempts | None = None  # meanwhile
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
         self._proxy: Proxy | None = None
@@ -280,14 +287,20 @@ class AsyncHTTPConnection(HTTP1):
                 raise
             late = deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}")
             late.proxy_answered = self.opening.proxy_answered
+            connected = self.opening.connect is not None
             if isinstance(late, ConnectTimeout):
-                late.connected = self.opening.connect is not None
-            raise late from error
+                late.connected = connected
+            attempts = self._attempts
+            if connected or not attempts:
+                raise late from error
+            attempts.given_up(loop.time(), time_is_over=True)
+            late.args = (f"{late.args[0]}: {attempts}",)
+            raise late from attempts.causes()
         except HTTPException as error:
             error.doing = error.doing or f"connecting to {self.where()}"
             raise
         finally:
-            self._opening = None
+            self._opening = self._attempts = None
         if head is not None:
             self._head, self._state = head, State.HEAD
 
@@ -317,6 +330,7 @@ class AsyncHTTPConnection(HTTP1):
             if proxy is None:
                 raise
             raise ProxyError(f"the proxy {proxy.where} cannot be reached: {error.describe()}") from error
+        is_address_s = True  # whether what goes wrong is the affair of the address that was dialled
         try:
             began = perf_counter()
             if proxy is not None and proxy.origin.is_secure:
@@ -324,6 +338,7 @@ class AsyncHTTPConnection(HTTP1):
                 opening.proxy_answered = True
                 opening.tls = perf_counter() - began
             if self._tunnel is not None:
+                is_address_s = False
                 await self._open_tunnel(stream, proxy_fields)
                 opening.proxy_answered = True
                 tunnelled = perf_counter()
@@ -331,8 +346,11 @@ class AsyncHTTPConnection(HTTP1):
                 opening.tls = None
             if await self._secure(stream):
                 opening.tls = perf_counter() - began
-        except BaseException:
+        except BaseException as error:
             stream.abort()
+            is_over = self._opening is not None and self._opening.expired()
+            if is_address_s and self._attempts is not None and (is_over or isinstance(error, HTTPException)):
+                self._attempts.turned_out_bad(asyncio.get_running_loop().time())
             raise
         return stream
 
@@ -341,6 +359,7 @@ class AsyncHTTPConnection(HTTP1):
             sock, self._sock = self._sock, None
             self.auto_open = False  # what was given cannot be opened again
             return await open_stream(self.host, self.port, sock=sock)
+        self._attempts = Attempts(self.address_book)
         return await open_stream(
             self.host,
             self.port,
@@ -352,6 +371,7 @@ class AsyncHTTPConnection(HTTP1):
             book=self.address_book,
             policy=self.addresses,
             opening=self.opening,
+            attempts=self._attempts,
         )
 
     async def _secure_proxy(self, stream: Stream, proxy: Proxy) -> None:

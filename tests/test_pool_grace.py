@@ -59,6 +59,27 @@ async def test_warm_opens_what_is_missing(http_server: OriginServer) -> None:
         assert pool.stats().idle == 2
 
 
+async def test_two_warm_together_open_no_more_than_one_alone(http_server: OriginServer) -> None:
+    async with ConnectionPool() as pool:
+        opened = await asyncio.gather(pool.warm(http_server.url, 3), pool.warm(http_server.url, 3))
+        assert (sum(opened), pool.stats().idle) == (3, 3)
+        opened = await asyncio.gather(pool.warm(http_server.url, 4), pool.warm(http_server.url, 6))
+        assert (sum(opened), pool.stats().idle) == (3, 6)
+        audit_quiet(pool)
+
+
+async def test_warm_raises_what_its_resolver_raised_and_no_group() -> None:
+    class Broken:
+        async def resolve(self, host: str, port: int) -> Any:
+            raise KeyError("mine")
+
+    async with ConnectionPool(resolver=Broken()) as pool:
+        with pytest.raises(KeyError, match="mine"):
+            await pool.warm("http://name.example/", 2)
+        audit_quiet(pool)
+        assert pool.stats().open == 0
+
+
 @pytest.mark.parametrize(
     "limits",
     [
@@ -455,3 +476,52 @@ async def test_grace_is_checked(grace: Any, error: type[Exception]) -> None:
         with pytest.raises(error, match="grace"):
             await pool.close(grace)
         assert not pool.closed
+
+
+# --- Client.close(grace): calls that are more than one exchange -------------------------------------------------------
+
+
+def moved(path: str) -> bytes:
+    return f"HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 4\r\n\r\n".encode()
+
+
+async def test_calls_under_way_follow_redirects_within_the_grace(raw_server: Any) -> None:
+    gate = asyncio.Event()
+    server = await raw_server([Request(), WaitFor(gate), Send(moved("/next") + b"away")], [Request(), Send(OK)])
+    client = Client(trust_env=False)
+    running = asyncio.create_task(client.get(server.url))
+    await until(lambda: client.stats().in_use == 1 and server.connections == 1)
+    closing = asyncio.create_task(client.close(grace=60))
+    await asyncio.sleep(0)
+    with pytest.raises(PoolClosed):
+        await client.get(server.url)
+    gate.set()
+    assert (await running).text == "ok"
+    await closing
+    assert client.stats().open == 0
+
+
+async def test_calls_that_wait_for_a_connection_are_served_within_the_grace(raw_server: Any) -> None:
+    gate = asyncio.Event()
+    server = await raw_server([Request(), WaitFor(gate), Send(OK), *[Request(), Send(OK)] * 4])
+    client = Client(limits=Limits(max_connections=1), trust_env=False)
+    running = [asyncio.create_task(client.get(server.url)) for _ in range(5)]
+    await until(lambda: client.stats().waiting == 4)
+    closing = asyncio.create_task(client.close(grace=60))
+    await asyncio.sleep(0)
+    gate.set()
+    await closing
+    assert [(await each).text for each in running] == ["ok"] * 5
+    assert client.pool is not None
+    assert client.pool.closed
+
+
+async def test_who_waits_when_the_grace_is_over_is_told(raw_server: Any) -> None:
+    server = await raw_server([Request(), Hold()])
+    client = Client(limits=Limits(max_connections=1), trust_env=False)
+    running = [asyncio.create_task(client.get(server.url)) for _ in range(3)]
+    await until(lambda: client.stats().waiting == 2)
+    await client.close(grace=0.02)
+    for error in await asyncio.gather(*running, return_exceptions=True):
+        assert isinstance(error, PoolClosed)
+    assert client.stats().waiting == 0

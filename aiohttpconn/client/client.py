@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from multidict import CIMultiDict
 
 from .._version import __version__
-from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
+from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset, check_seconds
 from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
 from ..messages import Request, method_of
@@ -81,9 +81,9 @@ class Client:
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
     - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo; a `Proxy`; a
-      `ProxyPool`; or a function from the URL of each request to a proxy or None. Left out: the environment's
-      (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no
-      proxy.
+      `ProxyPool`; or a function from the URL of each request to a proxy or None; not beside `uds`. Left out: the
+      environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the client is made, with
+      `trust_env`; None: no proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `cert`: the client's own certificate: the path of a PEM file with its key, (certificate, key), or (certificate,
@@ -100,9 +100,11 @@ class Client:
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
     - `uds`: path of a Unix domain socket that all connections go to; "@name" is an abstract one (Linux). One request's
-      is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (host, port), or a host, to connect
-      from.
-    - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. `resolve`: addresses by hand,
+      is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (address, port), or an address, to
+      connect from; no name.
+    - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. One that is given is asked for
+      every new connection, and stays its owner's to close; ``CachingResolver(upstream=…)`` around it remembers what it
+      said. `resolve`: addresses by hand,
       as ``{"host:port": "address"}`` (curl's ``--resolve``; see `OverridingResolver`).
     - `addresses`: an `AddressPolicy` that says what may be connected to, wherever redirects lead and names point.
     - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
@@ -209,6 +211,8 @@ class Client:
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None
         else:
+            if self._proxies is not None and _or_none(uds) is not None:
+                raise TypeError("proxy: there is none before a Unix socket, and uds is where all connections go")
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
                 self._env_proxies = EnvironmentProxies()
             context = None  # the pool's default is made when https is first spoken
@@ -676,12 +680,22 @@ class Client:
     async def close(self, grace: float | None = 0.0) -> None:
         """Close the client's pool; a transport that was given stays open. Idempotent.
 
-        - `grace`: seconds that running exchanges get to end, their bodies read included; None for as long as they take.
-          A redirect or a retry would be a new one.
+        - `grace`: seconds that calls under way get to end, their bodies read, their redirects followed, and those that
+          wait for a connection served; None for as long as they take. New ones are `PoolClosed` at once, and so is a
+          retry that waits for its time when nothing else is under way.
+
+        A second `close()` has a grace of its own: without one it aborts what the first still waits for. When it is
+        cancelled, everything is aborted at once.
         """
+        check_seconds("grace", grace)
         self._closed = True
-        if self._pool is not None:
-            await self._pool.close(grace)
+        if (pool := self._pool) is None:
+            return
+        try:
+            if grace != 0 and not pool.closed:
+                await pool.drain(grace)
+        finally:
+            await pool.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from ..config import Timeout, Unset
 from ..connection import AsyncHTTPConnection, AsyncHTTPSConnection
 from ..messages import Route
-from ..net.socket_options import SocketOptions
+from ..net.resolve import checked_resolver
+from ..net.socket_options import SocketOptions, checked_local_address
 from ..net.tls import ssl_context as default_context
 from ..net.tls_options import TLSOptions
 from ..net.tls_sessions import TLSSessions
 from ..proxy import Proxy
-from ..unix_socket import socket_path
+from ..unix_socket import checked_path, socket_path
 from .own_resolver import OwnResolver
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
     from ..url import Origin
+
+
+_NO_PROXY = "proxy: there is none before a Unix socket, and uds is where all connections go"
 
 
 class Ways:
@@ -67,6 +71,8 @@ class Ways:
         authorities: str | os.PathLike[str] | None,
         trust_env: bool,
     ) -> None:
+        if uds is not None and proxy is not None:
+            raise TypeError(_NO_PROXY)
         self.timeout = timeout
         self.proxy = proxy
         if tls is not None and not isinstance(tls, TLSOptions):
@@ -77,10 +83,12 @@ class Ways:
         self._trust_env = trust_env
         self._tls = tls if tls is not None else TLSOptions()
         self._sessions = TLSSessions() if self._tls.resume else None
-        self._uds = None if uds is None else socket_path(os.fsdecode(uds))
+        self._uds = None if uds is None else socket_path(checked_path(uds))
         self.book: AddressBook | None = None
         """What was learnt of addresses; None until something is connected."""
         self._addresses = _checked_policy(addresses)
+        if resolver is not None:
+            checked_resolver("resolver", resolver)
         self.own_resolver = OwnResolver() if resolver is None else None
         """The resolver that the pool has to close."""
         resolver = self.own_resolver or resolver
@@ -89,7 +97,7 @@ class Ways:
 
             resolver = OverridingResolver(resolve, resolver)
         self._options: dict[str, Any] = {
-            "source_address": local_address,
+            "source_address": checked_local_address("local_address", local_address),
             "socket_options": SocketOptions.of(socket_options, interface, tcp_keepalive) or (),
             "happy_eyeballs_delay": happy_eyeballs_delay,
             "resolver": resolver,
@@ -103,6 +111,8 @@ class Ways:
         if self._addresses is not None:
             self._check_addresses(self._addresses, origin)
         way = self.proxy if isinstance(proxy, Unset) else proxy
+        if way is not None and self._uds is not None:
+            raise TypeError(_NO_PROXY)
         context = None
         if origin.scheme == "https":
             context = self._ssl_context
