@@ -200,7 +200,8 @@ class Limits(_Frozen):
 
 class Retry(_Frozen):
     """When and how often a request is sent again. Only for what may be sent twice: an idempotent method (RFC 9110
-    section 9.2.2), an Idempotency-Key field, or `idempotent=True`; and only a body that can be replayed.
+    section 9.2.2), an Idempotency-Key field, or `idempotent=True`; and only a body that can be replayed. Any other is
+    tried again only when no connection could be made, so that nothing of it was sent.
 
     - `attempts`: how often it is sent at most, the first time included.
     - `statuses`: the responses that are tried again; errors of connecting and of the connection always are.

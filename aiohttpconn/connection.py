@@ -25,12 +25,15 @@ from .errors import (
 from .headers import HeadersInput, HeaderValue, check_field_name, check_field_value, header_pairs
 from .http1 import HTTP1, State
 from .messages import Opening
+from .net.attempts import Attempts
 from .net.dial import TunnelChallenged, open_stream, open_tunnel
-from .net.socket_options import SocketOptions
+from .net.resolve import checked_resolver
+from .net.socket_options import SocketOptions, checked_local_address
 from .net.tls import ssl_context
+from .net.tls_errors import FOR_PROXY
 from .net.tls_pins import parse_pins
 from .request_head import RequestHead, host_field, split_host_port
-from .unix_socket import shown_path
+from .unix_socket import checked_path, shown_path
 from .upload import body_length
 from .wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 
@@ -60,7 +63,8 @@ class AsyncHTTPConnection(HTTP1):
 
     - `host`: "name", "name:port", "[::1]" or "[::1]:port"; `port` counts if given, else `default_port`.
     - `timeout`: seconds, a `Timeout`, or None for no limit.
-    - `source_address`: (host, port), or a host, to connect from. `blocksize`: bytes read from a file body at a time.
+    - `source_address`: (address, port), or an address, to connect from; no name. `blocksize`: bytes read from a file
+      body at a time.
     - `sock`: a connected socket to use instead of dialling; the connection owns it.
     - `uds`: path of a Unix domain socket; "@name" is an abstract one (Linux).
     - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
@@ -87,11 +91,13 @@ class AsyncHTTPConnection(HTTP1):
     # A pool may keep thousands: slots spare 1.5 KiB each.
     __slots__ = (
         "__dict__",  # what is set on one connection only, or by a subclass
+        "_attempts",
         "_forwarded",
         "_head",
         "_loop",
         "_opening",
         "_proxy",
+        "_proxy_tls",
         "_sock",
         "_timeout",
         "_tunnel",
@@ -133,9 +139,11 @@ class AsyncHTTPConnection(HTTP1):
         super().__init__(blocksize, max_head, max_fields)
         self.host, self.port = split_host_port(host, port, self.default_port)
         self.timeout = timeout
-        self.source_address = source_address
-        self.uds = None if uds is None else os.fsdecode(uds)
+        self.source_address = checked_local_address("source_address", source_address)
+        self.uds = None if uds is None else checked_path(uds)
         self.happy_eyeballs_delay = happy_eyeballs_delay
+        if resolver is not None:
+            checked_resolver("resolver", resolver)
         self.resolver = resolver
         self.addresses = addresses
         self.address_book = address_book
@@ -147,9 +155,11 @@ class AsyncHTTPConnection(HTTP1):
         self._forwarded: Origin | None = None
         self._sock = sock
         self._opening: asyncio.Timeout | None = None  # around what `open` awaits
+        self._attempts: Attempts | None = None  # meanwhile
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tunnel: tuple[str, int, str | None, bytes] | None = None
         self._proxy: Proxy | None = None
+        self._proxy_tls: tuple[ssl.SSLContext | None, TLSSessions | None] = (None, None)
         self._tunnel_head: ResponseHead | None = None
 
     # --- state ---
@@ -204,14 +214,23 @@ class AsyncHTTPConnection(HTTP1):
         self._tunnel = name, number, hosts[0] if hosts else None, fields
         self._tunnel_head = None
 
-    def set_proxy(self, proxy: Proxy, origin: Origin | None = None) -> None:
+    def set_proxy(
+        self,
+        proxy: Proxy,
+        origin: Origin | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        sessions: TLSSessions | None = None,
+    ) -> None:
         """Have `connect()` go through `proxy`, which is what the connection dials: over TLS to an https one, and by a
-        tunnel to `origin` where one is given. Raises as `set_tunnel`."""
+        tunnel to `origin` where one is given. `context` is for an https proxy that has none of its own; `sessions` are
+        those to resume with it. Raises as `set_tunnel`."""
         if origin is not None:
             self.set_tunnel(f"[{origin.host}]" if ":" in origin.host else origin.host, origin.port)
         elif self._stream is not None:
             raise RuntimeError("Can't set up a proxy for established connection")
         self._proxy = proxy
+        self._proxy_tls = context, sessions
 
     def forward_to(self, origin: Origin | None) -> None:
         """Have the proxy forward requests to `origin`: they go out in absolute-form (RFC 9112 section 3.2.2), with the
@@ -267,14 +286,21 @@ class AsyncHTTPConnection(HTTP1):
             if not limit.expired():
                 raise
             late = deadline.expiry(ConnectTimeout, loop.time(), f"connecting to {self.where()}")
+            late.proxy_answered = self.opening.proxy_answered
+            connected = self.opening.connect is not None
             if isinstance(late, ConnectTimeout):
-                late.connected = self.opening.connect is not None
-            raise late from error
+                late.connected = connected
+            attempts = self._attempts
+            if connected or not attempts:
+                raise late from error
+            attempts.given_up(loop.time(), time_is_over=True)
+            late.args = (f"{late.args[0]}: {attempts}",)
+            raise late from attempts.causes()
         except HTTPException as error:
             error.doing = error.doing or f"connecting to {self.where()}"
             raise
         finally:
-            self._opening = None
+            self._opening = self._attempts = None
         if head is not None:
             self._head, self._state = head, State.HEAD
 
@@ -294,6 +320,8 @@ class AsyncHTTPConnection(HTTP1):
 
     async def _open_once(self, proxy_fields: bytes | None = None) -> Stream:
         opening, proxy = self.opening, self._proxy
+        if proxy is not None and opening.proxy_answered is None:
+            opening.proxy_answered = False
         try:
             stream = await self._dial()
         except AddressBlocked:
@@ -302,20 +330,27 @@ class AsyncHTTPConnection(HTTP1):
             if proxy is None:
                 raise
             raise ProxyError(f"the proxy {proxy.where} cannot be reached: {error.describe()}") from error
+        is_address_s = True  # whether what goes wrong is the affair of the address that was dialled
         try:
             began = perf_counter()
             if proxy is not None and proxy.origin.is_secure:
                 await self._secure_proxy(stream, proxy)
+                opening.proxy_answered = True
                 opening.tls = perf_counter() - began
             if self._tunnel is not None:
+                is_address_s = False
                 await self._open_tunnel(stream, proxy_fields)
+                opening.proxy_answered = True
                 tunnelled = perf_counter()
                 opening.tunnel, began = tunnelled - began, tunnelled
                 opening.tls = None
             if await self._secure(stream):
                 opening.tls = perf_counter() - began
-        except BaseException:
+        except BaseException as error:
             stream.abort()
+            is_over = self._opening is not None and self._opening.expired()
+            if is_address_s and self._attempts is not None and (is_over or isinstance(error, HTTPException)):
+                self._attempts.turned_out_bad(asyncio.get_running_loop().time())
             raise
         return stream
 
@@ -324,6 +359,7 @@ class AsyncHTTPConnection(HTTP1):
             sock, self._sock = self._sock, None
             self.auto_open = False  # what was given cannot be opened again
             return await open_stream(self.host, self.port, sock=sock)
+        self._attempts = Attempts(self.address_book)
         return await open_stream(
             self.host,
             self.port,
@@ -335,11 +371,20 @@ class AsyncHTTPConnection(HTTP1):
             book=self.address_book,
             policy=self.addresses,
             opening=self.opening,
+            attempts=self._attempts,
         )
 
     async def _secure_proxy(self, stream: Stream, proxy: Proxy) -> None:
+        context, sessions = self._proxy_tls
+        if proxy.context is not None:
+            context = proxy.context
+        elif context is None:
+            context = ssl_context()
         try:
-            await stream.start_tls(proxy.context if proxy.context is not None else ssl_context(), proxy.origin.host)
+            resumption = None if sessions is None else sessions.at(("proxy", proxy), context)
+            await stream.start_tls(context, proxy.origin.host, resumption=resumption, advice=FOR_PROXY)
+            assert stream.tls is not None
+            stream.tls.check_protocol()
         except TLSError as error:
             raise ProxyError(f"no TLS with the proxy {proxy.where}: {error.describe()}") from error
         except ConnectionError as error:
@@ -356,7 +401,15 @@ class AsyncHTTPConnection(HTTP1):
 
             kind = cast("SocksKind", proxy.origin.scheme)
             await open_socks(
-                stream, kind, name, port, proxy.credentials, proxy=where, resolver=self.resolver, policy=self.addresses
+                stream,
+                kind,
+                name,
+                port,
+                proxy.credentials,
+                proxy=where,
+                resolver=self.resolver,
+                policy=self.addresses,
+                opening=self.opening,
             )
             return
         authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
@@ -584,6 +637,11 @@ class AsyncHTTPConnection(HTTP1):
         name, port = (self.host, self.port) if self._tunnel is None else self._tunnel[:2]
         return host_field(name, port, self.default_port)
 
+    def _failed(self, stream: Stream, error: BaseException) -> None:
+        if self._proxy is not None and self._tunnel is None and isinstance(error, HTTPException):
+            error.proxy_answered = self.opening.proxy_answered
+        super()._failed(stream, error)
+
     # --- words ---
 
     def where(self) -> str:
@@ -593,11 +651,23 @@ class AsyncHTTPConnection(HTTP1):
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         if self._tunnel is not None:
             return f"{self._tunnel[0]}:{self._tunnel[1]} through proxy {where}"
-        return where
+        if self._forwarded is not None:
+            return f"{_authority(self._forwarded)} through proxy {where}"
+        return where if self._proxy is None else f"the proxy {where}"
+
+    def _doing(self) -> str:
+        doing = super()._doing()
+        if self._proxy is None or self._tunnel is not None or isinstance(self._target, str):
+            return doing
+        return f"{doing} through proxy {self._proxy.where}"
 
     def __repr__(self) -> str:
         state = self._state.value if self._stream is not None else "closed"
         return f"<{type(self).__name__} {self.where()} {state}>"
+
+
+def _authority(origin: Origin) -> str:
+    return f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
 
 
 def _answer_proxy(proxy: Proxy, authority: str, own: bytes, head: ResponseHead, answered: int) -> bytes | None:
@@ -647,6 +717,7 @@ class AsyncHTTPSConnection(AsyncHTTPConnection):
             resumption = None if self._sessions is None else self._sessions.at((self.way(), name), context)
             await stream.start_tls(context, name, self._pins, resumption)
             assert stream.tls is not None
+            stream.tls.check_protocol()
             self._secured = stream.tls.session
             return True
         except ConnectionError as error:

@@ -13,6 +13,9 @@ def _restore(cls: type[HTTPException], args: tuple[object, ...], state: dict[str
     """Rebuild a pickled error without running its constructor."""
     error = cls.__new__(cls)
     error.args = args
+    if "errno" in state:  # OSError has it in a place of its own
+        state = dict(state)
+        error.errno, error.strerror = state.pop("errno"), state.pop("strerror")  # type: ignore[attr-defined]
     error.__dict__.update(state)
     return error
 
@@ -26,6 +29,9 @@ class HTTPException(Exception):
 
     request: Any = None
     doing: str | None = None
+    proxy_answered: bool | None = None
+    """Of what failed before anything came of a response: whether the proxy had said anything that makes sense. None: no
+    proxy was on the way, or it is known to be alive."""
 
     def __init__(self, message: str = "", *, doing: str | None = None) -> None:
         super().__init__(message)
@@ -41,7 +47,10 @@ class HTTPException(Exception):
         return f"{text} [{self.doing}]" if self.doing else text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, dict(self.__dict__))
+        state = dict(self.__dict__)
+        if (number := getattr(self, "errno", None)) is not None:
+            state |= {"errno": number, "strerror": getattr(self, "strerror", None)}
+        return _restore, (type(self), self.args, state)
 
 
 # --- what the caller asked for cannot be sent -------------------------------------------------------------------------
@@ -75,7 +84,10 @@ class BodyNotReplayable(HTTPException):
 
 
 class NetworkError(HTTPException, OSError):
-    """The network, or the peer's end of it, failed."""
+    """The network, or the peer's end of it, failed.
+
+    `errno` is the system's number of what went wrong where there is one that says it all, else None.
+    """
 
 
 class ConnectError(NetworkError):
@@ -142,7 +154,11 @@ class ProxyError(ConnectError):
 
 
 class AddressBlocked(ConnectError):
-    """The address is one that must not be dialled."""
+    """The address is one that must not be dialled.
+
+    The text says which address and why: for logs. It tells what names resolve to within one's own network, and should
+    not be echoed to whoever gave the URL.
+    """
 
 
 class ReadError(NetworkError):

@@ -52,10 +52,10 @@ class Opening:
     """How a connection came to be: why none was reused, and how many seconds each step took; None where there was none.
 
     `lookup` is the name's, `connect` TCP's (or the Unix socket's), `tunnel` the proxy's answer to CONNECT, `tls` the
-    handshake.
+    handshake. `proxy_answered`: whether the proxy has said anything yet; None without one.
     """
 
-    __slots__ = ("connect", "lookup", "tls", "tunnel", "why")
+    __slots__ = ("connect", "lookup", "proxy_answered", "tls", "tunnel", "why")
 
     def __init__(self) -> None:
         self.why = ""
@@ -63,6 +63,7 @@ class Opening:
         self.connect: float | None = None
         self.tunnel: float | None = None
         self.tls: float | None = None
+        self.proxy_answered: bool | None = None
 
     def __repr__(self) -> str:
         steps = [(name, getattr(self, name)) for name in ("lookup", "connect", "tunnel", "tls")]
@@ -72,8 +73,8 @@ class Opening:
 class Route(NamedTuple):
     """Which connections may serve a request: same origin, same proxy, same TLS identity. A pool keys on it.
 
-    For a plain-http request that a proxy forwards any connection to that proxy will do: `origin` is then http, and has
-    the proxy's host and port.
+    That holds for http requests that a proxy forwards, too. By RFC 9112 any connection to the proxy would do, but some
+    (proxy.py is one) pass everything that comes on a connection on to the origin of its first request.
     """
 
     origin: Origin

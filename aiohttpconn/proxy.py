@@ -1,4 +1,4 @@
-"""A proxy as a value: where it is, what it alone is told, and how it is answered when it asks who one is."""
+"""A proxy as a value: where it is, what it is told, and how it is answered when it asks who one is."""
 
 from __future__ import annotations
 
@@ -46,16 +46,18 @@ class ProxyAuth(Protocol):
 
 @final
 class Proxy:
-    """A proxy to go through, and what it alone gets to know. An immutable value: equal ones share connections.
+    """A proxy to go through, and what it gets to know. An immutable value: equal ones share connections.
 
     - `url`: where it is, and how it is spoken to. ``http://``, and ``https://`` (TLS to the proxy first): http requests
       are forwarded, and https goes through a tunnel (CONNECT). ``socks5://`` and ``socks4://`` carry everything;
       ``socks5h://`` and ``socks4a://`` look names up as well. Userinfo is user and password, percent-encoded: by basic
       authentication (RFC 7617), or what SOCKS has for it.
-    - `headers`: more fields for the proxy: of each CONNECT, and of forwarded requests that have none of that name.
+    - `headers`: more fields for the proxy: of each CONNECT, and of forwarded requests that have none of that name. What
+      it does with those of forwarded requests is up to the proxy: squid and proxy.py send them on to the origin.
     - `auth`: (user, password), or a `BasicAuth` or `DigestAuth`, in place of userinfo.
     - `context`: the `ssl.SSLContext` for TLS with an ``https://`` proxy; None for one that verifies against the
-      system's CAs. (The context for origins is the client's `verify`.)
+      system's CAs, or those of the file or folder that is the client's `verify`. (``verify=False`` and a client's
+      certificate are for origins only.)
 
     Raises `InvalidURL`; `UnsupportedScheme`; `InvalidHeader`, also for what SOCKS has no place for; TypeError.
 
@@ -131,7 +133,12 @@ class Proxy:
         """The proxy that a URL names, e.g. ``"http://user:password@proxy.example:3128"``. Raises as `Proxy`."""
         if url is None or isinstance(url, Proxy):
             return url
-        return _of_text(url) if isinstance(url, str) else cls(url)
+        if isinstance(url, str):
+            return _of_text(url)
+        if not isinstance(url, URL):
+            # Not shown: it may hold a password.
+            raise TypeError(f"a proxy must be a URL, a Proxy or None, not {type(url).__name__}")
+        return cls(url)
 
     @property
     def is_socks(self) -> bool:
@@ -176,7 +183,15 @@ class Proxy:
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a Proxy is immutable: its {name} cannot be deleted")
 
+    def __copy__(self) -> Proxy:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Proxy:
+        return self  # immutable, and equal ones share connections
+
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.context is not None:
+            raise TypeError("a Proxy with context= cannot be pickled: an ssl.SSLContext cannot")
         return _restore, self._key
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .messages import Opening, Request, ResponseHead
     from .proxy import Proxy
     from .response import HTTPResponse
+    from .url import URL
 
 
 class RequestContext:
@@ -32,6 +33,16 @@ class RequestContext:
         self.proxy = proxy
         self.observer = observer
         self.leased_at: float | None = None
+
+
+class ProxyChoice(Protocol):
+    """Who says which proxy to go through."""
+
+    def choose_for(self, url: URL) -> Proxy | None:
+        """The proxy for a request to that URL, None for none."""
+
+    def came_to(self, proxy: Proxy | None, error: BaseException | None) -> None:
+        """What a request through the proxy came to: a response (None), or an error."""
 
 
 class Observer(Protocol):

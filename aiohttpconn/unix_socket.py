@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 from can_ada import parse as _parse_whatwg
 
@@ -12,6 +13,8 @@ from .errors import InvalidURL
 SCHEME = "http+unix"
 HOST = "localhost"
 """What such a URL's requests say in Host, as curl's and Docker's do: servers want a name there, and a path is none."""
+_MOST_BYTES = 107 if sys.platform == "linux" else 103
+"""What `sockaddr_un` has room for, with the NUL at the end of a path (unix(7))."""
 _HREF = re.compile(r"http\+unix://([^/?#@]*@)?([^/?#@]*)([/?#].*)?")
 _PERCENT_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9\-._~]")
@@ -23,6 +26,19 @@ def socket_path(path: str) -> str:
     A file of such a name is "./@name".
     """
     return "\0" + path[1:] if path.startswith("@") else path
+
+
+def checked_path(path: str | os.PathLike[str]) -> str:
+    """The path as text, refused if it cannot be one of a socket. Raises ValueError, TypeError."""
+    text = os.fsdecode(path)
+    name = socket_path(text)
+    if not name.strip("\0"):
+        raise ValueError(f"uds must be the path of a socket, or @ and an abstract name, not {text!r}")
+    if "\0" in name[1:]:
+        raise ValueError(f"uds must have no NUL in it: {text!r}")
+    if len(os.fsencode(name)) > _MOST_BYTES:
+        raise ValueError(f"uds must not be longer than {_MOST_BYTES} bytes, which is all that a system takes: {text!r}")
+    return text
 
 
 def shown_path(path: str) -> str:
@@ -45,6 +61,8 @@ def path_of_host(host: str) -> str:
             "an http+unix URL has the path of a socket in place of a host, percent-encoded, "
             f"as in http+unix://%2Frun%2Fapp.sock/path: {host!r}"
         )
+    if len(os.fsencode(path)) > _MOST_BYTES:
+        raise InvalidURL(f"a socket's path is not longer than {_MOST_BYTES} bytes: {host!r:.200}")
     return path
 
 

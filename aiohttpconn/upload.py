@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
-from .errors import BodyLengthMismatch, BodyNotReplayable, HTTPException, WriteError, WriteTimeout
+from .errors import BodyLengthMismatch, BodyNotReplayable, HTTPException, TLSError, WriteError, WriteTimeout
 from .wire.framing import LAST_CHUNK, encode_chunk
 
 if TYPE_CHECKING:
@@ -282,6 +282,8 @@ class Upload:
             if self.watch is not None and not self.watch():
                 return False
             if stream.lost:
+                if isinstance(stream.loss, TLSError):
+                    raise stream.loss  # the server refuses the client's certificate: in TLS 1.3 while it is sent to
                 raise WriteError(f"the connection broke while the body was sent: {stream.loss}") from stream.loss
             if not stream.must_drain:
                 return True

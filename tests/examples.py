@@ -1,8 +1,8 @@
 """Runs the examples of README and of docstrings, each in a fresh interpreter, against servers that answer them.
 
-Examples speak to ``http://localhost:8000``, ``https://localhost:8443`` and the proxy ``http://localhost:3128``; the
-tests put the ports of their own servers in their place. ``await`` may stand at the top level, as in
-``python -m asyncio``.
+Examples speak to ``http://localhost:8000``, ``https://localhost:8443`` and the proxies ``http://localhost:3128`` and
+``https://localhost:3129``; the tests put the ports of their own servers in their place. ``await`` may stand at the top
+level, as in ``python -m asyncio``.
 
     python -m tests.examples readme < block.py
     python -m tests.examples doctest aiohttpconn.config

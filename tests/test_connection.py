@@ -243,7 +243,8 @@ async def test_refused_is_connect_error_that_says_where(raw_server: StartServer)
     assert type(caught.value) is ConnectError
     assert f"127.0.0.1:{server.port}" in str(caught.value)
     assert "refused" in str(caught.value).lower()
-    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert isinstance(caught.value.__cause__.exceptions[0], ConnectionRefusedError)
     assert not conn.is_connected
 
 

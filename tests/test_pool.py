@@ -195,14 +195,20 @@ async def test_credentials_of_a_proxy_are_part_of_the_route(raw_server: StartRaw
     assert "pw" not in str(pool.stats())
 
 
-async def test_plain_requests_through_a_proxy_share_its_connections(raw_server: StartRaw, pool: ConnectionPool) -> None:
-    forward = await raw_server([Request(), Send(OK), Request(), Send(NEXT), Hold()])
+async def test_plain_requests_to_an_origin_through_a_proxy_share_its_connections(
+    raw_server: StartRaw, pool: ConnectionPool
+) -> None:
+    forward = await raw_server([Request(), Send(OK), Request(), Send(NEXT), Hold()], [Request(), Send(OK), Hold()])
     proxy = Proxy.of(f"http://u:p@127.0.0.1:{forward.port}")
     assert await fetch(pool, "http://a.example/1", proxy=proxy) == b"ok"
-    assert await fetch(pool, "http://b.example/2", proxy=proxy) == b"next"
-    assert forward.connections == 1
-    assert [request.target for request in forward.requests] == ["http://a.example/1", "http://b.example/2"]
-    assert [request.get("Host") for request in forward.requests] == ["a.example", "b.example"]
+    assert await fetch(pool, "http://a.example/2", proxy=proxy) == b"next"
+    assert await fetch(pool, "http://b.example/3", proxy=proxy) == b"ok"
+    assert [(request.connection, request.target) for request in forward.requests] == [
+        (0, "http://a.example/1"),
+        (0, "http://a.example/2"),
+        (1, "http://b.example/3"),
+    ]
+    assert [request.get("Host") for request in forward.requests] == ["a.example", "a.example", "b.example"]
     assert all(request.get("Proxy-Authorization") == "Basic dTpw" for request in forward.requests)
 
 
@@ -845,13 +851,13 @@ def test_block_needs_http() -> None:
 
 async def test_exclusive_use_of_a_plain_origin_through_a_proxy(raw_server: StartRaw) -> None:
     forward = await raw_server([Request(), Send(OK), Request(), Send(OK), Request(), Send(OK)])
-    async with ConnectionPool(proxy=f"http://user:secret@127.0.0.1:{forward.port}") as pool:
-        async with pool.connection("http://origin.example:81") as conn:
-            for target in ("/x?y", "*", "http://other.example/"):
-                await conn.request("OPTIONS", target)
-                assert await (await conn.getresponse()).read() == b"ok"
-        # The next who has the connection is not forwarded for by it.
-        assert conn._forwarded is None
+    async with (
+        ConnectionPool(proxy=f"http://user:secret@127.0.0.1:{forward.port}") as pool,
+        pool.connection("http://origin.example:81") as conn,
+    ):
+        for target in ("/x?y", "*", "http://other.example/"):
+            await conn.request("OPTIONS", target)
+            assert await (await conn.getresponse()).read() == b"ok"
     assert [request.target for request in forward.requests] == [
         "http://origin.example:81/x?y",
         "http://origin.example:81",

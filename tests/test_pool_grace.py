@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, ConnectError, ConnectionPool, HTTPException, Limits, PoolClosed, TLSError
+from aiohttpconn import (
+    Client,
+    ConnectError,
+    ConnectionPool,
+    HTTPException,
+    Limits,
+    PoolClosed,
+    ProxyError,
+    ProxyPool,
+    TLSError,
+)
 from aiohttpconn.testing import MockTransport
 from tests.auditing import audit, audit_quiet
 from tests.cancellation import cancel_everywhere
 from tests.exchanges import fetch, send, until
+from tests.servers.program import free_port
 from tests.servers.raw import Hold, Request, Send, WaitFor
 
 if TYPE_CHECKING:
@@ -46,6 +57,27 @@ async def test_warm_opens_what_is_missing(http_server: OriginServer) -> None:
         assert await pool.warm(http_server.url, 2) == 0
         audit_quiet(pool)
         assert pool.stats().idle == 2
+
+
+async def test_two_warm_together_open_no_more_than_one_alone(http_server: OriginServer) -> None:
+    async with ConnectionPool() as pool:
+        opened = await asyncio.gather(pool.warm(http_server.url, 3), pool.warm(http_server.url, 3))
+        assert (sum(opened), pool.stats().idle) == (3, 3)
+        opened = await asyncio.gather(pool.warm(http_server.url, 4), pool.warm(http_server.url, 6))
+        assert (sum(opened), pool.stats().idle) == (3, 6)
+        audit_quiet(pool)
+
+
+async def test_warm_raises_what_its_resolver_raised_and_no_group() -> None:
+    class Broken:
+        async def resolve(self, host: str, port: int) -> Any:
+            raise KeyError("mine")
+
+    async with ConnectionPool(resolver=Broken()) as pool:
+        with pytest.raises(KeyError, match="mine"):
+            await pool.warm("http://name.example/", 2)
+        audit_quiet(pool)
+        assert pool.stats().open == 0
 
 
 @pytest.mark.parametrize(
@@ -105,6 +137,46 @@ async def test_warm_through_a_proxy(connect_proxy: Any, https_server: OriginServ
         assert await client.warm(https_server.url, 2) == 2
         assert (await client.get(https_server.url)).text == "hello"
         assert client.stats().opened_total == 2
+
+
+@pytest.mark.parametrize("way", ["url", "function", "ProxyPool", "environment"])
+async def test_what_is_opened_in_advance_goes_the_way_of_requests(
+    way: str, connect_proxy: Any, http_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`warm()`, of client and pool, and `pool.connection()`: none of them goes past the proxy."""
+    if way == "environment":
+        monkeypatch.setenv("http_proxy", connect_proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    ways: dict[str, Any] = {
+        "url": connect_proxy.url,
+        "function": lambda url: connect_proxy.url,
+        "ProxyPool": ProxyPool([connect_proxy.url]),
+    }
+    async with Client(**({"proxy": ways[way]} if way in ways else {})) as client:
+        assert client.pool is not None
+        assert await client.warm(http_server.url) == 1
+        assert await client.pool.warm(http_server.url, 2) == 1
+        async with client.pool.connection(http_server.url) as conn:
+            await conn.request("GET", "/")
+            assert await (await conn.getresponse()).read() == b"hello"
+        assert connect_proxy.connections == 2
+        assert connect_proxy.forwarded == [f"{http_server.url}/"]
+        audit_quiet(client.pool)
+
+
+async def test_a_proxy_that_fails_what_is_opened_in_advance_is_left_out(http_server: OriginServer) -> None:
+    proxies = ProxyPool([f"http://127.0.0.1:{free_port()}" for _ in range(2)])
+    async with Client(proxy=proxies) as client:
+        assert client.pool is not None
+        with pytest.raises(ProxyError):
+            await client.warm(http_server.url)
+        with pytest.raises(ProxyError):
+            async with client.pool.connection(http_server.url):
+                pass
+        assert [state.failures for state in proxies.states()] == [1, 1]
+        audit_quiet(client.pool)
+    assert http_server.connections == 0
 
 
 async def test_warm_raises_what_connecting_does(https_server: OriginServer, http_server: OriginServer) -> None:
@@ -404,3 +476,52 @@ async def test_grace_is_checked(grace: Any, error: type[Exception]) -> None:
         with pytest.raises(error, match="grace"):
             await pool.close(grace)
         assert not pool.closed
+
+
+# --- Client.close(grace): calls that are more than one exchange -------------------------------------------------------
+
+
+def moved(path: str) -> bytes:
+    return f"HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 4\r\n\r\n".encode()
+
+
+async def test_calls_under_way_follow_redirects_within_the_grace(raw_server: Any) -> None:
+    gate = asyncio.Event()
+    server = await raw_server([Request(), WaitFor(gate), Send(moved("/next") + b"away")], [Request(), Send(OK)])
+    client = Client(trust_env=False)
+    running = asyncio.create_task(client.get(server.url))
+    await until(lambda: client.stats().in_use == 1 and server.connections == 1)
+    closing = asyncio.create_task(client.close(grace=60))
+    await asyncio.sleep(0)
+    with pytest.raises(PoolClosed):
+        await client.get(server.url)
+    gate.set()
+    assert (await running).text == "ok"
+    await closing
+    assert client.stats().open == 0
+
+
+async def test_calls_that_wait_for_a_connection_are_served_within_the_grace(raw_server: Any) -> None:
+    gate = asyncio.Event()
+    server = await raw_server([Request(), WaitFor(gate), Send(OK), *[Request(), Send(OK)] * 4])
+    client = Client(limits=Limits(max_connections=1), trust_env=False)
+    running = [asyncio.create_task(client.get(server.url)) for _ in range(5)]
+    await until(lambda: client.stats().waiting == 4)
+    closing = asyncio.create_task(client.close(grace=60))
+    await asyncio.sleep(0)
+    gate.set()
+    await closing
+    assert [(await each).text for each in running] == ["ok"] * 5
+    assert client.pool is not None
+    assert client.pool.closed
+
+
+async def test_who_waits_when_the_grace_is_over_is_told(raw_server: Any) -> None:
+    server = await raw_server([Request(), Hold()])
+    client = Client(limits=Limits(max_connections=1), trust_env=False)
+    running = [asyncio.create_task(client.get(server.url)) for _ in range(3)]
+    await until(lambda: client.stats().waiting == 2)
+    await client.close(grace=0.02)
+    for error in await asyncio.gather(*running, return_exceptions=True):
+        assert isinstance(error, PoolClosed)
+    assert client.stats().waiting == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import ssl
 from base64 import b64decode
@@ -98,6 +99,10 @@ def test_it_is_a_value() -> None:
         one.origin = parse("http://q").origin  # type: ignore[misc]
     plain = make(context=None)
     assert pickle.loads(pickle.dumps(plain)) == plain
+    with pytest.raises(TypeError, match=r"a Proxy with context= cannot be pickled"):
+        pickle.dumps(one)
+    for each in (one, plain, make(auth=DIGEST)):
+        assert copy.deepcopy([each]) == [copy.copy(each)] == [each]
     assert Proxy.of(one) is one
     assert Proxy.of("http://a:b@p") == Proxy(parse("http://a:b@p")) == Proxy("http://p", auth=("a", "b"))
 

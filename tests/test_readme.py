@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
+    import trustme
+
     from tests.servers.raw import Received
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,16 +89,18 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, ca_file: Path, server_ctx: ssl.SSLContext) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path, ca: trustme.CA, ca_file: Path, server_ctx: ssl.SSLContext) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         plain = await stack.enter_async_context(OriginServer())
         secure = await stack.enter_async_context(OriginServer(tls=server_ctx))
         proxy = await stack.enter_async_context(ConnectProxy())
+        secure_proxy = await stack.enter_async_context(ConnectProxy(tls=server_ctx))
         for server in (plain, secure):
             assert isinstance(server, OriginServer)
             server.fallback = anything
         (tmp_path / "ca.pem").write_bytes(ca_file.read_bytes())
-        ports = {"8000": plain.port, "8443": secure.port, "3128": proxy.port}
+        (tmp_path / "client.pem").write_bytes(ca.issue_cert("me@example.org").private_key_and_cert_chain_pem.bytes())
+        ports = {"8000": plain.port, "8443": secure.port, "3128": proxy.port, "3129": secure_proxy.port}
         yield Stage(ports, tmp_path, ca_file)
 
 

@@ -15,6 +15,7 @@ from aiohttpconn import (
     ConnectError,
     ConnectionPool,
     InvalidURL,
+    ProxyPool,
     RedirectBlocked,
     Request,
     UnsupportedScheme,
@@ -246,12 +247,50 @@ async def test_a_path_object(raw_server: Any) -> None:
         assert (await client.get("http://localhost/")).text == "ok"
 
 
+@pytest.mark.parametrize("uds", ["", "\0", "@", "a\0b", "\0\0", "/" + "a" * 107, "@" + "a" * 107])
+def test_what_cannot_be_a_socket_is_refused_where_it_is_given(uds: str) -> None:
+    for make in (
+        lambda: Client(uds=uds),
+        lambda: ConnectionPool(uds=uds),
+        lambda: AsyncHTTPConnection("localhost", uds=uds),
+    ):
+        with pytest.raises(ValueError, match=r"^uds must "):
+            make()
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://user:secret@127.0.0.1:1", lambda url: None, ProxyPool(["http://127.0.0.1:1"])]
+)
+def test_no_proxy_beside_a_socket(proxy: Any) -> None:
+    """The socket would be told the proxy's credentials, and the proxy nothing."""
+    with pytest.raises(TypeError, match="none before a Unix socket"):
+        Client(uds="/run/app.sock", proxy=proxy)
+    if isinstance(proxy, str):
+        with pytest.raises(TypeError, match="none before a Unix socket"):
+            ConnectionPool(uds="/run/app.sock", proxy=proxy)
+
+
+async def test_no_proxy_for_a_request_of_a_client_with_a_socket(
+    raw_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await raw_server([Read(), Send(OK), Read(), Send(OK), Hold()], uds=True)
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:1")
+    async with Client(uds=server.path) as client:
+        for proxy in ("http://user:secret@127.0.0.1:1", lambda url: "http://127.0.0.1:1"):
+            with pytest.raises(TypeError, match="none before a Unix socket"):
+                await client.get("http://origin.example/", proxy=proxy)
+        assert server.connections == 0
+        assert (await client.get("http://origin.example/", proxy=None)).text == "ok"
+        assert (await client.get("http://origin.example/")).text == "ok", "the environment's does not apply"
+    assert [(got.target, got.get("Proxy-Authorization")) for got in server.requests] == [("/", None)] * 2
+
+
 async def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
     ground = Ground()
     async with Client() as client:
         with pytest.raises(ConnectError, match=r"cannot connect to .*/none\.sock: No such file"):
             await client.get(at(str(tmp_path / "none.sock")))
-        with pytest.raises(ConnectError, match="too long"):
+        with pytest.raises(InvalidURL, match="not longer than"):
             await client.get(at("/" + "a" * 200))
         with pytest.raises(ConnectError, match="cannot connect to @nobody: Connection refused"):
             await client.get("http+unix://%00nobody/")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from multidict import CIMultiDict
 
 from .._version import __version__
-from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset
+from ..config import DEFAULT, UNSET, Deadline, Hedge, Limits, Retry, Timeout, Unset, check_seconds
 from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
 from ..messages import Request, method_of
@@ -29,7 +29,7 @@ from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar, checked_cookies
-from .environ import EnvironmentProxies, names_tls_settings
+from .environ import EnvironmentProxies
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
@@ -88,9 +88,9 @@ class Client:
     - `retries`: a `Retry`, or how many attempts; None for none. `hedge`: a `Hedge`, or seconds.
     - `max_body`: bytes that the decoded body of a response may have, else `BodyTooLarge`.
     - `proxy`: URL of a proxy (http, https, socks4, socks4a, socks5, socks5h), its credentials as userinfo; a `Proxy`; a
-      `ProxyPool`; or a function from the URL of each request to a proxy or None. Left out: the environment's
-      (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the client is made, with `trust_env`; None: no
-      proxy.
+      `ProxyPool`; or a function from the URL of each request to a proxy or None; not beside `uds`. Left out: the
+      environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as they are when the client is made, with
+      `trust_env`; None: no proxy.
     - `verify`: True for the system's CAs, the path of a file or folder of CAs, an `ssl.SSLContext`, or False for no
       verification at all. Left out, with `trust_env`, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE are looked at.
     - `cert`: the client's own certificate: the path of a PEM file with its key, (certificate, key), or (certificate,
@@ -111,9 +111,11 @@ class Client:
     - `cache`: where responses are stored, to be used again as RFC 9111 has it: a `Cache`, the path of a SQLite file, or
       True for memory. What is answered from it goes past the rules of politeness.
     - `uds`: path of a Unix domain socket that all connections go to; "@name" is an abstract one (Linux). One request's
-      is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (host, port), or a host, to connect
-      from.
-    - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. `resolve`: addresses by hand,
+      is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (address, port), or an address, to
+      connect from; no name.
+    - `resolver`: who looks up names; left out, a `CachingResolver` of the client's own. One that is given is asked for
+      every new connection, and stays its owner's to close; ``CachingResolver(upstream=…)`` around it remembers what it
+      said. `resolve`: addresses by hand,
       as ``{"host:port": "address"}`` (curl's ``--resolve``; see `OverridingResolver`).
     - `addresses`: an `AddressPolicy` that says what may be connected to, wherever redirects lead and names point.
     - `socket_options`: (level, name, value) as `setsockopt` takes them, set before connecting. `interface`: the name of
@@ -222,6 +224,8 @@ class Client:
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None
         else:
+            if self._proxies is not None and _or_none(uds) is not None:
+                raise TypeError("proxy: there is none before a Unix socket, and uds is where all connections go")
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
                 self._env_proxies = EnvironmentProxies()
             context = None  # the pool's default is made when https is first spoken
@@ -232,8 +236,6 @@ class Client:
                 context = ssl_context(way, trust_env, own, oldest)
             elif not isinstance(verify, Unset) and verify is not True:
                 context = ssl_context(verify, trust_env)
-            elif not trust_env and names_tls_settings():
-                context = ssl_context(True, trust_env=False)
             self._transport = self._pool = ConnectionPool(
                 _or_none(limits),
                 self._timeout,
@@ -250,7 +252,10 @@ class Client:
                 max_head=max_head,
                 max_fields=max_fields,
                 tls=options,
+                authorities=verify if isinstance(verify, (str, os.PathLike)) else None,
+                trust_env=trust_env,
             )
+            self._pool.chooser = self._proxies or self._env_proxies or None
         self._network = self._transport
         if politeness:
             from ..politeness.transport import PoliteTransport  # noqa: PLC0415 - not every client has rules
@@ -814,7 +819,8 @@ class Client:
     async def warm(self, url: str | URL, n: int = 1) -> int:
         """Open connections in advance, so that `n` to the origin of `url` are idle; how many were opened.
 
-        See `ConnectionPool.warm`.
+        They go the way that a request to `url` would go: a function or `ProxyPool` that is the client's `proxy` is
+        asked once, for all of them. See `ConnectionPool.warm`.
         """
         request = self._build("GET", url)
         pool = self.pool
@@ -822,23 +828,31 @@ class Client:
             raise TypeError("the client's transport is not a pool")
         if self._closed:
             raise PoolClosed("the client is closed", doing=f"a connection in advance to {request.url.origin}")
-        return await pool.warm(
-            request.url, n, proxy=UNSET if self._choose_proxy is None else self._choose_proxy(request)
-        )
+        return await pool.warm(request.url, n)
 
     async def close(self, grace: float | None = 0.0) -> None:
         """Close the client's pool; a transport that was given stays open. Idempotent.
 
-        - `grace`: seconds that running exchanges get to end, their bodies read included; None for as long as they take.
-          A redirect or a retry would be a new one.
+        - `grace`: seconds that calls under way get to end, their bodies read, their redirects followed, and those that
+          wait for a connection served; None for as long as they take. New ones are `PoolClosed` at once, and so is a
+          retry that waits for its time when nothing else is under way.
+
+        A second `close()` has a grace of its own: without one it aborts what the first still waits for. When it is
+        cancelled, everything is aborted at once.
         """
+        check_seconds("grace", grace)
         self._closed = True
+        pool = self._pool
         try:
-            if self._caching is not None:
-                await self._caching.release()
+            if pool is not None and grace != 0 and not pool.closed:
+                await pool.drain(grace)
         finally:
-            if self._pool is not None:
-                await self._pool.close(grace)
+            try:
+                if self._caching is not None:
+                    await self._caching.release()
+            finally:
+                if pool is not None:
+                    await pool.close()
 
     async def __aenter__(self) -> Self:
         return self

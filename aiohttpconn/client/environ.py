@@ -7,12 +7,13 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HTTPException, InvalidURL, UnsupportedScheme
-from ..net.tls import TLS_VARIABLES
 from ..proxy import Proxy
 from ..url import Origin, parse
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+    from ..url import URL
 
 
 class EnvironmentProxies:
@@ -58,6 +59,13 @@ class EnvironmentProxies:
         if proxy is None or self.bypasses(origin):
             return None
         return proxy if isinstance(proxy, Proxy) else proxy.proxy()
+
+    def choose_for(self, url: URL) -> Proxy | None:
+        """See `ProxyChoice`."""
+        return self.proxy_for(url.origin)
+
+    def came_to(self, proxy: Proxy | None, error: BaseException | None) -> None:
+        """See `ProxyChoice`: nobody is told."""
 
     def bypasses(self, origin: Origin) -> bool:
         """Whether no_proxy takes this origin out."""
@@ -165,8 +173,3 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
-
-
-def names_tls_settings() -> bool:
-    """Whether the environment says anything of TLS: SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE."""
-    return any(os.environ.get(name) for name in TLS_VARIABLES)

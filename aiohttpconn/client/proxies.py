@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from inspect import iscoroutine, iscoroutinefunction
 from time import monotonic
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..errors import ConnectTimeout, ProxyError
+from ..errors import (
+    BadStatusLine,
+    ConnectTimeout,
+    NetworkError,
+    ProxyError,
+    ReadTimeout,
+    TotalTimeout,
+    WriteTimeout,
+)
 from ..proxy import Proxy
 from ..url import parse
 
@@ -16,6 +25,8 @@ if TYPE_CHECKING:
     from ..messages import Request
     from ..url import URL
 
+_DOUBTS = 3
+"""Requests in a row of which nothing came, after which a proxy that has worked is taken for dead."""
 _HOSTS = 10_000
 """How many hosts are remembered with the proxy that they stay with; the one asked for longest ago goes first."""
 
@@ -26,12 +37,22 @@ class ProxyChooser:
     __slots__ = ("_function", "_pool")
 
     def __init__(self, function: Callable[[URL], str | URL | Proxy | None]) -> None:
+        if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+            raise TypeError("proxy must be a function that returns a proxy: it cannot be a coroutine function")
         self._function = function
         self._pool = function if isinstance(function, ProxyPool) else None
 
     def choose(self, request: Request) -> Proxy | None:
-        """The proxy for a request; None for none. Raises what the function does, and what `Proxy` does."""
-        return Proxy.of(self._function(request.url))
+        """`choose_for` the URL of a request."""
+        return self.choose_for(request.url)
+
+    def choose_for(self, url: URL) -> Proxy | None:
+        """The proxy for a URL; None for none. Raises what the function does, and what `Proxy` does."""
+        found: Any = self._function(url)
+        if iscoroutine(found):
+            found.close()  # else it would complain of not being awaited
+            raise TypeError("the function given as proxy= must return a proxy: it cannot be a coroutine function")
+        return Proxy.of(found)
 
     def came_to(self, proxy: Proxy | None, error: BaseException | None) -> None:
         """What a request through the proxy came to: a response (None), or an error."""
@@ -41,6 +62,8 @@ class ProxyChooser:
             self._pool.worked(proxy)
         elif blames_proxy(error):
             self._pool.failed(proxy)
+        elif raises_doubts(error):
+            self._pool.doubted(proxy)
 
 
 def blames_proxy(error: BaseException) -> bool:
@@ -57,6 +80,15 @@ def blames_proxy(error: BaseException) -> bool:
     return not isinstance(error.__cause__, SocksRefused)
 
 
+def raises_doubts(error: BaseException) -> bool:
+    """Whether an error may be that of a proxy that accepts connections and does nothing with them.
+
+    It may as well be the target's: nothing came, not from the proxy either, or something that is no HTTP was passed on.
+    """
+    kinds = (ConnectTimeout, ReadTimeout, WriteTimeout, TotalTimeout, BadStatusLine, NetworkError)
+    return isinstance(error, kinds) and error.proxy_answered is False
+
+
 class ProxyState(NamedTuple):
     """A proxy of a `ProxyPool`, how often it has failed since it last worked, and for how many seconds it will still be
     avoided."""
@@ -69,10 +101,14 @@ class ProxyState(NamedTuple):
 class _Member:
     """One proxy, and what is known of it."""
 
-    __slots__ = ("failures", "proxy", "tried", "until")
+    __slots__ = ("answered", "doubts", "failures", "proxy", "tried", "until")
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
+        self.answered = False
+        """Whether it has ever worked."""
+        self.doubts = 0
+        """How many requests since it last worked may have failed by its fault, or by their targets'."""
         self.failures = 0
         self.until = 0.0
         self.tried = False
@@ -89,11 +125,14 @@ class ProxyPool:
       fails again the pause doubles, up to `probe_most`.
 
     A proxy has failed when it cannot be reached, or gives no answer that makes sense; one that refuses a target is
-    alive. When all have failed, the one that failed the fewest times is tried. A request that fails is not repeated by
-    itself: with `retries=` it goes through the next proxy. One pool may serve several clients.
+    alive. Where it may as well be the target that says nothing (the time for connecting through an http proxy ran out,
+    or a forwarded request found the connection closed), one that has worked before has failed with the third such
+    request in a row, another with the first. When all have failed, the one that failed the fewest times is tried. A
+    request that fails is not repeated by itself: with `retries=` it goes through the next proxy. One pool may serve
+    several clients.
 
     It is a function of a URL, and so may be called by one's own: ``lambda url: None if url.host == "…" else pool(url)``
-    (which is not told what came of it then: call `failed()` and `worked()`).
+    (which is not told what came of it then: call `failed()`, `doubted()` and `worked()`).
 
     >>> pool = ProxyPool(["http://one.example:3128", "socks5h://two.example"])
     >>> [pool(url).origin.host for url in ("http://a.example/", "http://a.example/", "http://b.example/")]
@@ -115,7 +154,11 @@ class ProxyPool:
             raise ValueError(f'sticky must be "host" or None, not {sticky!r}')
         if not 0 < probe_after <= probe_most:
             raise ValueError(f"0 < probe_after <= probe_most must hold, not {probe_after!r} and {probe_most!r}")
-        found = [proxy for proxy in map(Proxy.of, proxies) if proxy is not None]
+        found: list[Proxy] = []
+        for each in proxies:
+            if (one := Proxy.of(each)) is None:
+                raise TypeError("None is no proxy: for requests that are to go without one give a function as proxy=")
+            found.append(one)
         # One given twice is taken twice as often, and dies but once.
         members = {proxy: _Member(proxy) for proxy in found}
         if not found:
@@ -150,15 +193,28 @@ class ProxyPool:
         if member is None or (member.failures and not member.tried):
             return
         member.failures += 1
+        member.doubts = 0
         member.tried = False
         pause = self._probe_after * 2 ** min(member.failures - 1, 30)
         member.until = self._clock() + min(pause, self._probe_most)
 
+    def doubted(self, proxy: Proxy) -> None:
+        """Nothing came through a proxy, not from itself either: it has failed, if it has never worked, or this is the
+        third time in a row."""
+        member = self._members.get(proxy)
+        if member is None:
+            return
+        member.doubts += 1
+        if member.failures or not member.answered or member.doubts >= _DOUBTS:
+            self.failed(proxy)
+
     def worked(self, proxy: Proxy) -> None:
         """A proxy answered: what was held against it is forgotten."""
         member = self._members.get(proxy)
-        if member is not None and member.failures:
-            member.failures, member.until, member.tried = 0, 0.0, False
+        if member is not None:
+            member.answered, member.doubts = True, 0
+            if member.failures:
+                member.failures, member.until, member.tried = 0, 0.0, False
 
     def states(self) -> list[ProxyState]:
         """What is known of each proxy, in the order in which they were given."""

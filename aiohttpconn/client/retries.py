@@ -1,7 +1,8 @@
 """When a request is sent again after it failed, or beside the first attempt because that is late.
 
 Decided on values: no I/O, no sleeping. Only what may be sent twice is sent twice: an idempotent request (RFC 9110
-section 9.2.2) whose body can be replayed. What is tried again:
+section 9.2.2) whose body can be replayed; any other only when there was no connection to send it over. What is tried
+again:
 
 | outcome | again | why |
 |---|---|---|
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import (
     AddressBlocked,
+    ConnectError,
     ConnectTimeout,
     HTTPException,
     NetworkError,
@@ -156,7 +158,9 @@ class RetryRecord:
         `left` is how many seconds the call may still take. When there is a next attempt, it is counted against the
         origin's budget.
         """
-        if attempt >= retry.attempts or not request.is_idempotent or not request.replayable:
+        if attempt >= retry.attempts or not request.replayable:
+            return None
+        if not request.is_idempotent and not (isinstance(outcome, HTTPException) and was_unsent(outcome)):
             return None
         asked = 0.0
         if isinstance(outcome, HTTPException):
@@ -200,6 +204,14 @@ class RetryRecord:
 
     def __repr__(self) -> str:
         return f"<RetryRecord of {len(self._sites)} origins>"
+
+
+def was_unsent(error: HTTPException) -> bool:
+    """Whether the request cannot have reached anybody: there was no connection to send it over.
+
+    A `TLSError` may come after it was sent: by TLS 1.3 a server refuses the client's certificate only then.
+    """
+    return isinstance(error, (ConnectError, ConnectTimeout)) and not isinstance(error, TLSError)
 
 
 def may_pass(error: HTTPException, statuses: Collection[int]) -> bool:

@@ -27,22 +27,27 @@ class AddressBook:
         self._turns: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._failures: OrderedDict[Address, tuple[int, float]] = OrderedDict()  # how often, and avoided until when
 
-    def order(self, host: str, port: int, addresses: Sequence[Address], now: float) -> list[Address]:
+    def order(
+        self, host: str, port: int, addresses: Sequence[Address], now: float, *, in_order: bool = False
+    ) -> list[Address]:
         """The addresses in the order to be tried by the next connection to `host`:`port`.
 
         It begins with the family that the resolver put first, each time with another address of it; families take turns
-        (RFC 8305 section 4); those to be avoided come last.
+        (RFC 8305 section 4); those to be avoided come last. Those that are `in_order` already take no turns.
         """
         if len(addresses) < 2:
             return list(addresses)
+        good = list(addresses)
+        avoided: list[Address] = []
+        if self._failures:  # before turns are taken: whoever comes behind one to be avoided would get its turns, too
+            good = []
+            for address in addresses:
+                (avoided if self.avoids(address, now) else good).append(address)
+        if in_order:
+            return good + avoided
         turn = self._next_turn((host, port))
         preferred = addresses[0][0]
-        turned = _from(turn, [address for address in addresses if address[0] == preferred])
-        turned += _from(turn, [address for address in addresses if address[0] != preferred])
-        if not self._failures:
-            return interleave(turned)
-        avoided = [address for address in turned if self.avoids(address, now)]
-        return interleave([address for address in turned if address not in avoided]) + avoided
+        return interleave(_turned(turn, preferred, good)) + _turned(turn, preferred, avoided)
 
     def avoids(self, address: Address, now: float) -> bool:
         """Whether the address failed so lately that others go before it."""
@@ -83,6 +88,13 @@ class AddressBook:
         if len(self._turns) > self._limit:
             self._turns.popitem(last=False)
         return turn
+
+
+def _turned(turn: int, preferred: int, addresses: list[Address]) -> list[Address]:
+    """The addresses of the preferred family, then the others, each beginning with another one."""
+    ours = [address for address in addresses if address[0] == preferred]
+    others = [address for address in addresses if address[0] != preferred]
+    return _from(turn, ours) + _from(turn, others)
 
 
 def _from(turn: int, addresses: list[Address]) -> list[Address]:

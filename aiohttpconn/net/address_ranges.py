@@ -1,4 +1,5 @@
-"""Which addresses are public: IANA's special-purpose registries (RFC 6890), the same on every Python.
+"""Which addresses are public: IANA's special-purpose registries (RFC 6890), the same on every Python, and what a cloud
+serves to its own machines at an address that looks public.
 
 `ipaddress.is_global` is not asked: what it says of 64:ff9b:1::/48, 192.0.0.0/24, 2001::/23 and 3fff::/20 differs
 between releases of Python, and IPv4 addresses within IPv6 ones it does not look at. Addresses are numbers here: a
@@ -31,6 +32,7 @@ class IP(NamedTuple):
 
 
 LOOPBACK = IP(4, 0x7F00_0001), IP(6, 1)
+_UNSPECIFIED_IPV4, _UNSPECIFIED_IPV6 = IP(4, 0), IP(6, 0)
 
 
 def ip(text: str) -> IP | None:
@@ -73,6 +75,7 @@ _IPV4 = _table(
     ("10.0.0.0/8", "private, RFC 1918"),
     ("100.64.0.0/10", "carrier NAT, RFC 6598"),
     ("127.0.0.0/8", "loopback, RFC 1122"),
+    ("168.63.129.16/32", "Azure's own services, which answer its machines only"),
     ("169.254.0.0/16", "link-local, RFC 3927"),
     ("172.16.0.0/12", "private, RFC 1918"),
     ("192.0.0.0/24", "IETF protocol assignments, RFC 6890"),
@@ -131,6 +134,19 @@ def why_not_public(address: IP) -> str | None:
         if (what := _what(_IPV4, inner.value)) is not None:
             return f"{inner} within an IPv6 address, {what}"
     return None
+
+
+def forms_of(address: IP) -> tuple[IP, ...]:
+    """The address, and those that connecting to it may lead to: what it embeds, and loopback for the unspecified ones.
+
+    Systems connect to loopback where 0.0.0.0 or :: is dialled (a socket of IPv6 for :: to either loopback).
+    """
+    found = [address, *embedded_ipv4(address)]
+    if address == _UNSPECIFIED_IPV6:
+        found += LOOPBACK
+    elif _UNSPECIFIED_IPV4 in found:
+        found.append(LOOPBACK[0])
+    return tuple(found)
 
 
 def _what(table: tuple[tuple[int, int, str], ...], value: int) -> str | None:

@@ -124,7 +124,7 @@ class AddressRules:
     def of_path(self, path: str, *, resolved: bool = False) -> str | None:
         """The entry that a Unix socket meets: spelt the same, or with `resolved` after following symbolic links."""
         for own in self._paths:
-            if own in ("*", path) or (resolved and _same_file(own, path)):
+            if own == path or (own.endswith("*") and _begins(path, own[:-1])) or (resolved and _same_file(own, path)):
                 return f"unix:{_shown_path(own)}"
         return None
 
@@ -136,8 +136,19 @@ def _of_port(rows: list[_Ports], port: int) -> str | None:
     return None
 
 
-def _same_file(one: str, other: str) -> bool:
-    return "\0" not in one + other and os.path.realpath(one) == os.path.realpath(other)
+def _begins(path: str, prefix: str) -> bool:
+    # "/run/../etc/x" does begin with "/run/", and is not there.
+    return path.startswith(prefix) and (not prefix or ".." not in path.split("/"))
+
+
+def _same_file(entry: str, path: str) -> bool:
+    """Whether the entry means what the path leads to, symbolic links followed."""
+    if "\0" in entry + path:
+        return False
+    if not entry.endswith("*"):
+        return os.path.realpath(entry) == os.path.realpath(path)
+    folder, _, start = entry[:-1].rpartition("/")
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder or "/"), start))
 
 
 def _shown_path(path: str) -> str:
@@ -192,6 +203,8 @@ def _unix_entry(text: str) -> _Entry:
         path = "\0" + path[1:]
     if path != "*" and (len(path) < 2 or path[0] not in "/\0" or "\0" in path[1:]):
         raise _wrong(text, "unix: is followed by an absolute path, by @ and an abstract name, or by * for all")
+    if "*" in path[:-1]:
+        raise _wrong(text, "a star stands at the end of a path only, for all that begin so")
     text = f"unix:{_shown_path(path)}"
     return _Entry(text, _Ports(0, 65535, text), path=path)
 
@@ -231,6 +244,8 @@ def _network(text: str, network: str) -> tuple[IP, int]:
     mapped = address.version == 4 and ":" in host
     bits = 128 if ":" in host else 32
     if not slash:
+        if _looks_like_a_port(address) and "." not in host and f"[{host}]" not in text:
+            raise _wrong(text, f"brackets are needed to tell an address from one with a port: [{host}] or [::1]:8080")
         return address, 0
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= bits):
         raise _wrong(text, f"the length of a network's prefix is a number from 0 to {bits}")
@@ -248,7 +263,13 @@ def _network_text(network: tuple[IP, int], ports: str) -> str:
     text = str(address)
     if host_bits:
         text += f"/{(32 if address.version == 4 else 128) - host_bits}"
-    return f"[{text}]{ports}" if ports and address.version == 6 else text + ports
+    bracketed = address.version == 6 and (ports or (not host_bits and _looks_like_a_port(address)))
+    return f"[{text}]{ports}" if bracketed else text + ports
+
+
+def _looks_like_a_port(address: IP) -> bool:
+    """Whether an address without brackets may have been meant as one with a port: "::1:8080" is ::0.1.128.128."""
+    return address.version == 6 and 1 < address.value < 1 << 32
 
 
 def _name(text: str, host: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Callable
 from time import perf_counter
@@ -18,7 +19,8 @@ from ..messages import Opening, ResponseHead
 from ..unix_socket import shown_path
 from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
 from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
-from .resolve import Resolver, resolve
+from .attempts import Attempts
+from .resolve import GivenAddresses, Resolver, resolve
 from .socket_options import SocketOptions
 from .stream import Stream
 from .tcp import HAPPY_EYEBALLS_DELAY, Address, connect_tcp, connect_unix
@@ -46,11 +48,12 @@ async def open_stream(
     book: AddressBook | None = None,
     policy: AddressPolicy | None = None,
     opening: Opening | None = None,
+    attempts: Attempts | None = None,
 ) -> Stream:
     """A stream in the clear to `host`:`port`, or over the connected socket `sock`, or the Unix socket at path `uds`.
 
     In which order the addresses of a name are tried is up to `book`; which of them may be, to `policy` (a `sock` is
-    nobody's to judge: it is connected). How long it took is noted in `opening`.
+    nobody's to judge: it is connected). How long it took is noted in `opening`, what was tried in `attempts`.
 
     Raises `ResolveError`, `AddressBlocked`, `ConnectError`.
     """
@@ -58,6 +61,8 @@ async def open_stream(
     if isinstance(local_address, str):
         local_address = (local_address, 0)
     opening = opening or Opening()
+    if attempts is None:
+        attempts = Attempts(book)
     began = perf_counter()
     try:
         if sock is not None:
@@ -70,20 +75,22 @@ async def open_stream(
             if policy is not None:
                 policy.check_host(host, port)
             addresses = await resolve(host, port, resolver)
+            in_order = type(addresses) is GivenAddresses
             if policy is not None:
                 # From here on nothing is looked up again: what was judged is what is dialled.
                 addresses = policy.permitted(host, port, addresses)
             looked_up = perf_counter()
             opening.lookup, began = looked_up - began, looked_up
             if book is not None:
-                addresses = book.order(host, port, addresses, asyncio.get_running_loop().time())
+                now = asyncio.get_running_loop().time()
+                addresses = book.order(host, port, addresses, now, in_order=in_order)
             if (
                 local_address is None
                 and socket_options is None
                 and len(addresses) == 1
                 and not any(addresses[0][1][2:])
             ):
-                stream = await _stream_to(addresses[0])
+                stream = await _stream_to(addresses[0], attempts)
             else:
                 connected = await connect_tcp(
                     addresses,
@@ -91,6 +98,8 @@ async def open_stream(
                     delay=happy_eyeballs_delay,
                     book=book,
                     options=socket_options,
+                    attempts=attempts,
+                    in_order=in_order,
                 )
                 stream = await stream_over(connected)
                 if socket_options is not None:
@@ -107,17 +116,24 @@ async def open_stream(
         raise ConnectError(f"cannot connect to {where}: {why}") from error
 
 
-async def _stream_to(address: Address) -> Stream:
+async def _stream_to(address: Address, attempts: Attempts) -> Stream:
     """A stream to the only address there is. The loop connects: uvloop does it at half the cost of `sock_connect`."""
     loop = asyncio.get_running_loop()
     family, where = address
     stream = Stream(loop)
+    attempt = attempts.begin(address, loop.time())
     try:
         await loop.create_connection(lambda: stream, where[0], where[1], family=family)
+        return stream
+    except OSError as error:
+        _discard(stream)
+        if error.errno:  # both loops' text is "Connect call failed", whatever the reason was
+            error.strerror = os.strerror(error.errno)
+        attempt.error = error
     except BaseException:
         _discard(stream)
         raise
-    return stream
+    raise attempts.failure()
 
 
 async def stream_over(sock: socket.socket) -> Stream:
@@ -194,7 +210,8 @@ async def open_tunnel(
         again = answer(head, answered) if head.status == 407 and answer is not None else None
         if again is None or not is_kept:
             refusal = (ProxyError if again is None else TunnelChallenged)(
-                f"{name} refused CONNECT {authority}: {head.status} {head.reason}".rstrip(),
+                f"{name} refused CONNECT {authority}: {head.status} {head.reason}".rstrip()
+                + (_about_credentials(head, fields) if head.status == 407 else ""),
                 status=head.status,
                 headers=head.headers,
                 body=body,
@@ -204,6 +221,15 @@ async def open_tunnel(
             raise refusal
         fields = again
         answered += 1
+
+
+def _about_credentials(head: ResponseHead, fields: bytes) -> str:
+    """What to do about a 407 (RFC 9110 section 15.5.8)."""
+    schemes = [value.split(" ", 1)[0] for value in head.headers.getall("Proxy-Authenticate", ())]
+    wants = f"it wants {', '.join(dict.fromkeys(schemes))[:100]}; " if any(schemes) else ""
+    if re.search(rb"^proxy-authorization:", fields, re.IGNORECASE | re.MULTILINE):
+        return f" ({wants}the credentials that were sent are not what it takes)"
+    return f" ({wants}no credentials were sent: give them in the proxy's URL, or by Proxy(url, auth=…))"
 
 
 async def _final_head(stream: Stream, parser: HeadParser) -> ResponseHead:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, final
 
 from ..errors import AddressBlocked
 from ..url import Origin
-from .address_ranges import IP, LOOPBACK, embedded_ipv4, ip, why_not_public
+from .address_ranges import IP, LOOPBACK, forms_of, ip, why_not_public
 from .address_rules import AddressRules, read_host
 from .tcp import Address
 
@@ -35,16 +35,18 @@ class AddressPolicy:
     The rules apply in this order: `deny`, then `allow`, then `public`. An entry is one of:
 
     - ``"10.1.2.3"``, ``"10.0.0.0/8"``, ``"fd00::/8"``: an address or network. An IPv4-mapped IPv6 address counts as
-      IPv4. To deny an IPv4 address denies the IPv6 forms that lead to it (NAT64, 6to4, Teredo, ISATAP); to allow it
-      does not allow them.
+      IPv4. To deny an IPv4 address denies the IPv6 forms that lead to it (NAT64, 6to4, Teredo, ISATAP), to deny
+      127.0.0.1 or ::1 denies the unspecified addresses (0.0.0.0, ::) by which systems reach them; to allow does not
+      allow them.
     - ``"intranet.example"``: that name and no other; ``"*.example"`` or ``".example"``: all names below it, at any
       depth, not itself. Case and a trailing dot do not matter; names are compared after IDNA. An allowed name is
       allowed whatever it resolves to, but for addresses that are denied.
     - any of them with a port or a range of ports: ``"127.0.0.1:8080"``, ``"[::1]:8080"``, ``"[fd00::/8]:443"``,
       ``"*.example:8000-8099"``; ``"*:8080"`` or ``":8080"`` is that port of everything (allowed: of your own network
       too), ``"*"`` everything.
-    - ``"unix:/run/app.sock"``, ``"unix:@name"`` (abstract), ``"unix:*"``: a Unix socket, or all. A denied path is
-      compared with symbolic links followed, an allowed one as it is spelt.
+    - ``"unix:/run/app.sock"``, ``"unix:@name"`` (abstract): a Unix socket; ``"unix:/run/*"``, ``"unix:@app-*"``: all
+      whose path or name begins so, at any depth; ``"unix:*"``: all. A denied path is compared with symbolic links
+      followed, an allowed one as it is spelt (one with ``..`` in it begins like no other).
 
     Names below ``localhost`` are loopback by definition (RFC 6761 section 6.3) and judged so before any look-up. What a
     proxy resolves it resolves for itself: of a request through one, the proxy's addresses are judged, and the target by
@@ -214,7 +216,7 @@ class AddressPolicy:
         """Why an address must not be dialled, to go after it in a sentence; None if it may."""
         deny, allow = self._deny, self._allow
         if deny:
-            for form in (address, *embedded_ipv4(address)):
+            for form in forms_of(address):
                 entry = deny.of_address(form, port)
                 if entry is not None:
                     return f"is denied by {entry!r}"

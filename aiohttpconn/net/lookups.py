@@ -11,8 +11,9 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
+from ..config import check_seconds
 from .answers import Answer, Answers
-from .resolve import Found, Resolver, system_lookup
+from .resolve import Found, Resolver, checked_addresses, checked_resolver, system_lookup
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class CachingResolver:
       for at most one second.
     - `max_names`: how many names are remembered; the one looked up longest ago goes first.
     - `timeout`: seconds that a look-up may take, None for no limit; the time it waits for a thread does not count.
-    - `threads`: how many look-ups by the system run at a time (not those of an `upstream`).
+    - `threads`: how many look-ups by the system run at a time (not those of an `upstream`), begun as they are needed.
+      One that has been at it for more than a second does not count, up to three times as many.
     - `stale_if_error`: seconds that addresses past their time still serve when looking them up again fails or takes too
       long (RFC 8767); None to do without. That a name no longer exists is no failure.
     - `upstream`: the resolver that is asked; None for the system. It stays its owner's to close.
@@ -84,16 +86,23 @@ class CachingResolver:
         negative_ttl: float = 5.0,
         max_names: int = 10_000,
         timeout: float | None = 5.0,
-        threads: int = 8,
+        threads: int = 32,
         stale_if_error: float | None = 300.0,
         upstream: Resolver | None = None,
     ) -> None:
         for name, value in (("ttl", ttl), ("negative_ttl", negative_ttl), ("stale_if_error", stale_if_error or 0)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number of seconds, not {value!r}")
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be a number of seconds, not {value!r}")
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be above 0, or None, not {timeout!r}")
+        check_seconds("timeout", timeout)
+        if timeout == 0:
+            raise ValueError("timeout must be above 0, or None, not 0")
+        if upstream is not None:
+            checked_resolver("upstream", upstream)
         for name, number in (("max_names", max_names), ("threads", threads)):
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise TypeError(f"{name} must be a whole number, not {number!r}")
             if number < 1:
                 raise ValueError(f"{name} must be 1 or more, not {number!r}")
         self.timeout = timeout
@@ -197,10 +206,15 @@ class CachingResolver:
         try:
             timed = getattr(upstream, "resolve_with_ttl", None)
             if timed is not None:
-                addresses, ttl = await timed(host, lookup.port)
+                said = await timed(host, lookup.port)
+                if not isinstance(said, (tuple, list)) or len(said) != 2:
+                    raise TypeError(f"resolve_with_ttl() must return (addresses, seconds), not {said!r:.200}")
+                addresses, ttl = said
             else:
                 addresses = await upstream.resolve(host, lookup.port)
-            found = list(addresses), None
+            found = checked_addresses(host, addresses), None
+            if ttl is not None and not isinstance(ttl, (int, float)):
+                raise TypeError(f"resolve_with_ttl() must tell the time in seconds or None, not {ttl!r:.200}")
         except asyncio.CancelledError:
             # By whoever closed or gave up; or the upstream was cancelled on its own.
             self._found(lookup, None, (None, OSError("the look-up was cancelled")))

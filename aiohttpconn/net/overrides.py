@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..url import parse
-from .resolve import Resolver, SystemResolver, literal_address
+from .resolve import GivenAddresses, Resolver, SystemResolver, checked_resolver, literal_address
 
 if TYPE_CHECKING:
     from .tcp import Address
@@ -31,6 +31,8 @@ class OverridingResolver:
     def __init__(self, overrides: Mapping[str, str | Sequence[str]], upstream: Resolver | None = None) -> None:
         if not isinstance(overrides, Mapping):
             raise TypeError(f"overrides must be a mapping like {{'host:port': 'address'}}, not {overrides!r}")
+        if upstream is not None:
+            checked_resolver("upstream", upstream)
         self.upstream: Resolver = SystemResolver() if upstream is None else upstream
         self._addresses: dict[tuple[str, int | None], list[Address]] = {}
         for entry, value in overrides.items():
@@ -57,7 +59,7 @@ class OverridingResolver:
         known = self._addresses
         for key in ((name, port), (name, None), ("*", port), ("*", None)):
             if (addresses := known.get(key)) is not None:
-                return [(family, (where[0], port, *where[2:])) for family, where in addresses]
+                return GivenAddresses([(family, (where[0], port, *where[2:])) for family, where in addresses])
         return None
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ..errors import ResolveError
 from .tcp import Address
@@ -41,7 +41,9 @@ class Resolver(Protocol):
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """The addresses of `host` as (family, socket address) pairs, in the order to be tried.
 
-        Raises OSError (`socket.gaierror` is one) when there is none.
+        ``(socket.AF_INET, ("192.0.2.1", port))`` and ``(socket.AF_INET6, ("2001:db8::1", port, 0, 0))`` are pairs; what
+        `socket.getaddrinfo` returns has to be cut down to its first and last items. Raises OSError (`socket.gaierror`
+        is one) when there is none.
         """
         ...
 
@@ -52,6 +54,50 @@ class TimedResolver(Resolver, Protocol):
     async def resolve_with_ttl(self, host: str, port: int) -> tuple[Sequence[Address], float | None]:
         """What `resolve()` returns, and for how many seconds it may be kept; None if that is not known."""
         ...
+
+
+class GivenAddresses(list[Address]):
+    """Addresses that somebody put into an order by hand, which is to be kept: nothing is gained by taking turns."""
+
+
+def checked_resolver(name: str, resolver: Any) -> None:
+    """Refuse what is no `Resolver`, before anything is asked of it. Raises TypeError."""
+    if isinstance(resolver, type) or not callable(getattr(resolver, "resolve", None)):
+        raise TypeError(f"{name} must have resolve(host, port), as Resolver says, not be {resolver!r}")
+
+
+def checked_addresses(host: str, said: Any) -> list[Address]:
+    """What a resolver said of `host`, in the shape that `Resolver` has it. Raises TypeError, which says what is wanted.
+
+    A name in the place of an address is refused, too: whoever connects would look it up once more, past every check.
+    """
+    if type(said) is GivenAddresses or not said:
+        return said or []
+    try:
+        addresses = list(said)
+    except TypeError:
+        addresses = [said]
+    return [_checked_address(host, address) for address in addresses]
+
+
+def _checked_address(host: str, address: Any) -> Address:
+    if isinstance(address, (tuple, list)) and len(address) == 2 and isinstance(address[0], int):
+        family, where = address
+        if family == getattr(socket, "AF_UNIX", None) and isinstance(where, (str, bytes)):
+            return family, where
+        if isinstance(where, (tuple, list)) and 2 <= len(where) <= 4 and isinstance(where[0], str):
+            text = where[0].partition("%")[0] if family == socket.AF_INET6 else where[0]
+            try:
+                socket.inet_pton(family, text)
+            except (OSError, ValueError):  # of no such family; a NUL in it
+                pass
+            else:
+                if isinstance(where[1], int) and 0 <= where[1] <= 65_535:
+                    return int(family), tuple(where)
+    raise TypeError(
+        f"the resolver said of {host!r} that {address!r:.200} is an address; what it returns must be pairs of family "
+        "and socket address, such as (socket.AF_INET, ('192.0.2.1', 80))"
+    )
 
 
 def system_lookup(threads: Threads, host: str, port: int, done: Callable[[Found], object]) -> Job:
@@ -122,7 +168,10 @@ _SYSTEM = SystemResolver()
 
 
 async def resolve(host: str, port: int, resolver: Resolver | None = None) -> Sequence[Address]:
-    """The addresses of `host`, at least one; a literal address is its own. Raises `ResolveError`."""
+    """The addresses of `host`, at least one; a literal address is its own.
+
+    Raises `ResolveError`; TypeError if the resolver returns something else than addresses.
+    """
     if (address := literal_address(host, port)) is not None:
         return [address]
     try:
@@ -130,6 +179,6 @@ async def resolve(host: str, port: int, resolver: Resolver | None = None) -> Seq
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ResolveError(f"no address is known for host {host!r}: {why}") from error
-    if not found:
+    if not (addresses := checked_addresses(host, found)):
         raise ResolveError(f"no address is known for host {host!r}")
-    return found
+    return addresses

@@ -68,6 +68,27 @@ class SocketOptions:
                 sock.setsockopt(level, name, value)
 
 
+def checked_local_address(name: str, value: tuple[str, int] | str | None) -> tuple[str, int] | str | None:
+    """What sockets are bound to: an address, or (address, port). A name would be looked up on the loop's own thread.
+
+    Returns it. ``("", port)`` is any address, as in `http.client`. Raises TypeError, ValueError.
+    """
+    if value is None:
+        return None
+    host, port = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, 0)
+    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"{name} must be an address such as '192.0.2.1', or (address, port), not {value!r}")
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"the port of {name} must be from 0 (any) to 65535: {value!r}")
+    if host or isinstance(value, str):
+        text = host.partition("%")[0] if ":" in host else host
+        try:
+            socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, text)
+        except (OSError, ValueError):
+            raise ValueError(f"{name} must be an IPv4 or IPv6 address, and no name: {value!r}") from None
+    return value
+
+
 def _has(family: int, level: int, what: str) -> bool:
     """Whether a socket of that family has options of that level; `what` there is only of TCP's own."""
     if family == getattr(socket, "AF_UNIX", None):

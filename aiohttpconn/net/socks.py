@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError, ProxyError
+from ..messages import Opening
 from ..wire.socks import NAMES_GO_TO_PROXY, SocksHandshake, SocksKind
 from .resolve import Resolver, resolve
 
@@ -24,6 +25,7 @@ async def open_socks(
     proxy: str = "",
     resolver: Resolver | None = None,
     policy: AddressPolicy | None = None,
+    opening: Opening | None = None,
 ) -> tuple[str, int] | None:
     """Have the SOCKS proxy at the other end of `stream` connect it to `host`:`port` (RFC 1928).
 
@@ -35,6 +37,7 @@ async def open_socks(
         proxy: what messages call the proxy; its address where that is left out.
         resolver: who looks names up here; None for the system.
         policy: which addresses, or names where they go to the proxy, it may be asked for.
+        opening: where it is noted that the proxy has answered.
 
     Returns:
         The address and port that the proxy says it connects from; often zeros.
@@ -57,19 +60,21 @@ async def open_socks(
         if kind not in NAMES_GO_TO_PROXY:
             host, port = await _address(host, port, resolver, policy)
         handshake = SocksHandshake(kind, host, port, credentials)
-        await _shake_hands(stream, handshake)
+        await _shake_hands(stream, handshake, opening or Opening())
     except (ProxyError, ProtocolError) as error:
         label = "SOCKS 5" if kind.startswith("socks5") else "SOCKS 4"
         raise ProxyError(f"the {label} proxy {proxy} did not connect to {target}: {error}") from error
     return handshake.bound
 
 
-async def _shake_hands(stream: Stream, handshake: SocksHandshake) -> None:
+async def _shake_hands(stream: Stream, handshake: SocksHandshake, opening: Opening) -> None:
     reader = stream.reader
     stream.transport.write(handshake.opening)
     while not handshake.done:
         if data := reader.take():
-            if answer := handshake.feed(data):
+            answer = handshake.feed(data)
+            opening.proxy_answered = True
+            if answer:
                 stream.transport.write(answer)
         elif reader.ended:
             raise handshake.closed() from stream.loss

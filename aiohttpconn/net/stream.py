@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .tcp import salvage
+from .tls_errors import FOR_SERVER, Advice
 from .tls_transport import TLSTransport
 
 if TYPE_CHECKING:
@@ -504,17 +505,18 @@ class Stream(asyncio.Protocol):
         server_hostname: str | None,
         pins: Pins | None = None,
         resumption: Resumption | None = None,
+        advice: Advice = FOR_SERVER,
     ) -> None:
         """Put TLS on top: `reader` and `writer` stay the same objects. Also on top of TLS.
 
         `pins`: digests of which one must be that of the server's public key, None for any. `resumption`: the earlier
-        sessions. Raises `TLSError`. Bytes that were received in the clear and not read are refused: whoever sent them
-        is not the peer of the session.
+        sessions. `advice`: what a refusal says can be done about it. Raises `TLSError`. Bytes that were received in the
+        clear and not read are refused: whoever sent them is not the peer of the session.
         """
         transport = self.transport
         if self.reader.buffered:
             raise ConnectionError("received bytes in the clear before TLS began")
-        layer = TLSTransport(self.loop, transport, self, context, server_hostname, self._descriptor, resumption)
+        layer = TLSTransport(self.loop, transport, self, context, server_hostname, self._descriptor, resumption, advice)
         await layer.handshake()
         if pins is not None:
             layer.check_pins(pins)

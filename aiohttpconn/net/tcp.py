@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConnectError
 from ..unix_socket import socket_path
+from .attempts import Attempt, Attempts, shown
 
 if TYPE_CHECKING:
     from .address_book import AddressBook
@@ -22,6 +23,8 @@ Address: TypeAlias = tuple[int, Any]
 """Address family and socket address, as `socket.getaddrinfo` has them."""
 
 HAPPY_EYEBALLS_DELAY = 0.25  # RFC 8305 section 5: Connection Attempt Delay
+MOST_ADDRESSES = 32
+"""How many addresses of one name are tried for one connection."""
 _SALVAGE = 1_048_576
 _OURS = {errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.ENOBUFS, errno.ENOMEM}
 """What a connection fails by that is not the address's fault: no port is left, no memory."""
@@ -87,34 +90,37 @@ async def connect_tcp(
     delay: float | None = HAPPY_EYEBALLS_DELAY,
     book: AddressBook | None = None,
     options: SocketOptions | None = None,
+    attempts: Attempts | None = None,
+    in_order: bool = False,
 ) -> socket.socket:
     """A non-blocking socket connected to the first of `addresses` that answers.
 
     An attempt begins `delay` seconds after the one before it, or as soon as that one fails (RFC 8305 section 5); with
-    `delay` None they go strictly one after the other. The families take turns; with a `book`, which has them in its
-    order already, they are tried as they stand, and it is told what came of each: that one failed, or was overtaken by
-    one that began later, counts against it. Raises the OSError of the only attempt, or `ConnectError` with an exception
-    group of all as its cause, each with a note of its address. No socket and no task is left behind, also when
-    cancelled.
+    `delay` None they go strictly one after the other. The families take turns, unless they are `in_order`; with a
+    `book`, which has them in its order already, they are tried as they stand, and it is told what came of each: that
+    one failed, was overtaken by one that began later, or had said nothing in its full time when all were given up,
+    counts against it. No more than 32 are tried. What is tried is noted in `attempts`.
+
+    Raises `ConnectError` with an exception group of all as its cause, each with a note of its address. No socket and no
+    task is left behind, also when cancelled.
     """
+    if attempts is None:
+        attempts = Attempts(book)
     if len(addresses) == 1:
-        return await _connect_one(addresses[0], local_address, None, options)
-    waiting = (interleave(addresses) if book is None else list(addresses))[::-1]
+        return await _connect_only(addresses[0], local_address, options, attempts)
+    waiting = (list(addresses) if in_order or book is not None else interleave(addresses))[MOST_ADDRESSES - 1 :: -1]
+    attempts.wait_for_each(delay)
     loop = asyncio.get_running_loop()
-    attempts: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}  # what for, and since when
+    tasks: dict[asyncio.Task[socket.socket], Attempt] = {}
     running: set[asyncio.Task[socket.socket]] = set()
-    failures: list[Exception] = []
-    said: list[str] = []
     winner: socket.socket | None = None
     try:
         while waiting or running:
             if waiting:
                 address = waiting.pop()
-                attempt = asyncio.create_task(
-                    _connect_one(address, local_address, book, options), name=str(address[1][0])
-                )
-                attempts[attempt] = address, loop.time()
-                running.add(attempt)
+                task = asyncio.create_task(_connect_one(address, local_address, book, options), name=shown(address))
+                tasks[task] = attempts.begin(address, loop.time())
+                running.add(task)
             done, running = await asyncio.wait(
                 running, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -122,12 +128,14 @@ async def connect_tcp(
                 if (error := task.exception()) is None:
                     running |= done - {task}
                     winner = task.result()
+                    attempts.winner = tasks[task].address
                     if book is not None:
-                        _note_race(book, attempts, task, delay or math.inf)
+                        _note_race(book, tasks, task, delay or math.inf)
                     return winner
-                error.add_note(f"when connecting to {shown(attempts[task][0])}")
-                failures.append(error)  # type: ignore[arg-type]
-                said.append(f"{task.get_name()}: {getattr(error, 'strerror', None) or error}")
+                tasks[task].error = error  # type: ignore[assignment]
+    except asyncio.CancelledError:
+        attempts.given_up(loop.time())
+        raise
     finally:
         try:
             await _discard(running)
@@ -135,28 +143,37 @@ async def connect_tcp(
             if winner is not None:
                 winner.close()
             raise
-    raise ConnectError("; ".join(said)) from ExceptionGroup("connection attempts", failures)
+    raise attempts.failure()
 
 
-def shown(address: Address) -> str:
-    """The address as text: ``"127.0.0.1:80"``, ``"[::1]:80"``."""
-    host, port = address[1][:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+async def _connect_only(
+    address: Address, local_address: tuple[str, int] | None, options: SocketOptions | None, attempts: Attempts
+) -> socket.socket:
+    attempt = attempts.begin(address, asyncio.get_running_loop().time())
+    try:
+        return await _connect_one(address, local_address, None, options)
+    except ConnectError:
+        raise  # an option or the local address: the address that was to be dialled had no part in it
+    except OSError as error:
+        attempt.error = error
+    raise attempts.failure()
 
 
 def _note_race(
     book: AddressBook,
-    attempts: dict[asyncio.Task[socket.socket], tuple[Address, float]],
+    tasks: dict[asyncio.Task[socket.socket], Attempt],
     winner: asyncio.Task[socket.socket],
     delay: float,
 ) -> None:
     """The winner works; what had its full time before the winner began, and has said nothing yet, holds up others."""
-    address, began = attempts[winner]
-    book.worked(address)
+    won = tasks[winner]
+    book.worked(won.address)
     now = asyncio.get_running_loop().time()
-    for task, (address, since) in attempts.items():
-        if not task.done() and began - since >= 0.9 * delay:  # timers may be early by the clock's resolution
-            book.failed(address, now)
+    for task, attempt in tasks.items():
+        if (
+            not task.done() and won.since - attempt.since >= 0.9 * delay
+        ):  # timers may be early by the clock's resolution
+            book.failed(attempt.address, now)
 
 
 async def _discard(attempts: set[asyncio.Task[socket.socket]]) -> None:
@@ -176,7 +193,7 @@ def _close_result(task: asyncio.Task[socket.socket]) -> None:
 
 async def connect_unix(path: str, options: SocketOptions | None = None) -> socket.socket:
     """A non-blocking socket connected to a Unix domain socket; ``"@name"`` or ``"\\0name"`` is an abstract one."""
-    return await _connect_one((socket.AF_UNIX, socket_path(path)), None, None, options)
+    return await connect_tcp([(socket.AF_UNIX, socket_path(path))], options=options)
 
 
 def salvage(descriptor: int) -> bytes:

@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
+SLOW = 1.0
+"""Seconds after which a job no longer counts among those that may run at a time."""
+
 
 class Job:
     """One call that `Threads` is to make. `started` is when it began (`time.monotonic`), None while it is queued."""
@@ -27,8 +30,9 @@ class Threads:
     An executor of the standard library joins its threads when the interpreter exits: one `getaddrinfo` that hangs would
     hang the exit. These are left behind instead, and neither does `close()` wait for them.
 
-    - `most`: how many may work at a time. A job that was given up does not count, so that calls that hang do not keep
-      the others from being made; up to four times `most` threads may exist for that reason.
+    - `most`: how many may work at a time. A job that was given up, or has been at it for more than a second while
+      others are queued, does not count, so that calls that hang do not keep the others from being made; up to four
+      times `most` threads may exist for that reason.
     - `idle`: seconds after which a thread without work ends.
     """
 
@@ -41,6 +45,7 @@ class Threads:
         self._waiting = 0
         self._count = 0
         self._stuck = 0
+        self._running: dict[Job, None] = {}  # those that count, the longest-running first
         self._closed = False
 
     def __len__(self) -> int:
@@ -67,8 +72,7 @@ class Threads:
             if job.started is None:
                 job.dropped = True
                 return
-            job.stuck = True
-            self._stuck += 1
+            self._discount(job)
             if self._queue:
                 self._serve()
 
@@ -79,12 +83,19 @@ class Threads:
             self._queue.clear()
             self._changed.notify_all()
 
+    def _discount(self, job: Job) -> None:
+        job.stuck = True
+        self._stuck += 1
+        del self._running[job]
+
     def _serve(self) -> bool:
         """See to it that somebody takes what is queued; whether a thread is there for it, or will be."""
-        if self._waiting >= len(self._queue):
+        if self._waiting:
             self._changed.notify()
-            return True
-        if self._count - self._stuck >= self._most or self._count >= 4 * self._most:
+            if self._waiting >= len(self._queue):
+                return True
+        # One more than may work: it watches over those that do, and takes over when one has been at it for too long.
+        if self._count - self._stuck > self._most or self._count >= 4 * self._most:
             return True  # the next that is through takes it
         thread = threading.Thread(target=self._work, name=self._name, daemon=True)
         self._count += 1
@@ -101,23 +112,40 @@ class Threads:
             with self._changed:
                 job.ended = True
                 self._stuck -= job.stuck
+                self._running.pop(job, None)
             del job  # what it refers to is not kept until the next one comes
 
     def _next(self) -> Job | None:
+        took_over = False
         with self._changed:
-            while True:
-                while self._queue and not self._closed:
+            while not self._closed:
+                while self._queue and self._queue[0].dropped:
+                    self._queue.popleft()
+                if not self._queue:
+                    if self._count - self._stuck > self._most + 1 or not self._wait(self._idle_seconds):
+                        break
+                elif len(self._running) < self._most:
                     job = self._queue.popleft()
-                    if not job.dropped:
-                        job.started = monotonic()
-                        return job
-                if self._closed or self._count - self._stuck > self._most or not self._wait():
-                    self._count -= 1
-                    return None
+                    job.started = monotonic()
+                    self._running[job] = None
+                    if took_over and self._queue:
+                        self._serve()  # who watched works now: another is to watch
+                    return job
+                else:
+                    longest = next(iter(self._running))
+                    assert longest.started is not None
+                    left = longest.started + SLOW - monotonic()
+                    if left > 0:
+                        self._wait(left)
+                    else:
+                        self._discount(longest)
+                        took_over = True
+            self._count -= 1
+            return None
 
-    def _wait(self) -> bool:
-        """Wait for work; whether there may be some."""
+    def _wait(self, seconds: float) -> bool:
+        """Wait for work, or for leave to do it; whether there may be some."""
         self._waiting += 1
-        told = self._changed.wait(self._idle_seconds)
+        told = self._changed.wait(seconds)
         self._waiting -= 1
         return told or bool(self._queue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import ssl
 import sys
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +21,8 @@ __all__ = ["TLS_VARIABLES", "TLSTransport", "ssl_context"]
 TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What the environment may say of TLS: which CAs are trusted instead of the system's, where session keys are logged."""
 
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_NO_HASHES = "it holds none under the hash of its name (`openssl rehash` makes these links)"
 _Settings: TypeAlias = tuple[str | None, ...]
 _Stamp: TypeAlias = tuple[int, int, int] | None
 
@@ -30,6 +33,7 @@ def _context(verify: bool | str, environment: _Settings | None, stamps: tuple[_S
     files and folders, so that one that was replaced is read anew."""
     if verify is True and not (environment and any(environment[:2])) and (native := platform_context()) is not None:
         native.set_alpn_protocols(["http/1.1"])
+        _log_keys(native, environment)
         return native
     # ssl.create_default_context() by hand: that opens SSLKEYLOGFILE whether the environment is to be trusted or not.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -40,6 +44,13 @@ def _context(verify: bool | str, environment: _Settings | None, stamps: tuple[_S
         context.verify_mode = ssl.CERT_NONE
     else:
         _load_authorities(context, None if verify is True else verify, environment)
+    _log_keys(context, environment)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _log_keys(context: ssl.SSLContext, environment: _Settings | None) -> None:
+    """Have the keys of sessions written to SSLKEYLOGFILE, if there is one."""
     keys = None if environment is None else environment[2]
     if keys and not sys.flags.ignore_environment:
         try:
@@ -49,8 +60,6 @@ def _context(verify: bool | str, environment: _Settings | None, stamps: tuple[_S
                 f"SSLKEYLOGFILE names a file that cannot be written, {keys!r}: {error.strerror or error}: "
                 "correct or unset it, or pass trust_env=False"
             ) from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _load_authorities(context: ssl.SSLContext, path: str | None, environment: _Settings | None) -> None:
@@ -75,8 +84,31 @@ def _load_authorities(context: ssl.SSLContext, path: str | None, environment: _S
             context.load_default_certs()
     except (OSError, ssl.SSLError) as error:
         raise TLSError(f"no CA certificates could be loaded from {source}: {error}") from error
-    if path is None and not (environment and any(environment[:2])):
+    if path is not None:
+        if capath is not None and not _has_authorities(capath):
+            raise TLSError(f"no CA certificates could be loaded from the folder {path!r}: {_NO_HASHES}")
+    elif not (environment and any(environment[:2])):
         add_authorities(context)
+    elif not context.cert_store_stats()["x509"]:
+        # Of a file without certificates OpenSSL says nothing, and of a folder neither: it would trust nobody.
+        file, folders = environment[:2]
+        if file and not _holds_certificate(file):
+            raise TLSError(f"SSL_CERT_FILE names a file that holds no certificate in PEM: {file!r}")
+        if not file and folders and not any(map(_has_authorities, folders.split(os.pathsep))):
+            raise TLSError(f"SSL_CERT_DIR names no folder of CA certificates: {folders!r}: {_NO_HASHES}")
+
+
+def _holds_certificate(path: str) -> bool:
+    with open(path, "rb") as file:
+        return b"CERTIFICATE-----" in file.read()
+
+
+def _has_authorities(folder: str) -> bool:
+    """Whether OpenSSL would find any certificate there: it looks for the hash of a name."""
+    try:
+        return any(map(_HASHED.fullmatch, os.listdir(folder)))
+    except OSError:
+        return False
 
 
 def _stamp(path: str) -> _Stamp:
@@ -112,8 +144,15 @@ def ssl_context(
             how = "minimum_version = …" if cert is None else "load_cert_chain(…)"
             raise TypeError(f"{what} is not put into a context that is given as verify=: do it by context.{how}")
         return verify
+    if not isinstance(verify, (bool, str, bytes, os.PathLike)):
+        raise TypeError(
+            "verify must be True, False, the path of a file or folder of CA certificates, or an ssl.SSLContext, "
+            f"not {verify!r}"
+        )
+    if not isinstance(verify, bool) and not os.fspath(verify):
+        raise ValueError("verify is an empty path: pass True for the system's CAs, False for no verification")
     environment = tuple([os.environ.get(name) for name in TLS_VARIABLES]) if trust_env else None
-    way = verify if isinstance(verify, bool) else os.fspath(verify)
+    way = verify if isinstance(verify, bool) else os.fsdecode(verify)
     sources = () if environment is None or not verify else environment[:2]
     if isinstance(way, str):
         sources = (way,)

@@ -32,7 +32,8 @@ def load_certificate(context: ssl.SSLContext, given: ClientCertificate) -> None:
         raise TLSError(f"{which} holds no certificate in PEM{_as_der(certificate_pem)}", reason="no certificate")
     if b"PRIVATE KEY-----" not in key_pem:
         raise TLSError(f"{key_which} holds no private key in PEM{_as_der(key_pem)}", reason="no key")
-    encrypted = b"ENCRYPTED" in key_pem  # else OpenSSL would ask for the password on the terminal, and wait
+    # Else OpenSSL would ask for the password on the terminal, and wait.
+    encrypted = any(mark in key_pem for mark in (b"-----BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"))
     secret: str | bytes | None = None
     if encrypted:
         secret = password() if callable(password) else password

@@ -6,12 +6,35 @@ import re
 import ssl
 import time
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import TLSError
 from .tls_pins import pin_text
 
 _Certificate: TypeAlias = dict[str, Any]
+
+
+class Advice(NamedTuple):
+    """What can be done about a peer: how it is trusted, asked for by another name, shown a certificate."""
+
+    trust: str
+    name: str
+    certificate: str
+    plain: str
+
+
+FOR_SERVER = Advice(
+    "pass verify= {} to trust",
+    "pass that as server_hostname=",
+    "pass cert= one",
+    "if it is one for plain HTTP, ask for http://",
+)
+FOR_PROXY = Advice(
+    "pass Proxy(url, context=ssl.create_default_context(cafile=…)) with {} to trust, or its file as verify=",
+    "give Proxy(url, context=…) one with check_hostname = False",
+    "give Proxy(url, context=…) one that has it loaded",
+    "if it is one for plain HTTP, give the proxy as http://",
+)
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 _TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "UNKNOWN_SSL_VERSION"})
@@ -21,13 +44,13 @@ _SHOWN_NAMES = 5
 
 # RFC 8446 section 6.2, RFC 5246 section 7.2.2, by the names that OpenSSL gives them.
 _ALERTS = {
-    "HANDSHAKE_FAILURE": "it takes none of the ciphers offered, or wants a client certificate; pass cert= one",
+    "HANDSHAKE_FAILURE": "it takes none of the ciphers offered, or wants a client certificate; {certificate}",
     "INSUFFICIENT_SECURITY": "it wants stronger ciphers than were offered",
     "NO_APPLICATION_PROTOCOL": "it speaks none of the protocols offered by ALPN",
     "UNRECOGNIZED_NAME": "it serves no host of that name",
-    "CERTIFICATE_REQUIRED": "it wants a certificate of the client's; pass cert= one",
+    "CERTIFICATE_REQUIRED": "it wants a certificate of the client's; {certificate}",
     "UNKNOWN_CA": "it does not trust the CA of the client's certificate",
-    "BAD_CERTIFICATE": "it does not accept the client's certificate, or wants one and got none; pass cert= one",
+    "BAD_CERTIFICATE": "it does not accept the client's certificate, or wants one and got none; {certificate}",
     "UNSUPPORTED_CERTIFICATE": "it cannot use a client's certificate of that kind",
     "CERTIFICATE_EXPIRED": "the client's certificate has expired",
     "CERTIFICATE_REVOKED": "the client's certificate was revoked",
@@ -42,17 +65,19 @@ _ALERTS = {
 }
 
 
-def handshake_error(host: str, error: Exception, session: ssl.SSLObject) -> TLSError:
+def handshake_error(host: str, error: Exception, session: ssl.SSLObject, advice: Advice = FOR_SERVER) -> TLSError:
     """The `TLSError` for what OpenSSL raised in a handshake with `host`, which is its cause."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        failure = _refused(host, error, session)
+        failure = _refused(host, error, session, advice)
     else:
-        failure = _failed(host, error, session.context)
+        failure = _failed(host, error, session.context, advice)
     failure.__cause__ = error
     return failure
 
 
-def alert_error(host: str, error: ssl.SSLError, context: ssl.SSLContext) -> TLSError | None:
+def alert_error(
+    host: str, error: ssl.SSLError, context: ssl.SSLContext, advice: Advice = FOR_SERVER
+) -> TLSError | None:
     """The `TLSError` for an alert by which the server refuses the client's certificate; None if it is none.
 
     In TLS 1.3 the client's handshake is over by then (RFC 8446 section 4.4.2.4): it hears of it when it reads.
@@ -60,7 +85,7 @@ def alert_error(host: str, error: ssl.SSLError, context: ssl.SSLContext) -> TLSE
     found = _ALERT.fullmatch(_word(error))
     if found is None or not ("CERTIFICATE" in found[1] or found[1] in ("UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR")):
         return None
-    failure = _failed(host, error, context)
+    failure = _failed(host, error, context, advice)
     failure.__cause__ = error
     return failure
 
@@ -84,11 +109,11 @@ def _word(error: Exception) -> str:
     return str(error) if text is None else text[1].upper().replace(" ", "_")
 
 
-def _failed(host: str, error: Exception, context: ssl.SSLContext) -> TLSError:
+def _failed(host: str, error: Exception, context: ssl.SSLContext, advice: Advice) -> TLSError:
     word = _word(error)
     if word in _NOT_TLS:
         return TLSError(
-            f"{host} does not speak TLS on this port ({word}); if it is one for plain HTTP, ask for http://",
+            f"{host} does not speak TLS on this port ({word}); {advice.plain}",
             reason=word,
         )
     if word in _TOO_OLD:
@@ -101,7 +126,7 @@ def _failed(host: str, error: Exception, context: ssl.SSLContext) -> TLSError:
     if found is None:
         return TLSError(f"the TLS handshake with {host} failed: {word}", reason=word)
     said = found[1].lower().replace("_", " ")
-    why = _ALERTS.get(found[1], "")
+    why = _ALERTS.get(found[1], "").format(certificate=advice.certificate)
     if found[1] == "PROTOCOL_VERSION":
         why += f", {_version(context.minimum_version, 'TLSv1.2')} to {_version(context.maximum_version, 'TLSv1.3')}"
     return TLSError(
@@ -117,13 +142,13 @@ def _version(version: ssl.TLSVersion, default: str) -> str:
 # --- certificates that are refused ------------------------------------------------------------------------------------
 
 
-def _refused(host: str, error: ssl.SSLCertVerificationError, session: ssl.SSLObject) -> TLSError:
+def _refused(host: str, error: ssl.SSLCertVerificationError, session: ssl.SSLObject, advice: Advice) -> TLSError:
     chain = _chain(session)
     certificate = chain[0] if chain else None
     reason = error.verify_message
-    advice = _ADVICE.get(error.verify_code, _nothing)(certificate or {}, chain)
+    remark = _REMARKS.get(error.verify_code, _nothing)(certificate or {}, chain, advice)
     issuer = _name(certificate.get("issuer", ()))[:200] if certificate else ""
-    remarks = "; ".join([remark for remark in (f"issued by {issuer!r}" if issuer else "", advice) if remark])
+    remarks = "; ".join([remark for remark in (f"issued by {issuer!r}" if issuer else "", remark) if remark])
     text = f"the certificate of {host} was refused: {reason.rstrip('.')}" + (f" ({remarks})" if remarks else "")
     return TLSError(text, reason=reason, certificate=certificate)
 
@@ -156,28 +181,28 @@ def _names(certificate: _Certificate) -> str:
     return shown + (f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else "")
 
 
-def _nothing(certificate: _Certificate, chain: list[_Certificate]) -> str:
+def _nothing(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
     return ""
 
 
-def _unknown_issuer(certificate: _Certificate, chain: list[_Certificate]) -> str:
+def _unknown_issuer(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
     return (
-        "its issuer is not known here; pass verify= the CA to trust. Or the server does not send its intermediate "
+        f"its issuer is not known here; {advice.trust.format('the CA')}. Or the server does not send its intermediate "
         "certificates: it sent " + (f"{len(chain)} in all" if chain else "too few")
     )
 
 
-def _self_signed(certificate: _Certificate, chain: list[_Certificate]) -> str:
-    return "it is self-signed; pass verify= the certificate to trust it"
+def _self_signed(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
+    return f"it is self-signed; {advice.trust.format('the certificate')}"
 
 
-def _self_signed_chain(certificate: _Certificate, chain: list[_Certificate]) -> str:
+def _self_signed_chain(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
     root = _name(chain[-1].get("subject", ())) if chain else ""
     who = f", {root!r}," if root else ""
-    return f"a self-signed certificate{who} is in its chain; pass verify= the CA to trust"
+    return f"a self-signed certificate{who} is in its chain; {advice.trust.format('the CA')}"
 
 
-def _expired(certificate: _Certificate, chain: list[_Certificate]) -> str:
+def _expired(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
     now = time.time()
     for each in chain:
         if ssl.cert_time_to_seconds(each["notAfter"]) < now:
@@ -186,7 +211,7 @@ def _expired(certificate: _Certificate, chain: list[_Certificate]) -> str:
     return "renew it on the server"
 
 
-def _not_yet_valid(certificate: _Certificate, chain: list[_Certificate]) -> str:
+def _not_yet_valid(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
     now = time.time()
     for each in chain:
         if ssl.cert_time_to_seconds(each["notBefore"]) > now:
@@ -198,18 +223,18 @@ def _clock(now: float) -> str:
     return f"and here it is {time.strftime('%b %d %H:%M:%S %Y', time.gmtime(now))} GMT"
 
 
-def _wrong_name(certificate: _Certificate, chain: list[_Certificate]) -> str:
+def _wrong_name(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
     names = _names(certificate)
     which = f"it is for {names}" if names else "it names no host" if certificate else "it is for others"
-    return f"{which}; ask for a name that it has, or pass that as server_hostname="
+    return f"{which}; ask for a name that it has, or {advice.name}"
 
 
-def _weak(certificate: _Certificate, chain: list[_Certificate]) -> str:
+def _weak(certificate: _Certificate, chain: list[_Certificate], advice: Advice) -> str:
     return "a key or digest in its chain is too weak for the security level of the context"
 
 
 # By OpenSSL's X509_V_ERR codes.
-_ADVICE = {
+_REMARKS = {
     2: _unknown_issuer,
     9: _not_yet_valid,
     10: _expired,

@@ -10,14 +10,22 @@ from typing import TypeAlias
 
 Pins: TypeAlias = frozenset[bytes]
 
-_PREFIX = re.compile(r"(?:pin-)?sha256[/:=]", re.IGNORECASE)
+_PREFIX = re.compile(r"(?:pin-)?sha256(?://|[/:=])", re.IGNORECASE)
 
 
 def parse_pins(given: str | bytes | Iterable[str | bytes] | None) -> Pins:
-    """One pin or several as digests. Raises ValueError for what is none."""
+    """One pin or several as digests; none for None. Raises ValueError for what is no pin, and for an empty list: it
+    would let everybody in, or nobody."""
     if given is None:
         return frozenset()
-    each = (given,) if isinstance(given, (str, bytes)) else tuple(given)
+    if not isinstance(given, Iterable):
+        raise TypeError(f"assert_fingerprint must be a pin of a public key, or several, not {given!r}")
+    each: list[str | bytes] = []
+    for pin in (given,) if isinstance(given, (str, bytes)) else given:
+        # curl's --pinnedpubkey and RFC 7469 write several in one.
+        each += [part.strip() for part in pin.split(";")] if isinstance(pin, str) else [pin]
+    if not each:
+        raise ValueError("assert_fingerprint: an empty list of pins fits no key; leave it out to hold nobody to any")
     return frozenset([_digest(pin) for pin in each])
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import TLSError
 from .tcp import salvage
-from .tls_errors import alert_error, handshake_error, pin_error
+from .tls_errors import FOR_SERVER, Advice, alert_error, handshake_error, pin_error
 from .tls_pins import Pins, key_digest
 from .tls_sessions import Resumption
 
@@ -57,6 +57,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         server_hostname: str | None,
         descriptor: int,
         resumption: Resumption | None = None,
+        advice: Advice = FOR_SERVER,
     ) -> None:
         super().__init__()
         self._loop = loop
@@ -83,6 +84,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._buffer = _receive_buffer(loop)
         self._read_paused = False
         self._resumption = resumption
+        self._advice = advice
         self._heard = False  # whether anything has come through the session
         self.close_notify_received = False
         """Whether the peer said that it has sent everything."""
@@ -122,7 +124,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._flush()  # the alert that tells the peer why
             self._state = _State.CLOSED
             if not self._shaken.done():
-                failure = handshake_error(self._hostname, error, self._session)
+                failure = handshake_error(self._hostname, error, self._session, self._advice)
                 self._shaken.set_exception(failure)
         else:
             self._state = _State.OPEN
@@ -142,6 +144,17 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if digest is None or digest not in pins:
             self.abort()
             raise pin_error(self._hostname, digest)
+
+    def check_protocol(self) -> None:
+        """Abort and raise `TLSError` unless what was chosen by ALPN (RFC 7301) is what will be spoken: HTTP/1.1."""
+        chosen = self._session.selected_alpn_protocol()
+        if chosen is not None and chosen not in ("http/1.1", "http/1.0"):
+            self.abort()
+            raise TLSError(
+                f"{self._hostname} chose {chosen} by ALPN, and only HTTP/1.1 is spoken here; "
+                'the context must offer no other: context.set_alpn_protocols(["http/1.1"])',
+                reason="wrong protocol",
+            )
 
     # --- protocol of the transport below ---
 
@@ -223,7 +236,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._resumption is not None:
             self._resumption.drop()
         if not self._heard and isinstance(error, ssl.SSLError):
-            error = alert_error(self._hostname, error, self._session.context) or error
+            error = alert_error(self._hostname, error, self._session.context, self._advice) or error
         self._flush()
         self._lower.abort()
         self._upper.connection_lost(error)  # type: ignore[arg-type]

@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     from .ways import Ways
 
 
+_QUIET_TURNS = 10
+"""Turns of the loop without a leased connection after which nobody is taken to be about to lease one."""
+
+
 class Ledger:
     """The connections of one pool, and who has them. Serves the event loop that it was first used on."""
 
@@ -111,7 +115,7 @@ class Ledger:
         """The host of the route to an origin; `proxy` is as in `RequestContext`."""
         route = self._ways.route(origin, proxy)
         host = self.hosts.of(route)
-        if proxy is UNSET and route.origin is origin:
+        if proxy is UNSET:
             self.hosts.direct[origin] = host
         return host
 
@@ -362,9 +366,26 @@ class Ledger:
 
     async def drained(self, within: float | None) -> None:
         """Wait until nothing is going on any more, after `stop`; for `within` seconds at most, None for no limit."""
-        if self._drained is None:
+        if self._drained is None or self._drained.done():
             self._drained = asyncio.get_running_loop().create_future()
         await asyncio.wait([self._drained], timeout=within)
+
+    async def run_dry(self, within: float | None) -> None:
+        """Keep nothing idle, and wait until nothing is leased and nobody waits; requests are served meanwhile."""
+        loop = asyncio.get_running_loop()
+        end = math.inf if within is None else loop.time() + within
+        self.max_idle = 0
+        for slot in list(self.idle):
+            self.remove(slot, in_order=True)
+        quiet = 0
+        # Between one hop of a redirect and the next, nothing is leased for a turn of the loop or two.
+        while quiet < _QUIET_TURNS and (left := end - loop.time()) > 0 and not self.closed:
+            if self.leased:
+                quiet = 0
+                await self.drained(None if left == math.inf else left)
+            else:
+                quiet = 0 if self.waiters.count else quiet + 1
+                await asyncio.sleep(0)
 
     def abort(self) -> None:
         """Abort what is going on, after `stop`: its owners hear of it, and give their slots back."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..net.socket_options import SocketOption
     from ..net.tls_options import TLSOptions
     from ..response import HTTPResponse
-    from ..transport import RequestContext
+    from ..transport import ProxyChoice, RequestContext
     from .slot import Slot
 
 
@@ -41,15 +41,18 @@ class ConnectionPool:
     - `limits`: how many connections, and how long idle ones are kept.
     - `timeout`: seconds, a `Timeout`, or None; holds for `connection()`.
     - `ssl_context`: for https; None for one that verifies against the system's CAs.
-    - `proxy`: URL of a proxy for all routes, or a `Proxy`.
+    - `proxy`: URL of a proxy for all routes, or a `Proxy`; not beside `uds`.
     - `resolver`: who looks up names (see `Resolver`); None for the system, asked by a `CachingResolver` of the pool's
       own. `resolve`: addresses by hand, as ``{"host:port": "address"}`` (see `OverridingResolver`).
     - `addresses`: an `AddressPolicy` that says what may be connected to; None for everything.
     - `uds`: path of a Unix domain socket that all connections go to, but those of http+unix URLs. `local_address`:
-      (host, port), or a host, to connect from. `socket_options`, `interface`, `tcp_keepalive`: see
+      (address, port), or an address, to connect from. `socket_options`, `interface`, `tcp_keepalive`: see
       `AsyncHTTPConnection`.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
-    - `tls`: `TLSOptions`; its `minimum_version` is for the context that is made where `ssl_context` is None.
+    - `tls`: `TLSOptions`; its `minimum_version` is for the contexts that are made here.
+    - `authorities`: path of a file or folder of CAs to trust where no context was given: with https where `ssl_context`
+      is None, with an https proxy that has none of its own; None for the system's. `trust_env`: whether SSL_CERT_FILE,
+      SSL_CERT_DIR and SSLKEYLOGFILE are looked at for them.
 
     A pool serves the event loop it was first used on.
 
@@ -83,6 +86,8 @@ class ConnectionPool:
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
         tls: TLSOptions | None = None,
+        authorities: str | os.PathLike[str] | None = None,
+        trust_env: bool = True,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise TypeError(f"limits must be a Limits or None, not {limits!r}")
@@ -103,7 +108,12 @@ class ConnectionPool:
             max_head=max_head,
             max_fields=max_fields,
             tls=tls,
+            authorities=authorities,
+            trust_env=trust_env,
         )
+        self.chooser: ProxyChoice | None = None
+        """Who says which proxy `connection()` and `warm()` go through, in place of `proxy`: a client's way of
+        choosing."""
         self._ledger = Ledger(self.limits, self._ways)
 
     # --- the transport ---
@@ -187,7 +197,8 @@ class ConnectionPool:
     def connection(self, url: str | URL) -> PooledConnection:
         """An async context manager: an exclusive, connected `AsyncHTTPConnection` to the origin of `url`.
 
-        After the block the connection goes back to the pool if its last exchange is over, else it is closed.
+        It goes the way that a request would go, through the same proxy. After the block the connection goes back to the
+        pool if its last exchange is over, else it is closed.
         """
         return PooledConnection(self, parse(url))
 
@@ -236,9 +247,10 @@ class ConnectionPool:
     async def warm(self, url: str | URL, n: int = 1, *, proxy: Proxy | Unset | None = UNSET) -> int:
         """Open connections in advance, so that `n` to the origin of `url` are idle; how many were opened.
 
-        They are opened at the same time, and no more than the limits leave room for: nobody is made to wait or loses a
-        connection for it. When one cannot be opened its error is raised, and those under way are given up; those that
-        are open stay. `proxy` is as in `RequestContext`. Raises `PoolClosed`, and what connecting raises.
+        Those that another call is opening count. They are opened at the same time, and no more than the limits leave
+        room for: nobody is made to wait or loses a connection for it. When one cannot be opened its error is raised,
+        and those under way are given up; those that are open stay. `proxy` is as in `RequestContext`. Raises
+        `PoolClosed`, and what connecting raises.
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise TypeError(f"n must be a number of connections, 0 or more, not {n!r}")
@@ -248,12 +260,16 @@ class ConnectionPool:
         what = f"a connection in advance to {origin}"
         if ledger.closed:
             raise closed_error(what)
+        chooser = self.chooser if proxy is UNSET else None
+        if chooser is not None:
+            proxy = chooser.choose_for(parse(url))
         host = ledger.host(origin, proxy)
+        under_way = [slot for slot in ledger.leased if slot.host is host and slot.what == what]
         wanted = min(
-            n - len(host.idle),
+            n - len(host.idle) - len(under_way),
             ledger.max_per_host - host.count,
             ledger.max_connections - ledger.hosts.open,
-            ledger.max_idle - len(ledger.idle),
+            ledger.max_idle - len(ledger.idle) - len(under_way),
         )
         deadline = Deadline(self.timeout, loop.time())
         slots: dict[Slot, None] = {}  # those that are still to be given back
@@ -271,16 +287,33 @@ class ConnectionPool:
             async with asyncio.TaskGroup() as group:
                 for slot in list(slots):
                     group.create_task(open_one(slot))
-        except* HTTPException as errors:
-            error = next(iter(errors.exceptions))
-            if ledger.aborted and not isinstance(error, PoolClosed):
-                raise closed_error(what) from error
-            raise error from None
+            return opened
+        except ExceptionGroup as group:
+            error = group.exceptions[0]
+            if chooser is not None:
+                chooser.came_to(host.proxy, error)
         finally:
             for slot in slots:  # by us: a task that is cancelled before its first step has no say
                 slot.give_back()
             ledger.hosts.drop_if_empty(host)
-        return opened
+        try:
+            if ledger.aborted and isinstance(error, HTTPException) and not isinstance(error, PoolClosed):
+                raise closed_error(what) from error
+            raise error
+        finally:
+            del error  # it refers to this frame
+
+    async def drain(self, within: float | None = None) -> None:
+        """Wait until nobody has a connection, nor waits for one; `within` seconds at most, None for no limit.
+
+        Requests go on being served, and what comes is accepted: whoever sends them stops first. From now on no
+        connection is kept idle. For `close()` to come after it.
+        """
+        check_seconds("within", within)
+        ledger = self._ledger
+        ledger.bind_loop()
+        if not ledger.closed:
+            await ledger.run_dry(within)
 
     async def close(self, grace: float | None = 0.0) -> None:
         """Fail who waits with `PoolClosed`, close every connection, abort what is in flight. Idempotent.

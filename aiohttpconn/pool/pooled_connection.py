@@ -36,7 +36,9 @@ class PooledConnection:
             raise RuntimeError("this block has been entered already")
         loop = ledger.bind_loop()
         deadline = Deadline(pool.timeout, loop.time())
-        host = ledger.host(self._url.origin, UNSET)
+        chooser = pool.chooser
+        proxy = UNSET if chooser is None else chooser.choose_for(self._url)
+        host = ledger.host(self._url.origin, proxy)
         what = f"exclusive use of {self._url.origin}"
         slot = ledger.slot_now(host, what, loop.time())
         if slot is None:
@@ -45,15 +47,14 @@ class PooledConnection:
             await open_slot(ledger, slot, what, deadline)
         except BaseException as error:
             slot.give_back()
+            if chooser is not None:
+                chooser.came_to(host.proxy, error)
             if ledger.aborted and isinstance(error, HTTPException) and not isinstance(error, PoolClosed):
                 raise closed_error(what) from error
             raise
         self._slot = slot
         connection = slot.connection
         self._way = connection.way()
-        proxy = host.proxy
-        if proxy is not None and not host.route.tunnelled:
-            connection.forward_to(self._url.origin)
         return connection
 
     async def __aexit__(self, *exc: object) -> None:
@@ -65,7 +66,8 @@ class PooledConnection:
             connection = slot.connection
             if connection.way() != self._way:
                 connection.abort()  # it leads elsewhere now
-            connection.forward_to(None)
+            route = slot.host.route
+            connection.forward_to(None if route.proxy is None or route.tunnelled else route.origin)
             connection.timeout = self._pool.timeout
             connection.debuglevel = 0
             connection.on_interim = None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from ..config import Timeout, Unset
 from ..connection import AsyncHTTPConnection, AsyncHTTPSConnection
 from ..messages import Route
-from ..net.socket_options import SocketOptions
+from ..net.resolve import checked_resolver
+from ..net.socket_options import SocketOptions, checked_local_address
 from ..net.tls import ssl_context as default_context
 from ..net.tls_options import TLSOptions
 from ..net.tls_sessions import TLSSessions
 from ..proxy import Proxy
-from ..unix_socket import socket_path
-from ..url import Origin
+from ..unix_socket import checked_path, socket_path
 from .own_resolver import OwnResolver
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
+    from ..url import Origin
+
+
+_NO_PROXY = "proxy: there is none before a Unix socket, and uds is where all connections go"
 
 
 class Ways:
@@ -32,10 +36,13 @@ class Ways:
 
     __slots__ = (
         "_addresses",
+        "_authorities",
         "_options",
+        "_proxy_context",
         "_sessions",
         "_ssl_context",
         "_tls",
+        "_trust_env",
         "_uds",
         "book",
         "own_resolver",
@@ -61,18 +68,27 @@ class Ways:
         max_head: int,
         max_fields: int,
         tls: TLSOptions | None,
+        authorities: str | os.PathLike[str] | None,
+        trust_env: bool,
     ) -> None:
+        if uds is not None and proxy is not None:
+            raise TypeError(_NO_PROXY)
         self.timeout = timeout
         self.proxy = proxy
         if tls is not None and not isinstance(tls, TLSOptions):
             raise TypeError(f"tls must be a TLSOptions or None, not {tls!r}")
         self._ssl_context = ssl_context
+        self._proxy_context: ssl.SSLContext | None = None
+        self._authorities = authorities
+        self._trust_env = trust_env
         self._tls = tls if tls is not None else TLSOptions()
         self._sessions = TLSSessions() if self._tls.resume else None
-        self._uds = None if uds is None else socket_path(os.fsdecode(uds))
+        self._uds = None if uds is None else socket_path(checked_path(uds))
         self.book: AddressBook | None = None
         """What was learnt of addresses; None until something is connected."""
         self._addresses = _checked_policy(addresses)
+        if resolver is not None:
+            checked_resolver("resolver", resolver)
         self.own_resolver = OwnResolver() if resolver is None else None
         """The resolver that the pool has to close."""
         resolver = self.own_resolver or resolver
@@ -81,7 +97,7 @@ class Ways:
 
             resolver = OverridingResolver(resolve, resolver)
         self._options: dict[str, Any] = {
-            "source_address": local_address,
+            "source_address": checked_local_address("local_address", local_address),
             "socket_options": SocketOptions.of(socket_options, interface, tcp_keepalive) or (),
             "happy_eyeballs_delay": happy_eyeballs_delay,
             "resolver": resolver,
@@ -95,18 +111,17 @@ class Ways:
         if self._addresses is not None:
             self._check_addresses(self._addresses, origin)
         way = self.proxy if isinstance(proxy, Unset) else proxy
+        if way is not None and self._uds is not None:
+            raise TypeError(_NO_PROXY)
         context = None
         if origin.scheme == "https":
             context = self._ssl_context
             if context is None:
-                self._ssl_context = context = default_context(minimum_version=self._tls.minimum_version)
-        target = origin
-        if way is not None and origin.scheme == "http" and not way.is_socks:
-            target = Origin("http", way.origin.host, way.origin.port)  # any connection to the proxy will do
+                self._ssl_context = context = self._default_context()
         uds = self._uds
-        if target.scheme == "http+unix":
+        if origin.scheme == "http+unix":
             way, uds = None, origin.uds  # no proxy lies before a socket
-        return Route(target, way, context, uds)
+        return Route(origin, way, context, uds)
 
     def new_connection(self, route: Route) -> AsyncHTTPConnection:
         """A connection of that route, not yet open."""
@@ -136,8 +151,20 @@ class Ways:
                 **self._options,
             )
         if proxy is not None:
-            connection.set_proxy(proxy, origin if route.tunnelled else None)
+            context = None
+            if proxy.origin.is_secure and proxy.context is None:
+                context = self._proxy_context
+                if context is None:
+                    # Not the one for origins: that may verify nothing, or show a certificate.
+                    self._proxy_context = context = self._default_context()
+            connection.set_proxy(proxy, origin if route.tunnelled else None, context=context, sessions=self._sessions)
+            if not route.tunnelled:
+                connection.forward_to(origin)
         return connection
+
+    def _default_context(self) -> ssl.SSLContext:
+        verify = True if self._authorities is None else self._authorities
+        return default_context(verify, self._trust_env, minimum_version=self._tls.minimum_version)
 
     def forget_sessions(self) -> None:
         """No TLS session is resumed any more."""

@@ -16,7 +16,10 @@ from aiohttpconn import (
     Client,
     ConnectError,
     ConnectionPool,
+    ConnectTimeout,
     ResolveError,
+    Timeout,
+    TLSError,
 )
 from tests.auditing import audit_quiet
 from tests.servers.origin import OriginServer
@@ -309,3 +312,96 @@ async def test_nothing_of_a_look_up_stays_behind_a_closed_client() -> None:
     assert own is not None
     with pytest.raises(RuntimeError, match="closed"):
         await own.resolve("again.example", 80)
+
+
+# --- addresses that do not do -----------------------------------------------------------------------------------------
+
+
+def black_hole(host: str, port: int) -> list[socket.socket]:
+    """Who connects there hears nothing: the kernel's queue is full."""
+    listener = socket.socket()
+    listener.bind((host, port))
+    listener.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+    return [listener, *fillers]
+
+
+async def test_a_timeout_tells_which_address_said_what(http_server: OriginServer) -> None:
+    port = http_server.port
+    sockets = black_hole("127.0.0.5", port) + black_hole("127.0.0.6", port)
+    names = {"all.example": ["127.0.0.9", "127.0.0.5", "127.0.0.6"], "one.example": "127.0.0.5"}
+    async with Client(resolve=names, timeout=Timeout(connect=0.4), trust_env=False) as client:
+        with pytest.raises(ConnectTimeout) as caught:
+            await client.get(f"http://all.example:{port}/")
+        text = "127.0.0.9: Connection refused; 127.0.0.5: no answer; 127.0.0.6: no answer"
+        assert str(caught.value).startswith(f"no connection within 0.4 s: {text} [")
+        group = caught.value.__cause__
+        assert isinstance(group, ExceptionGroup)
+        assert [type(error) for error in group.exceptions] == [ConnectionRefusedError, TimeoutError, TimeoutError]
+        assert group.exceptions[1].__notes__ == [f"when connecting to 127.0.0.5:{port}"]
+        with pytest.raises(ConnectTimeout, match=r"within 0\.4 s: 127\.0\.0\.5: no answer \["):
+            await client.get(f"http://one.example:{port}/")
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4], ids=["short", "long"])
+async def test_an_address_that_hangs_until_the_time_is_over_is_avoided(
+    http_server: OriginServer, seconds: float
+) -> None:
+    """One after the other, or all within less than the delay between two: nobody else ever wins."""
+    port = http_server.port
+    sockets = black_hole("127.0.0.5", port)
+    names = {"two.example": ["127.0.0.5", "127.0.0.1"]}
+    pool = ConnectionPool(resolve=names, timeout=Timeout(connect=seconds), happy_eyeballs_delay=None)
+    async with pool, Client(transport=pool, timeout=Timeout(connect=seconds)) as client:
+        with pytest.raises(ConnectTimeout):
+            await client.get(f"http://two.example:{port}/")
+        for _ in range(3):
+            assert (await client.get(f"http://two.example:{port}/close")).text == "goodbye"
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "silence"])
+async def test_an_address_whose_tls_fails_is_avoided(
+    server_ctx: ssl.SSLContext, client_ctx: ssl.SSLContext, fault: str
+) -> None:
+    async with OriginServer(host="127.0.0.1", tls=server_ctx) as good:
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if fault == "nonsense":
+                writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            else:
+                await reader.read(-1)  # until the client has gone
+            writer.close()
+
+        bad = await asyncio.start_server(serve, "127.0.0.2", good.port)
+        names = {"localhost": ["127.0.0.2", "127.0.0.1"]}
+        timeout = Timeout(connect=0.3)
+        async with Client(resolve=names, verify=client_ctx, timeout=timeout, trust_env=False) as client:
+            with pytest.raises((TLSError, ConnectTimeout)):
+                await client.get(f"https://localhost:{good.port}/")
+            assert (await client.get(f"https://localhost:{good.port}/")).text == "hello"
+        bad.close()
+
+
+async def test_addresses_by_hand_are_tried_in_the_order_given(http_server: OriginServer) -> None:
+    names = {"two.example": ["127.0.0.1", "127.0.0.2"]}
+    with socket.create_server(("127.0.0.2", http_server.port)) as other:
+        other.setblocking(False)
+        async with Client(resolve=names, trust_env=False) as client:
+            for _ in range(4):
+                assert (await client.get(f"http://two.example:{http_server.port}/close")).text == "goodbye"
+        assert not connected(other)
+
+
+async def test_a_name_with_thousands_of_addresses_is_tried_32_times() -> None:
+    many = [f"127.1.{number // 200}.{number % 200 + 1}" for number in range(2000)]
+    async with Client(resolver=Answers(many), trust_env=False) as client:
+        with pytest.raises(ConnectError, match="and 28 more") as caught:
+            await client.get(f"http://many.example:{free_port()}/")
+    assert len(str(caught.value)) < 300

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import BasicAuth, Client, ConnectError, ConnectionPool, Proxy, ProxyError, TLSError
+from aiohttpconn import (
+    BasicAuth,
+    Client,
+    ConnectError,
+    ConnectionPool,
+    Limits,
+    Proxy,
+    ProxyError,
+    TLSError,
+    TLSOptions,
+)
+from aiohttpconn.net.tls import ssl_context
 from tests.auditing import audit_quiet
 from tests.cancellation import cancel_everywhere
+from tests.servers.certificates import server_context
 from tests.servers.origin import OriginServer, pattern
 from tests.servers.program import free_port
 from tests.servers.proxy import ConnectProxy
 from tests.servers.raw import Hold, Send
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import trustme
 
     from tests.servers.haproxy import Haproxy
     from tests.servers.nginx import Nginx
@@ -206,3 +221,118 @@ async def test_haproxy_as_a_forward_proxy(haproxy: Haproxy, nginx: Nginx, client
             assert response.headers["Via"] == "1.1 haproxy"
             assert len(response.content) == size
         assert client.stats().opened_total == 1
+
+
+# --- whom to trust ----------------------------------------------------------------------------------------------------
+
+
+async def test_authorities_of_the_client_are_those_of_its_proxies_too(
+    secure_proxy: ConnectProxy, https_server: OriginServer, http_server: OriginServer, ca_file: Path
+) -> None:
+    url = f"https://localhost:{secure_proxy.port}"
+    async with Client(proxy=url, verify=ca_file, trust_env=False, timeout=10) as client:
+        for server in (https_server, http_server):
+            assert (await client.get(server.url)).text == "hello"
+    # What is said of origins is not said of the proxy: not that nothing is verified, nor a context.
+    for verify in (False, ssl_context(ca_file)):
+        async with Client(proxy=url, verify=verify, trust_env=False, timeout=10) as client:
+            with pytest.raises(ProxyError, match=r"pass Proxy\(url, context=.*\) with the CA to trust, or its file as"):
+                await client.get(https_server.url)
+
+
+async def test_a_certificate_of_the_client_is_not_shown_to_the_proxy(
+    server_ctx: ssl.SSLContext, ca: trustme.CA, ca_file: Path, http_server: OriginServer
+) -> None:
+    asking = server_context(ca)
+    asking.verify_mode = ssl.CERT_OPTIONAL
+    ca.configure_trust(asking)
+    leaf = ca.issue_cert("me@example.org")
+    shown: list[Any] = []
+
+    class Asks(ConnectProxy):
+        async def play(self, conn: Any) -> None:
+            shown.append(conn.writer.get_extra_info("peercert"))
+            await super().play(conn)
+
+    async with Asks(tls=asking) as proxy:
+        cert = leaf.private_key_and_cert_chain_pem.bytes()
+        url = f"https://localhost:{proxy.port}"
+        async with Client(proxy=url, verify=ca_file, cert=cert, trust_env=False, timeout=10) as client:
+            assert (await client.get(http_server.url)).text == "hello"
+    assert not any(shown)
+
+
+async def test_the_environment_is_passed_over_for_the_proxy_too(
+    secure_proxy: ConnectProxy, https_server: OriginServer, ca_file: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Also by what is set after the client was made."""
+    url = f"https://localhost:{secure_proxy.port}"
+    async with (
+        Client(proxy=url, trust_env=False, timeout=10) as client,
+        Client(proxy=None, trust_env=False, timeout=10) as direct,
+        Client(proxy=url, timeout=10) as trusting,
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+        with pytest.raises(ProxyError, match="certificate"):
+            await client.get(https_server.url)
+        with pytest.raises(TLSError, match="certificate"):
+            await direct.get(https_server.url)
+        assert not (tmp_path / "keys").exists()
+        assert (await trusting.get(https_server.url)).text == "hello"
+
+
+async def test_the_oldest_version_holds_for_the_proxy_too(ca: trustme.CA, ca_file: Path) -> None:
+    context = server_context(ca)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    options = TLSOptions(minimum_version=ssl.TLSVersion.TLSv1_3)
+    async with ConnectProxy(tls=context) as proxy:
+        url = f"https://localhost:{proxy.port}"
+        async with Client(proxy=url, verify=ca_file, tls=options, trust_env=False, timeout=10) as client:
+            with pytest.raises(ProxyError, match="no TLS with the proxy"):
+                await client.get("https://one.example/")
+
+
+async def test_what_is_wrong_with_a_proxys_name_and_port(
+    wrong_host_ctx: ssl.SSLContext, ca_file: Path, raw_server: Any
+) -> None:
+    async with ConnectProxy(tls=wrong_host_ctx) as proxy:
+        url = f"https://localhost:{proxy.port}"
+        async with Client(proxy=url, verify=ca_file, trust_env=False, timeout=10) as client:
+            with pytest.raises(ProxyError, match=r"Proxy\(url, context=…\) one with check_hostname") as caught:
+                await client.get("https://one.example/")
+            assert "server_hostname" not in str(caught.value)
+    server = await raw_server([Send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Hold()])
+    url = f"https://localhost:{server.port}"
+    async with Client(proxy=url, verify=ca_file, trust_env=False, timeout=10) as client:
+        with pytest.raises(ProxyError, match="give the proxy as http://"):
+            await client.get("https://one.example/")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("tunnelled", [True, False], ids=["tunnel", "forwarded"])
+async def test_sessions_with_the_proxy_are_resumed(
+    version: ssl.TLSVersion,
+    tunnelled: bool,
+    ca: trustme.CA,
+    ca_file: Path,
+    http_server: OriginServer,
+    https_server: OriginServer,
+) -> None:
+    server = https_server if tunnelled else http_server
+    context = server_context(ca)
+    context.maximum_version = version
+    resumed: list[bool] = []
+
+    class Counts(ConnectProxy):
+        async def play(self, conn: Any) -> None:
+            resumed.append(conn.writer.get_extra_info("ssl_object").session_reused)
+            await super().play(conn)
+
+    async with Counts(tls=context) as proxy:
+        url = f"https://localhost:{proxy.port}"
+        limits = Limits(max_idle=0)
+        async with Client(proxy=url, verify=ca_file, limits=limits, trust_env=False, timeout=10) as client:
+            for _ in range(3):
+                assert (await client.get(server.url)).text == "hello"
+    assert resumed == [False, True, True]

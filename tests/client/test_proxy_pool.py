@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiohttpconn import (
     URL,
+    BadStatusLine,
     Client,
     ConnectTimeout,
     InvalidURL,
@@ -16,7 +18,10 @@ from aiohttpconn import (
     ProxyError,
     ProxyPool,
     ReadTimeout,
+    RemoteDisconnected,
+    RequestTimeout,
     ResolveError,
+    Timeout,
     TLSError,
 )
 from aiohttpconn.client.proxies import blames_proxy
@@ -223,9 +228,44 @@ async def test_what_a_function_raises_the_request_raises(http_server: OriginServ
             await client.get(http_server.url)
         with pytest.raises(InvalidURL):
             await client.get(http_server.url, proxy=lambda url: "no proxy")
-        with pytest.raises(TypeError):
-            await client.get(http_server.url, proxy=lambda url: 5)  # type: ignore[arg-type, return-value]
+        for wrong in (5, ProxyPool([A]), False):
+            with pytest.raises(TypeError, match="a proxy must be a URL, a Proxy or None, not "):
+                await client.get(http_server.url, proxy=lambda url, wrong=wrong: wrong)  # type: ignore[misc]
+        with pytest.raises(TypeError, match="a proxy must be a URL, a Proxy or None, not bool"):
+            await client.get(http_server.url, proxy=False)  # type: ignore[arg-type]
     assert http_server.connections == 0
+
+
+async def test_a_function_that_is_to_be_awaited_is_refused(http_server: OriginServer) -> None:
+    async def choose(url: URL) -> None: ...
+
+    with pytest.raises(TypeError, match=r"proxy must be a function .* cannot be a coroutine function"):
+        Client(proxy=choose)  # type: ignore[arg-type]
+    async with Client(proxy=lambda url: choose(url)) as client:  # type: ignore[arg-type, return-value]
+        with pytest.raises(TypeError, match="must return a proxy: it cannot be a coroutine function"):
+            await client.get(http_server.url)
+
+
+def test_none_is_no_proxy_of_a_pool() -> None:
+    with pytest.raises(TypeError, match="None is no proxy"):
+        ProxyPool([A, None])  # type: ignore[list-item]
+
+
+async def test_what_was_not_sent_goes_through_the_next_proxy_by_any_method(
+    connect_proxy: ConnectProxy,
+    raw_server: StartRaw,
+    http_server: OriginServer,
+    https_server: OriginServer,
+    client_ctx: ssl.SSLContext,
+) -> None:
+    for url in (http_server.url, https_server.url):
+        pool = ProxyPool([f"http://127.0.0.1:{free_port()}", connect_proxy.url])
+        async with Client(proxy=pool, verify=client_ctx, timeout=10, retries=2) as client:
+            assert (await client.post(f"{url}/echo", content=b"once")).content == b"once"
+    server = await raw_server([ReadRequest()])  # what was sent is not sent twice
+    async with Client(proxy=server.url, timeout=10, retries=2) as client:
+        with pytest.raises(RemoteDisconnected):
+            await client.post(http_server.url, content=b"once")
 
 
 async def test_rotation(
@@ -302,13 +342,67 @@ async def test_an_error_of_the_target_is_not_the_proxys(connect_proxy: ConnectPr
     assert pool.states()[0].failures == 0
 
 
-async def test_a_tunnel_that_takes_long_is_not_the_proxys_fault(raw_server: StartRaw) -> None:
-    server = await raw_server([ReadRequest(), Hold()])
+SAYS_NO = [ReadRequest(), Send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")]
+URLS = ["http://one.example/", "https://one.example/"]
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize(
+    ("script", "limits"),
+    [
+        pytest.param([ReadRequest()], Timeout(), id="closes"),
+        pytest.param([ReadRequest(), Send(b"SSH-2.0-OpenSSH_9\r\n\r\n")], Timeout(), id="speaks something else"),
+        pytest.param([Hold()], Timeout(connect=0.05, read=0.05), id="says nothing"),
+        pytest.param([Hold()], Timeout(total=0.05), id="says nothing until the end"),
+    ],
+)
+async def test_one_that_accepts_and_does_nothing_is_dead(
+    raw_server: StartRaw, url: str, script: Any, limits: Timeout
+) -> None:
+    server = await raw_server(*[script] * 2)
     pool = ProxyPool([server.url])
-    async with Client(proxy=pool, timeout=0.2) as client:
-        with pytest.raises(ConnectTimeout) as caught:
-            await client.get("https://one.example/")
-        assert caught.value.connected
+    async with Client(proxy=pool, timeout=limits) as client:
+        with pytest.raises((ProxyError, BadStatusLine, RequestTimeout)):
+            await client.get(url)
+    assert pool.states()[0].failures == 1
+
+
+async def test_a_socks_proxy_that_says_nothing_is_dead_and_one_whose_target_does_not(raw_server: StartRaw) -> None:
+    """Once it has said how to authenticate, it is the target that takes long."""
+    dead = await raw_server([Hold()])
+    alive = await raw_server([Send(b"\x05\x00"), Hold()])
+    pool = ProxyPool([f"socks5h://{dead.authority}", f"socks5h://{alive.authority}"])
+    async with Client(proxy=pool, timeout=0.1) as client:
+        for _ in range(2):
+            with pytest.raises(ConnectTimeout):
+                await client.get("http://one.example/")
+    assert [state.failures for state in pool.states()] == [1, 0]
+
+
+@pytest.mark.parametrize("url", URLS)
+async def test_one_that_has_worked_is_dead_when_nothing_came_three_times_in_a_row(
+    raw_server: StartRaw, url: str
+) -> None:
+    """It may be the target that says nothing."""
+    silent = [ReadRequest(), Hold()]
+    server = await raw_server(SAYS_NO, silent, silent, SAYS_NO, silent, silent, silent)
+    pool = ProxyPool([server.url])
+    failures = []
+    async with Client(proxy=pool, timeout=Timeout(connect=0.05, read=0.05)) as client:
+        for _ in range(7):
+            with contextlib.suppress(ProxyError, ConnectTimeout, ReadTimeout):
+                assert (await client.get(url)).status == 403
+            failures.append(pool.states()[0].failures)
+    assert failures == [0, 0, 0, 0, 0, 0, 1]
+
+
+async def test_what_breaks_on_a_connection_that_has_served_is_no_news_of_the_proxy(raw_server: StartRaw) -> None:
+    server = await raw_server([ReadRequest(), Send(OK), ReadRequest()])
+    pool = ProxyPool([server.url])
+    async with Client(proxy=pool, timeout=10) as client:
+        assert (await client.get("http://one.example/")).text == "ok"
+        with pytest.raises(RemoteDisconnected):
+            await client.post("http://one.example/")
     assert pool.states()[0].failures == 0
 
 

@@ -56,8 +56,22 @@ def test_names_and_ports_have_turns_of_their_own() -> None:
 def test_failed_address_goes_last_for_a_while() -> None:
     book = AddressBook()
     fail(book, "a", 100)
-    assert [ask(book, "abc", 100 + AVOIDED - 0.1) for _ in range(3)] == ["bca", "bca", "cba"]
+    assert [ask(book, "abc", 100 + AVOIDED - 0.1) for _ in range(3)] == ["bca", "cba", "bca"]
     assert ask(book, "abc", 100 + AVOIDED) == "abc"
+
+
+def test_others_take_turns_as_if_the_avoided_one_were_not_there() -> None:
+    book = AddressBook()
+    fail(book, "a", 0)
+    assert "".join(ask(book, "abc", 1)[0] for _ in range(6)) == "bcbcbc"
+
+
+def test_order_that_was_given_is_kept_but_for_those_that_failed() -> None:
+    book = AddressBook()
+    for _ in range(2):
+        assert book.order("a.example", 80, named("abAc"), 0, in_order=True) == named("abAc")
+    fail(book, "b", 0)
+    assert book.order("a.example", 80, named("abAc"), 1, in_order=True) == named("aAcb")
 
 
 def test_avoided_ones_keep_their_order_and_all_are_still_there() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import pickle
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +127,12 @@ async def test_refused_says_where_and_why(refusing: tuple[str, int]) -> None:
         await open_stream(*refusing)
     assert f"127.0.0.1:{refusing[1]}" in str(caught.value)
     assert "refused" in str(caught.value)
-    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    assert caught.value.errno == errno.ECONNREFUSED
+    group = caught.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert [type(error) for error in group.exceptions] == [ConnectionRefusedError]
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.errno, again.strerror, str(again)) == (errno.ECONNREFUSED, "Connection refused", str(caught.value))
 
 
 async def test_all_refused_says_which_said_what(refusing: tuple[str, int]) -> None:

@@ -133,6 +133,33 @@ def test_localhost_is_refused_by_name_where_loopback_is_denied() -> None:
     AddressPolicy(deny=["127.0.0.0/8"]).check_host("localhost", 80)
 
 
+@pytest.mark.parametrize(
+    ("denied", "address"),
+    [
+        ("127.0.0.0/8", "0.0.0.0"),
+        ("127.0.0.1:80", "0.0.0.0"),
+        ("127.0.0.1", "::ffff:0.0.0.0"),
+        ("127.0.0.1", "64:ff9b::"),
+        ("127.0.0.1", "::"),
+        ("::1", "::"),
+    ],
+)
+def test_the_unspecified_addresses_lead_to_loopback_and_are_denied_with_it(denied: str, address: str) -> None:
+    """Systems connect to loopback where 0.0.0.0 is dialled."""
+    url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
+    for policy in (AddressPolicy(deny=[denied]), AddressPolicy.public_only(allow=["*:80"], deny=[denied])):
+        assert not allows(policy, url)
+        assert not allows(policy, "http://x.example/", address)
+    assert allows(AddressPolicy(deny=["127.0.0.2", "fe80::/10"]), url)
+    assert not allows(AddressPolicy.public_only(allow=[denied]), url), "allowing goes by the address itself"
+
+
+def test_the_other_spellings_of_it_are_denied_too() -> None:
+    policy = AddressPolicy(deny=["127.0.0.0/8", "::1"])
+    for host in ("0", "0x0", "0.0", "00000000000", "[::]", "[0:0::0]", "[::0.0.0.0]", "[::ffff:0:0]"):
+        assert not allows(policy, f"http://{host}/"), host
+
+
 # --- entries ----------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +189,9 @@ def test_localhost_is_refused_by_name_where_loopback_is_denied() -> None:
         ("fe80::/10", "http://x.example/", "fe80::1"),
         ("fe80::/10", "http://x.example/", "fe80::1%eth0"),
         ("64:ff9b:1::/48", "http://x.example/", "64:ff9b:1::a00:1"),
+        ("[::1:8080]", "http://[::0.1.128.128]/", ""),
+        ("::10.1.2.3", "http://[::a01:203]/", ""),
+        ("::/96", "http://[::a01:203]/", ""),
         ("intranet.example", "http://intranet.example/", "10.0.0.1"),
         ("Intranet.EXAMPLE.", "http://intranet.example/", "10.0.0.1"),
         ("intranet.example", "http://INTRANET.example./", "10.0.0.1"),
@@ -335,6 +365,12 @@ def test_an_allowed_ipv4_address_is_not_allowed_in_other_forms(address: str) -> 
         "unix:@",
         "unix:/",
         "unix:/a\0b",
+        "unix:/run/*/app.sock",
+        "unix:@*bus",
+        "unix:/run/**",
+        "::1:8080",  # which would be ::0.1.128.128
+        "::8080",
+        "0::7f00:1",
         "a\0b",
         "a\nb",
     ],
@@ -356,6 +392,7 @@ def test_an_entry_that_cannot_be_is_named(argument: str, entry: str) -> None:
         ("127.1", "127.0.0.1"),
         ("10.0.0.1:99999", "65535"),
         ("http://10.0.0.1", "host"),
+        ("::1:8080", "[::1]:8080"),
     ],
 )
 def test_the_error_says_what_to_write_instead(entry: str, advice: str) -> None:
@@ -562,6 +599,37 @@ def test_unix_sockets_that_are_allowed() -> None:
             policy.check_unix(path)
     AddressPolicy.public_only(allow=["unix:*"]).check_unix("/any")
     AddressPolicy.public_only(allow=["unix:*"]).check_unix("\0any")
+
+
+def test_unix_sockets_by_how_their_path_begins() -> None:
+    policy = AddressPolicy.public_only(allow=["unix:/run/app/*", "unix:@bus-*"])
+    assert policy == eval(repr(policy), {"AddressPolicy": AddressPolicy})
+    for path in ("/run/app/a.sock", "/run/app/deep/b.sock", "/run/app/..hidden", "\0bus-1"):
+        policy.check_unix(path)
+    for path in (
+        "/run/app",
+        "/run/app.sock",
+        "/run/app/../other.sock",
+        "run/app/a.sock",
+        "\0bus",
+        "\0/run/app/a",
+        "@bus-1",
+    ):
+        with pytest.raises(AddressBlocked):
+            policy.check_unix(path)
+
+
+def test_unix_sockets_are_denied_by_how_their_path_begins_with_links_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    policy = AddressPolicy(allow=["unix:*"], deny=[f"unix:{tmp_path}/link/app*", "unix:@bus-*"])
+    for path in ("real/app.sock", "link/app.sock", "real/../link/apps/a", "link/app"):
+        with pytest.raises(AddressBlocked, match=r"denied by 'unix:.*app\*'"):
+            policy.check_unix(f"{tmp_path}/{path}")
+    with pytest.raises(AddressBlocked):
+        policy.check_unix("\0bus-1")
+    for path in (f"{tmp_path}/real/other.sock", f"{tmp_path}/app.sock", "\0bus"):
+        policy.check_unix(path)
 
 
 def test_unix_sockets_where_a_list_says_all_that_is_permitted() -> None:

@@ -131,6 +131,8 @@ FORBIDDEN = {
     ],
     "6to4 relays": ["192.88.99.0", "192.88.99.1", "192.88.99.255"],
     "benchmarking": ["198.18.0.0", "198.19.255.255", "2001:2::", "2001:2:0:ffff:ffff:ffff:ffff:ffff"],
+    # Other clouds' are in ranges that are not public: 169.254.169.254, 100.100.100.200, 192.0.0.192, fd00:ec2::254.
+    "Azure's own services": ["168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::168.63.129.16", "2002:a83f:8110::1"],
     "multicast": ["224.0.0.0", "239.255.255.255", "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
     "reserved": [
         *(
@@ -240,7 +242,7 @@ IPV6_REGISTRY = {
     "fe80::/10": False,
 }
 # Reachable by the registry, and yet refused: see the module's comment.
-STRICTER = [ip_network(text) for text in ("192.0.0.0/24", "2001::/23")]
+STRICTER = [ip_network(text) for text in ("168.63.129.16/32", "192.0.0.0/24", "2001::/23")]
 
 
 def _most_specific_first(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiohttpconn import ResolveError
+from aiohttpconn import AsyncHTTPConnection, Client, ConnectionPool, OverridingResolver, ResolveError
 from aiohttpconn.net.resolve import SystemResolver, literal_address, resolve
 from aiohttpconn.net.tcp import Address
 
@@ -108,6 +108,50 @@ async def test_resolver_that_knows_no_address() -> None:
 async def test_resolver_s_own_mistakes_are_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         await resolve("example.org", 80, Known(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ["127.0.0.1"],
+        "127.0.0.1",
+        5,
+        [None],
+        socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM),
+        [(V4, ("127.0.0.1",))],
+        [(V4, ("127.0.0.1", "80"))],
+        [(V4, ("127.0.0.1", 65536))],
+        [(V4, ("localhost", 80))],  # would be looked up again, by somebody else
+        [(V4, ("::1", 80))],
+        [(V6, ("127.0.0.1", 80))],
+        [(99, ("127.0.0.1", 80))],
+        [(V4, ("127.0.0.1", 80)), (V4, ("127.0.0.1\0", 80))],
+    ],
+    ids=repr,
+)
+async def test_answer_that_is_none_says_what_is_wanted(answer: Any) -> None:
+    with pytest.raises(TypeError, match=r"said of 'example\.org' .* must be pairs of family and socket address"):
+        await resolve("example.org", 80, Known(answer))
+
+
+async def test_answers_that_are_as_good() -> None:
+    where = ("127.0.0.1", 80)
+    for answer in (iter([(V4, where)]), ((V4, where),), [[socket.AF_INET, list(where)]]):
+        assert await resolve("example.org", 80, Known(answer)) == [(V4, where)]  # type: ignore[arg-type]
+    zone = (V6, ("fe80::1%lo", 80, 0, 1))
+    assert await resolve("example.org", 80, Known([zone])) == [zone]
+
+
+@pytest.mark.parametrize("resolver", [object(), "192.0.2.53", Known, lambda host, port: []])
+def test_what_is_no_resolver_is_refused_where_it_is_given(resolver: Any) -> None:
+    for make in (
+        lambda: Client(resolver=resolver),
+        lambda: ConnectionPool(resolver=resolver),
+        lambda: AsyncHTTPConnection("localhost", resolver=resolver),
+        lambda: OverridingResolver({}, resolver),
+    ):
+        with pytest.raises(TypeError, match=r"(resolver|upstream) must have resolve\(host, port\)"):
+            make()
 
 
 async def test_system_s_resolver() -> None:

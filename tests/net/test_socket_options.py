@@ -227,6 +227,39 @@ async def test_local_address_without_a_port(http_server: OriginServer) -> None:
         assert slot.connection.writer.get_extra_info("sockname")[0] == "127.0.0.3"
 
 
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (5, TypeError),
+        (("127.0.0.1",), TypeError),
+        (("127.0.0.1", "80"), TypeError),
+        ((None, 80), TypeError),
+        (("127.0.0.1", 99999), ValueError),
+        (("127.0.0.1", -1), ValueError),
+        ("", ValueError),
+        ("localhost", ValueError),  # would be looked up, on the thread of the loop
+        ("nope.invalid", ValueError),
+        ("127.1", ValueError),
+        ("[::1]", ValueError),
+    ],
+    ids=str,
+)
+def test_local_address_that_cannot_be_one(given: Any, error: type[Exception]) -> None:
+    for make in (
+        lambda: Client(local_address=given),
+        lambda: ConnectionPool(local_address=given),
+        lambda: AsyncHTTPConnection("localhost", source_address=given),
+    ):
+        with pytest.raises(error, match=r"(local|source)_address must"):
+            make()
+
+
+async def test_any_local_address_as_http_client_has_it(http_server: OriginServer) -> None:
+    async with AsyncHTTPConnection("127.0.0.1", http_server.port, source_address=("", 0)) as conn:
+        await conn.connect()
+        assert conn.is_connected
+
+
 async def test_local_address_of_ipv6(raw_server: StartServer) -> None:
     try:
         server = await raw_server([Hold()], host="::1")

@@ -11,6 +11,7 @@ import pytest
 
 from aiohttpconn import ConnectError
 from aiohttpconn.net.address_book import AddressBook
+from aiohttpconn.net.attempts import Attempts
 from aiohttpconn.net.tcp import Address, connect_tcp, connect_unix, interleave, salvage
 from tests.auditing import Ground, settle
 from tests.cancellation import cancel_everywhere
@@ -81,8 +82,14 @@ async def test_one_address(raw_server: StartServer) -> None:
 
 
 async def test_one_address_that_refuses_raises_what_the_system_says(refusing: tuple[str, int]) -> None:
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ConnectError, match=r"^Connection refused$") as caught:
         await connect_tcp([v4(refusing)])
+    assert (caught.value.errno, caught.value.strerror) == (errno.ECONNREFUSED, "Connection refused")
+    group = caught.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    (error,) = group.exceptions
+    assert isinstance(error, ConnectionRefusedError)
+    assert error.__notes__ == [f"when connecting to 127.0.0.1:{refusing[1]}"]
 
 
 async def test_ipv6(raw_server: StartServer) -> None:
@@ -175,6 +182,7 @@ async def test_all_fail(refusing: tuple[str, int]) -> None:
         for host in ("127.0.0.1", "127.0.0.2", "::1"):
             assert host in str(caught.value), "which address said what"
         assert "refused" in str(caught.value)
+        assert caught.value.errno == errno.ECONNREFUSED, "that of all"
         notes = {note for error in group.exceptions for note in error.__notes__}
         assert notes == {f"when connecting to {host}:{port}" for host in ("127.0.0.1", "127.0.0.2", "[::1]")}
 
@@ -276,9 +284,39 @@ async def test_book_is_not_told_of_what_is_nobody_s_fault(raw_server: StartServe
     with pytest.raises(ConnectError):  # the source address is not ours
         await connect_tcp([at(server), at(server)], local_address=("192.0.2.1", 0), book=book)
     with pytest.raises(TimeoutError):  # cancelled
-        async with asyncio.timeout(0.05):
-            await connect_tcp([v4(black_hole), v4(black_hole)], delay=0.01, book=book)
+        async with asyncio.timeout(0.02):
+            await connect_tcp([v4(black_hole), v4(black_hole)], delay=NEVER, book=book)
     assert avoided(book, at(server), v4(black_hole)) == [False, False]
+
+
+async def test_book_is_told_of_those_that_had_their_full_time_when_all_are_given_up(
+    raw_server: StartServer, black_hole: tuple[str, int], refusing: tuple[str, int]
+) -> None:
+    book = AddressBook()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await connect_tcp([v4(refusing), v4(black_hole)], delay=0.03, book=book)
+    assert avoided(book, v4(refusing), v4(black_hole)) == [True, True]
+
+
+async def test_no_more_than_32_addresses_are_tried_and_the_error_is_short(refusing: tuple[str, int]) -> None:
+    addresses = [v4((f"127.0.1.{number}", refusing[1])) for number in range(1, 101)]
+    for book in (None, AddressBook()):
+        with pytest.raises(ConnectError, match=r"^127\.0\.1\.1: .*; and 28 more$") as caught:
+            await connect_tcp(addresses, delay=NEVER, book=book)
+        assert len(str(caught.value)) < 200
+        assert isinstance(caught.value.__cause__, ExceptionGroup)
+        assert len(caught.value.__cause__.exceptions) == 32
+
+
+async def test_order_that_was_given_is_kept(raw_server: StartServer) -> None:
+    servers = [await raw_server([Hold()], host=f"127.0.0.{number}") for number in (1, 2)]
+    refused = (V6, ("::1", 1, 0, 0))
+    attempts = Attempts()
+    addresses = [(V4, ("127.0.0.9", 1)), (V4, ("127.0.0.8", 1)), refused, at(servers[0])]
+    with await connect_tcp(addresses, delay=NEVER, attempts=attempts, in_order=True) as sock:
+        assert sock.getpeername()[1] == servers[0].port
+    assert [attempt.address for attempt in attempts._all] == addresses
 
 
 # --- cancelled --------------------------------------------------------------------------------------------------------
@@ -353,7 +391,7 @@ async def test_unix_domain_socket(raw_server: StartServer) -> None:
 
 
 async def test_unix_domain_socket_that_is_not_there(tmp_path: object) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ConnectError):
         await connect_unix(f"{tmp_path}/s")
 
 

@@ -681,8 +681,9 @@ def test_authorities_that_were_replaced_are_read_anew(
 
 
 def test_a_folder_of_authorities_that_changed_is_looked_at_anew(tmp_path: Path) -> None:
-    before = ssl_context(tmp_path)
     (tmp_path / "12345678.0").write_bytes(b"")
+    before = ssl_context(tmp_path)
+    (tmp_path / "12345678.1").write_bytes(b"")
     os.utime(tmp_path, ns=(1, 1))
     assert ssl_context(tmp_path) is not before
 
@@ -726,3 +727,33 @@ def test_authorities_that_cannot_be_loaded(tmp_path: Path, content: bytes | None
         path.write_bytes(content)
     with pytest.raises(TLSError, match=r"ca\.pem"):
         ssl_context(path)
+
+
+def test_authorities_that_openssl_would_pass_over_in_silence(
+    ca_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without the links that OpenSSL looks for, a file that holds no certificate: it would trust nobody."""
+    folder, garbage = tmp_path / "cas", tmp_path / "garbage"
+    folder.mkdir()
+    garbage.write_bytes(b"no certificate")
+    for _ in range(2):
+        with pytest.raises(
+            TLSError, match=r"folder '.*cas': it holds none under the hash of its name \(`openssl rehash"
+        ):
+            ssl_context(folder)
+        monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+        monkeypatch.setenv("SSL_CERT_FILE", "")
+        with pytest.raises(TLSError, match=r"SSL_CERT_DIR names no folder of CA certificates: '.*cas'"):
+            ssl_context()
+        monkeypatch.delenv("SSL_CERT_DIR")
+        (folder / "ca.pem").write_bytes(ca_file.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(garbage))
+    with pytest.raises(TLSError, match=r"SSL_CERT_FILE names a file that holds no certificate in PEM: '.*garbage'"):
+        ssl_context()
+    assert ssl_context(trust_env=False).verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(("verify", "error"), [(None, TypeError), (0, TypeError), ([], TypeError), ("", ValueError)])
+def test_what_is_no_way_of_verifying(verify: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^verify "):
+        ssl_context(verify)

@@ -88,6 +88,7 @@ def password() -> str:
         pytest.param(lambda files: (files.chain, files.old_encrypted, password), id="encrypted, asked for"),
         pytest.param(lambda files: (files.encrypted + files.chain, None, password), id="encrypted, together"),
         pytest.param(lambda files: (files.path("chain"), files.path("key"), "needless"), id="a needless password"),
+        pytest.param(lambda files: (files.chain, b"# UNENCRYPTED\n" + files.key), id="a comment about encryption"),
     ],
 )
 async def test_server_is_shown_the_certificate(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import ssl
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +18,7 @@ from aiohttpconn.net import tls_trust
 from aiohttpconn.net.tls import ssl_context
 from aiohttpconn.net.tls_pins import key_digest
 from tests.cancellation import cancel_everywhere
-from tests.servers.certificates import server_context
+from tests.servers.certificates import server_context, trusting_context
 from tests.servers.raw import Hold, Request, Send
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def hexed(digest: bytes) -> str:
         pytest.param(lambda digest: digest.hex(), id="hex"),
         pytest.param(lambda digest: "SHA256:" + hexed(digest), id="hex with colons"),
         pytest.param(lambda digest: [hexed(OTHER), hexed(digest)], id="one of several"),
-        pytest.param(lambda digest: {"LOCALHOST": hexed(digest), "other.example": []}, id="by host"),
+        pytest.param(
+            lambda digest: "; ".join(["sha256//" + b64encode(d).decode() for d in (OTHER, digest)]), id="curl"
+        ),
+        pytest.param(lambda digest: {"LOCALHOST": hexed(digest), "other.example": OTHER.hex()}, id="by host"),
         pytest.param(lambda digest: {"other.example": hexed(OTHER)}, id="another host's"),
     ],
 )
@@ -127,6 +130,58 @@ def test_what_is_no_pin(pin: Any) -> None:
             TLSOptions(assert_fingerprint=given)
     with pytest.raises((ValueError, TypeError)):
         AsyncHTTPSConnection("localhost", assert_fingerprint=pin)
+
+
+@pytest.mark.parametrize(
+    ("key", "host"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.example.", "xn--bcher-kva.example"),
+        ("[::1]", "::1"),
+        ("0:0::1", "::1"),
+        ("127.1", "127.0.0.1"),
+    ],
+)
+def test_a_pin_counts_however_its_host_is_spelt(key: str, host: str) -> None:
+    options = TLSOptions(assert_fingerprint={key: OTHER.hex()})
+    assert options.pins_for(host) == {OTHER}
+    assert replace(options, resume=False).pins_for(host) == {OTHER}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["localhost:8443", "https://localhost", "localhost/", "*", "*.example", " localhost", "", "a@b", "::1]:5", "a..b:"],
+)
+def test_a_pin_that_would_never_count_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=r"assert_fingerprint: .* is not the name or address of one host"):
+        TLSOptions(assert_fingerprint={key: OTHER.hex()})
+
+
+@pytest.mark.parametrize("none", [[], (), {}, {"localhost": []}, {"localhost": None}])
+def test_no_pins_at_all_are_refused(none: Any) -> None:
+    with pytest.raises(ValueError, match="assert_fingerprint"):
+        TLSOptions(assert_fingerprint=none)
+    assert TLSOptions(assert_fingerprint=None).pins_for("localhost") is None
+    assert replace(TLSOptions(), resume=False) == TLSOptions(resume=False)
+    with pytest.raises(ValueError, match="assert_fingerprint"):
+        AsyncHTTPSConnection("localhost", assert_fingerprint=[])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("server_hostname", 5, TypeError),
+        ("server_hostname", "", ValueError),
+        ("server_hostname", "a\0b", ValueError),
+        ("minimum_version", "1.2", TypeError),
+        ("minimum_version", 771, TypeError),
+        ("assert_fingerprint", 0, TypeError),
+        ("assert_fingerprint", {5: OTHER.hex()}, TypeError),
+    ],
+)
+def test_what_is_no_option_is_said_by_name(name: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=name):
+        TLSOptions(**{name: value})
 
 
 def test_digest_of_every_kind_of_key_and_of_what_is_no_certificate(ca: trustme.CA) -> None:
@@ -251,7 +306,9 @@ def test_certifi_is_not_added_to_what_somebody_named(ca_file: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_platform_s_own_verification_where_it_is_better(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+def test_platform_s_own_verification_where_it_is_better(
+    monkeypatch: pytest.MonkeyPatch, platform: str, ca_file: Path, tmp_path: Path
+) -> None:
     import truststore
 
     for name in tls_module.TLS_VARIABLES:
@@ -264,8 +321,10 @@ def test_platform_s_own_verification_where_it_is_better(monkeypatch: pytest.Monk
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
         assert not isinstance(ssl_context(False), truststore.SSLContext)
-        monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
-        monkeypatch.setattr(os.path, "isfile", lambda path: True)
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+        assert isinstance(ssl_context(), truststore.SSLContext)
+        assert ssl_context().keylog_filename == str(tmp_path / "keys")
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
         assert not isinstance(ssl_context(), truststore.SSLContext)
     finally:
         tls_module._context.cache_clear()
@@ -282,3 +341,23 @@ async def test_truststore_s_context_verifies_on_our_transport(raw_server: StartS
     ca.configure_trust(context)  # type: ignore[arg-type]
     async with AsyncHTTPSConnection("localhost", server.port, context=context) as conn:
         await conn.connect()
+
+
+# --- the protocol -----------------------------------------------------------------------------------------------------
+
+
+async def test_another_protocol_than_is_spoken_is_refused(raw_server: StartServer, ca: trustme.CA) -> None:
+    """A context of one's own may offer what we do not speak, and the server choose it."""
+    context = server_context(ca)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    server = await raw_server(*[ANSWERS] * 2, tls=context)
+    own = trusting_context(ca)
+    own.set_alpn_protocols(["h2", "http/1.1"])
+    async with Client(verify=own) as client:
+        with pytest.raises(TLSError, match=r"localhost chose h2 by ALPN.*set_alpn_protocols\(\[\"http/1\.1\"\]\)"):
+            await client.get(f"https://localhost:{server.port}/")
+        assert client.stats().open == 0
+    own.set_alpn_protocols(["http/1.1"])
+    async with Client(verify=own) as client:
+        assert (await client.get(f"https://localhost:{server.port}/")).content == b"ok"
+    assert len(server.requests) == 1
