@@ -219,7 +219,7 @@ def test_importing_the_package_loads_nothing_that_is_used_only_later() -> None:
     }
     late |= {f"{PACKAGE}.{name}" for name in ("client.proxies", "client.digest", "wire.socks", "net.socks")}
     # What a plain GET does without: proxies, what is asked of a pool by hand, requests without a client.
-    late |= {f"{PACKAGE}.{name}" for name in ("proxy", "client.environ", "client.oneshot")}
+    late |= {f"{PACKAGE}.{name}" for name in ("proxy", "client.environ", "client.oneshot", "client.cookie_checks")}
     late |= {f"{PACKAGE}.{name}" for name in ("pool.pooled_connection", "pool.stats")}
     late |= {"dataclasses", "json"}
     assert late & set(loaded.stdout.split()) == set()

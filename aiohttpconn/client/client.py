@@ -27,7 +27,7 @@ from ..url import URL, Params, is_known, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
-from .cookies import CookieJar, checked_cookies
+from .cookies import CookieJar
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
@@ -841,6 +841,8 @@ def _jar_and_cookies(
         return CookieJar(), None
     if isinstance(value, CookieJar):
         return value, None
+    from .cookie_checks import checked_cookies  # noqa: PLC0415 - few clients are given cookies
+
     return CookieJar(), checked_cookies(value)
 
 
