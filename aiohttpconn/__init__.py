@@ -10,7 +10,6 @@ from ._version import __version__
 from .client.client import Client, StreamedResponse
 from .client.cookies import Cookie, CookieJar
 from .client.flow import Attempt
-from .client.oneshot import delete, get, head, options, patch, post, put, request, stream
 from .client.response import Response
 from .config import DEFAULT, UNSET, Hedge, Limits, Retry, Timeout
 from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
@@ -67,8 +66,7 @@ from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
 from .net.tls_options import TLSOptions
 from .net.tls_sessions import TLSSessions
-from .pool import ConnectionPool, HostStats, PoolStats
-from .proxy import Proxy
+from .pool import ConnectionPool
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
@@ -78,6 +76,7 @@ if TYPE_CHECKING:
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
+    from .client.oneshot import delete, get, head, options, patch, post, put, request, stream
     from .client.proxies import ProxyPool
     from .har import HarRecorder
     from .net.dns import AioDNSResolver
@@ -85,6 +84,8 @@ if TYPE_CHECKING:
     from .net.lookups import CachingResolver
     from .net.overrides import OverridingResolver
     from .net.tls_info import TLSInfo
+    from .pool.stats import HostStats, PoolStats
+    from .proxy import Proxy
 
 _LATER = {
     "AddressPolicy": "net.guard",
@@ -97,12 +98,19 @@ _LATER = {
     "BearerAuth": "client.auth",
     "DigestAuth": "client.digest",
     "HarRecorder": "har",
+    "HostStats": "pool.stats",
+    "PoolStats": "pool.stats",
+    "Proxy": "proxy",
     "Hooks": "client.hooks",
     "resend_count": "client.hooks",
     "NetrcAuth": "client.auth",
     "OAuth2ClientCredentials": "client.oauth2",
     "TLSInfo": "net.tls_info",
     "TokenError": "client.oauth2",
+    **dict.fromkeys(
+        ("delete", "get", "head", "options", "patch", "post", "put", "request", "stream"),
+        "client.oneshot",
+    ),
 }
 """What not every program needs is imported when it is first asked for."""
 _MODULES = ("errors", "har", "otel", "testing")
