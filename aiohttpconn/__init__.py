@@ -10,7 +10,6 @@ from ._version import __version__
 from .client.client import Client, StreamedResponse
 from .client.cookies import Cookie, CookieJar
 from .client.flow import Attempt
-from .client.oneshot import delete, get, head, options, patch, post, put, request, stream
 from .client.response import Response
 from .config import DEFAULT, UNSET, Hedge, Limits, Retry, Timeout
 from .connection import AsyncHTTPConnection, AsyncHTTPSConnection
@@ -69,8 +68,7 @@ from .net.resolve import Resolver, TimedResolver
 from .net.stream import StreamReader, StreamWriter
 from .net.tls_options import TLSOptions
 from .net.tls_sessions import TLSSessions
-from .pool import ConnectionPool, HostStats, PoolStats
-from .proxy import Proxy
+from .pool import ConnectionPool
 from .response import HTTPResponse
 from .transport import Observer, RequestContext, Transport
 from .url import URL, Origin
@@ -85,6 +83,7 @@ if TYPE_CHECKING:
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
     from .client.oauth2 import OAuth2ClientCredentials, TokenError
+    from .client.oneshot import delete, get, head, options, patch, post, put, request, stream
     from .client.proxies import ProxyPool
     from .download import Download, DownloadResult, Progress, RangeStream
     from .har import HarRecorder
@@ -98,6 +97,8 @@ if TYPE_CHECKING:
     from .politeness.rule import Rule
     from .politeness.throttle import AdaptiveThrottle
     from .politeness.transport import PoliteTransport
+    from .pool.stats import HostStats, PoolStats
+    from .proxy import Proxy
 
 _LATER = {
     "AdaptiveThrottle": "politeness.throttle",
@@ -123,6 +124,9 @@ _LATER = {
     "HarRecorder": "har",
     "MapResult": "bulk.result",
     "MapResults": "bulk.map",
+    "HostStats": "pool.stats",
+    "PoolStats": "pool.stats",
+    "Proxy": "proxy",
     "Hooks": "client.hooks",
     "resend_count": "client.hooks",
     "NetrcAuth": "client.auth",
@@ -131,6 +135,10 @@ _LATER = {
     "RangeStream": "download",
     "TLSInfo": "net.tls_info",
     "TokenError": "client.oauth2",
+    **dict.fromkeys(
+        ("delete", "get", "head", "options", "patch", "post", "put", "request", "stream"),
+        "client.oneshot",
+    ),
 }
 """What not every program needs is imported when it is first asked for."""
 _MODULES = ("errors", "har", "otel", "testing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from .errors import ConnectTimeout, PoolTimeout, ReadTimeout, RequestTimeout, TotalTimeout, WriteTimeout
 
@@ -44,7 +44,7 @@ def _check_share(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must be a share of the requests, 0 or more: {value!r}")
 
 
-class _Frozen:
+class Frozen:
     """A value: its slots in order are its arguments. What `dataclasses` would make of it, without importing them: they
     cost 4 ms, a tenth of `import asyncio, ssl`."""
 
@@ -53,6 +53,10 @@ class _Frozen:
     def _set(self, *values: object) -> None:
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some of the arguments changed."""
+        return type(self)(**(dict(zip(self.__slots__, self._values(), strict=True)) | changes))
 
     def _values(self) -> tuple[Any, ...]:
         return tuple([getattr(self, name) for name in self.__slots__])
@@ -64,7 +68,7 @@ class _Frozen:
         raise AttributeError(f"{type(self).__name__} cannot be changed; make another")
 
     def __eq__(self, other: object) -> bool:
-        return self._values() == other._values() if isinstance(other, _Frozen) and type(self) is type(other) else False
+        return self._values() == other._values() if isinstance(other, Frozen) and type(self) is type(other) else False
 
     def __hash__(self) -> int:
         return hash((type(self), self._values()))
@@ -77,7 +81,7 @@ class _Frozen:
         return type(self), self._values()
 
 
-class Timeout(_Frozen):
+class Timeout(Frozen):
     """How long each part of an exchange may take, in seconds; None is no limit.
 
     - `total`: from the call to the end of the body, everything included: `TotalTimeout`.
@@ -136,16 +140,12 @@ class Timeout(_Frozen):
             check_seconds("timeout", value)
         return cls(None, value, value, value, value)
 
-    def replace(self, **changes: Any) -> Timeout:
-        """A copy with some of the limits changed."""
-        return Timeout(**(dict(zip(self.__slots__, self._values(), strict=True)) | changes))
-
 
 DEFAULT_TIMEOUT: Final = Timeout()
 NO_TIMEOUT: Final = Timeout(None, None, None, None, None)
 
 
-class Limits(_Frozen):
+class Limits(Frozen):
     """How many connections a pool may hold, and for how long it keeps idle ones. None is no limit.
 
     - `max_connections`: open ones in all, idle ones included.
@@ -198,7 +198,7 @@ class Limits(_Frozen):
             raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
 
 
-class Retry(_Frozen):
+class Retry(Frozen):
     """When and how often a request is sent again. Only for what may be sent twice: an idempotent method (RFC 9110
     section 9.2.2), an Idempotency-Key field, or `idempotent=True`; and only a body that can be replayed. Any other is
     tried again only when no connection could be made, so that nothing of it was sent.
@@ -248,7 +248,7 @@ class Retry(_Frozen):
             raise ValueError(f"jitter is a share, from 0 to 1: {jitter!r}")
 
 
-class Hedge(_Frozen):
+class Hedge(Frozen):
     """Send an idempotent request a second time when the first has no answer yet; the first good answer wins, and the
     other attempt is cancelled. (429 and 5xx are no good answer while the other attempt may bring one.)
 

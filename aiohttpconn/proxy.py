@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from .headers import HeadersInput
 
 _SOCKS = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
-_SOCKS_URL = re.compile(r"(socks4a?|socks5h?)://(.*)", re.IGNORECASE | re.DOTALL)
-_EXPLICIT_PORT = re.compile(r"[^/?#\\]*:[0-9]+(?=[/?#\\]|$)")
+# As texts, which `re` compiles when they are first used, and keeps: most programs have no proxy.
+_SOCKS_URL = r"(?is)(socks4a?|socks5h?)://(.*)"
+_EXPLICIT_PORT = r"[^/?#\\]*:[0-9]+(?=[/?#\\]|$)"
 _NOT_ITS_OWN = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "trailer", "te"})
 """Fields that say where a message ends or who it is for: those of the request itself."""
 _COLON = "a user name with a colon cannot be sent by basic authentication (RFC 7617 section 2)"
@@ -219,11 +220,11 @@ def _restore(*key: Any) -> Proxy:
 
 def _origin_of(url: str | URL) -> tuple[Origin, tuple[bytes, bytes] | None]:
     """Where a proxy is, and user and password as the bytes that they are."""
-    match = _SOCKS_URL.match(url) if isinstance(url, str) else None
+    match = re.match(_SOCKS_URL, url) if isinstance(url, str) else None
     if match is not None:
         # The WHATWG knows no such scheme, and would take the name for an opaque one.
         parsed = parse(f"http://{match[2]}")
-        port = parsed.origin.port if _EXPLICIT_PORT.match(match[2]) else 1080
+        port = parsed.origin.port if re.match(_EXPLICIT_PORT, match[2]) else 1080
         return Origin(match[1].lower(), parsed.origin.host, port), _userinfo(parsed)
     try:
         parsed = parse(url)

@@ -25,26 +25,28 @@ Judge: TypeAlias = "Callable[[str, object, Place], bool]"
 MASK = "[hidden]"
 """What stands in place of a secret, as in the repr of a `URL`."""
 
+# The patterns are texts, which `re` compiles when they are first used, and keeps: to compile all took 2 ms of import.
+
 # The end of a name, its words put together: it covers access_token, X-Amz-Security-Token and csrfToken at once.
-_ENDINGS = re.compile(
+_ENDINGS = (
     r"(?:token|password|passwd|passphrase|pwd|secret|signature|credentials?|authorization|cookie2?|session(?:id)?|jwt"
     r"|(?:api|access|auth|private|secret|shared|subscription|encryption|account)key(?:id)?|apikeys?|assertion"
     r"|(?:admin|app|application|client|consumer|functions?|licen[cs]e|master|service|session|signing|user)key"
     r"|(?:access|auth|authorization|backup|device|login|pass|recovery|security|user|verification)code|otp)$"
 )
 # What a field's name ends in is mostly an API key or a one-time code of some service; these are not.
-_ENDINGS_OF_FIELDS = re.compile(r"(?:key|code)$")
-_HARMLESS_FIELDS = re.compile(
+_ENDINGS_OF_FIELDS = r"(?:key|code)$"
+_HARMLESS_FIELDS = (
     r"(?:bucket|cache|dedup|hash|idempotency|lookup|mon|object|partition|primary|public|routing|shard|sort|surrogate"
     r"|tur|websocket)key$"
     r"|(?:area|bar|cause|city|country|currency|err|error|exit|failure|fault|geo|http|lang|language|locale|post|postal"
     r"|province|reason|region|reply|response|result|return|source|state|status|sub|uni|zip)code$"
 )
 # Anywhere in a name: passwordConfirm, tokens, refresh_token_value. What configures them is none itself.
-_WORDS = re.compile(
+_WORDS = (
     r"passw(?:or)?d|passphrase|secret|token|signature|credential|sessionid|assertion|(?:access|api|auth|private)key"
 )
-_CONFIGURATION = re.compile(r"token[-_]?(?:type|url|endpoint)|max[-_]?tokens|^tokens[-_]?left$", re.IGNORECASE)
+_CONFIGURATION = r"(?i)token[-_]?(?:type|url|endpoint)|max[-_]?tokens|^tokens[-_]?left$"
 _WHOLE = frozenset(
     {
         *("auth", "authentication", "authenticationinfo", "codeverifier", "dpop", "hmac", "key", "pass", "pin"),
@@ -59,22 +61,19 @@ _FORM = "application/x-www-form-urlencoded"
 _FIELDS_OF_URLS = frozenset(
     {"contentlocation", "destination", "location", "origin", "referer", "xforwardeduri", "xoriginalurl", "xrewriteurl"}
 )
-_FIELDS_WITH_URLS = {"link": re.compile(r"(?<=<)[^<>]*(?=>)"), "refresh": re.compile(r"(?<==)[^\s'\"]+")}
+_FIELDS_WITH_URLS = {"link": r"(?<=<)[^<>]*(?=>)", "refresh": r"(?<==)[^\s'\"]+"}
 
-_URL_IN_TEXT = re.compile(r"\bhttps?://[^\s'\"<>\]]+", re.IGNORECASE)
-_USERINFO = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/?#]*@")
-_WITHIN_NAME = re.compile(r"[;?#]")
-_PAIR_IN_VALUE = re.compile(r"[?#]([^?#=]+)=([^?#]*)")  # a URL as a parameter: next=/there?token=
+_URL_IN_TEXT = r"(?i)\bhttps?://[^\s'\"<>\]]+"
+_USERINFO = r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/?#]*@"
+_WITHIN_NAME = r"[;?#]"
+_PAIR_IN_VALUE = r"[?#]([^?#=]+)=([^?#]*)"  # a URL as a parameter: next=/there?token=
 
-_JSON = re.compile(r"[\ufeff\s\x1e]*+[\[{]")
+_JSON = r"[\ufeff\s\x1e]*+[\[{]"
 # Any string is a match to its end, so that none of it is looked at twice.
-_MEMBER = re.compile(
-    r'"((?:[^"\\]|\\.)*+)(?:"(?:(\s*+:\s*+")((?:[^"\\]|\\.)*+)("?+))?+)?+',
-    re.DOTALL,
-)
-_BOUNDARY = re.compile(r""";\s*boundary\s*=\s*(?:"([^"]+)"|([^";\s]+))""", re.IGNORECASE)
-_PART_NAME = re.compile(r"""^content-disposition:[^\r\n]*?;\s*name=(?:"([^"\r\n]*)"|([^;\s]+))""", re.I | re.M)
-_PART_TYPE = re.compile(r"^content-type:\s*([^\r\n]*)", re.I | re.M)
+_MEMBER = r'(?s)"((?:[^"\\]|\\.)*+)(?:"(?:(\s*+:\s*+")((?:[^"\\]|\\.)*+)("?+))?+)?+'
+_BOUNDARY = r"""(?i);\s*boundary\s*=\s*(?:"([^"]+)"|([^";\s]+))"""
+_PART_NAME = r"""(?im)^content-disposition:[^\r\n]*?;\s*name=(?:"([^"\r\n]*)"|([^;\s]+))"""
+_PART_TYPE = r"(?im)^content-type:\s*([^\r\n]*)"
 
 
 def is_secret(name: str, value: object = None, place: Place = "member") -> bool:
@@ -94,13 +93,13 @@ def is_secret(name: str, value: object = None, place: Place = "member") -> bool:
 def _judged(name: str, place: Place) -> bool | None:
     """What `is_secret` says; None if that depends on whether the value is a number."""
     bare = bare_name(name)
-    if bare in _WHOLE or _ENDINGS.search(bare):
+    if bare in _WHOLE or re.search(_ENDINGS, bare):
         return True
     if place == "parameter" and bare in _PARAMETERS:
         return True
-    if place == "field" and _ENDINGS_OF_FIELDS.search(bare) and not _HARMLESS_FIELDS.search(bare):
+    if place == "field" and re.search(_ENDINGS_OF_FIELDS, bare) and not re.search(_HARMLESS_FIELDS, bare):
         return True
-    return None if _WORDS.search(bare) and _CONFIGURATION.search(name) is None else False
+    return None if re.search(_WORDS, bare) and re.search(_CONFIGURATION, name) is None else False
 
 
 def masked_url(url: URL | str, mask: str = MASK, userinfo: str = "", secret: Judge = is_secret) -> str:
@@ -113,7 +112,7 @@ def masked_url(url: URL | str, mask: str = MASK, userinfo: str = "", secret: Jud
     """
     text = str(url)
     if "@" in text:
-        text = _USERINFO.sub(lambda match: match[1] + userinfo, text)
+        text = re.sub(_USERINFO, lambda match: match[1] + userinfo, text)
     if "=" not in text:
         return text
     front, number_sign, fragment = text.partition("#")
@@ -132,7 +131,7 @@ def _masked_pair(pair: str, mask: str, secret: Judge) -> str:
         return pair
     if _is_secret_parameter(name, value, secret):
         return f"{name}={mask}"
-    for inner in _PAIR_IN_VALUE.finditer(value):
+    for inner in re.finditer(_PAIR_IN_VALUE, value):
         if _is_secret_parameter(inner[1], inner[2], secret):
             return f"{name}={value[: inner.start(2)]}{mask}"
     return pair
@@ -142,7 +141,7 @@ def _is_secret_parameter(name: str, value: str, secret: Judge) -> bool:
     if secret(unquote_plus(name), value, "parameter"):
         return True
     # Some separate parameters by ";", and a fragment may be a route that has a query of its own.
-    parts = _WITHIN_NAME.split(name)
+    parts = re.split(_WITHIN_NAME, name)
     return len(parts) > 1 and any(secret(unquote_plus(part), value, "parameter") for part in parts)
 
 
@@ -165,7 +164,7 @@ def masked_field(name: str, value: str, mask: str = MASK, secret: Judge = is_sec
     if bare in _FIELDS_OF_URLS:
         return masked_url(value, mask, secret=secret)
     if bare in _FIELDS_WITH_URLS:
-        return _FIELDS_WITH_URLS[bare].sub(lambda match: masked_url(match[0], mask, secret=secret), value)
+        return re.sub(_FIELDS_WITH_URLS[bare], lambda match: masked_url(match[0], mask, secret=secret), value)
     return mask if secret(name, value, "field") else value
 
 
@@ -178,7 +177,7 @@ def masked_fields(
 
 def masked_text(text: str, mask: str = MASK) -> str:
     """A text, such as an error's, with the URLs in it masked."""
-    return _URL_IN_TEXT.sub(lambda match: masked_url(match[0], mask), text)
+    return re.sub(_URL_IN_TEXT, lambda match: masked_url(match[0], mask), text)
 
 
 def masked_body(media_type: str, body: AnyStr, mask: str = MASK, secret: Judge = is_secret) -> AnyStr:
@@ -201,7 +200,7 @@ def masked_body(media_type: str, body: AnyStr, mask: str = MASK, secret: Judge =
 
 def _masked_json_bytes(body: bytes, mask: str, secret: Judge) -> bytes:
     encoding = "utf-16" if b"\0" in body[:4] or body[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    if encoding == "utf-8" and not _JSON.match(body[:64].decode(errors="replace")):
+    if encoding == "utf-8" and not re.match(_JSON, body[:64].decode(errors="replace")):
         return body  # most bodies of megabytes are none
     if encoding == "utf-16":
         import json  # noqa: PLC0415 - 2 ms of import for what few ask
@@ -220,7 +219,7 @@ def _masked_json_bytes(body: bytes, mask: str, secret: Judge) -> bytes:
 
 def _masked_json_text(text: str, mask: str, secret: Judge) -> str:
     """What looks like JSON: one document, else one a line (NDJSON, RFC 7464), else what there is of one."""
-    if not _JSON.match(text):
+    if not re.match(_JSON, text):
         return text
     document = _masked_document(text, mask, secret)
     if document is None and "\n" in text:
@@ -240,7 +239,7 @@ def _masked_document(text: str, mask: str, secret: Judge) -> str | None:
     """A JSON document with its secret members masked, itself if it has none; None if it is no JSON."""
     import json  # noqa: PLC0415 - as above
 
-    start = _JSON.match(text)
+    start = re.match(_JSON, text)
     if start is None:
         return None if text.strip() else text
     at = start.end() - 1
@@ -267,12 +266,12 @@ def _masked_members(text: str, mask: str, secret: Judge) -> str:
         found = colon is not None and secret(name, value, "member")
         return f'"{name}"{colon}{mask}{end}' if found else member[0]
 
-    return _MEMBER.sub(shown, text)
+    return re.sub(_MEMBER, shown, text)
 
 
 def _masked_multipart(media_type: str, body: bytes, mask: str, secret: Judge) -> bytes:
     """A form in parts: those with secret names masked, and what is secret in the others, each by its type."""
-    found = _BOUNDARY.search(media_type)
+    found = re.search(_BOUNDARY, media_type)
     if found is None:
         return body
     delimiter = b"\r\n--" + (found[1] or found[2]).encode(errors="surrogatepass")
@@ -280,14 +279,14 @@ def _masked_multipart(media_type: str, body: bytes, mask: str, secret: Judge) ->
     for number, part in enumerate(parts):
         head, empty_line, content = part.partition(b"\r\n\r\n")
         fields = head.decode(errors="replace")
-        named = _PART_NAME.search(fields)
+        named = re.search(_PART_NAME, fields)
         if not empty_line or named is None:
             continue
         name = next(each for each in named.groups() if each is not None)
         if secret(name, content.decode("latin-1"), "parameter"):
             parts[number] = head + empty_line + mask.encode()
         else:
-            kind = _PART_TYPE.search(fields)
+            kind = re.search(_PART_TYPE, fields)
             parts[number] = head + empty_line + masked_body(kind[1] if kind else "", content, mask, secret)
     return delimiter.join([first, *parts])[2:]
 

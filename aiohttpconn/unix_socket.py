@@ -15,9 +15,10 @@ HOST = "localhost"
 """What such a URL's requests say in Host, as curl's and Docker's do: servers want a name there, and a path is none."""
 _MOST_BYTES = 107 if sys.platform == "linux" else 103
 """What `sockaddr_un` has room for, with the NUL at the end of a path (unix(7))."""
-_HREF = re.compile(r"http\+unix://([^/?#@]*@)?([^/?#@]*)([/?#].*)?")
-_PERCENT_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_NOT_PLAIN = re.compile(rb"[^A-Za-z0-9\-._~]")
+# As texts, which `re` compiles when they are first used, and keeps: few programs have such a URL.
+_HREF = r"http\+unix://([^/?#@]*@)?([^/?#@]*)([/?#].*)?"
+_PERCENT_ENCODED = rb"%([0-9A-Fa-f]{2})"
+_NOT_PLAIN = rb"[^A-Za-z0-9\-._~]"
 
 
 def socket_path(path: str) -> str:
@@ -54,7 +55,7 @@ def path_of_host(host: str) -> str:
     >>> path_of_host("%2Frun%2Fapp.sock")
     '/run/app.sock'
     """
-    octets = _PERCENT_ENCODED.sub(lambda match: bytes((int(match[1], 16),)), host.encode())
+    octets = re.sub(_PERCENT_ENCODED, lambda match: bytes((int(match[1], 16),)), host.encode())
     path = socket_path(os.fsdecode(octets))
     if not path.strip("\0") or "\0" in path[1:]:
         raise InvalidURL(
@@ -68,7 +69,7 @@ def path_of_host(host: str) -> str:
 
 def host_of_path(path: str) -> str:
     """The path of a socket as a URL's host: one spelling for each, since pools key on it."""
-    return _NOT_PLAIN.sub(lambda match: b"%%%02X" % match[0][0], os.fsencode(path)).decode("ascii")
+    return re.sub(_NOT_PLAIN, lambda match: b"%%%02X" % match[0][0], os.fsencode(path)).decode("ascii")
 
 
 def normalised_href(href: str) -> str:
@@ -76,7 +77,7 @@ def normalised_href(href: str) -> str:
 
     (To the URL standard http+unix is any scheme: a backslash is no slash there, and a path may be empty.)
     """
-    match = _HREF.fullmatch(href)
+    match = re.fullmatch(_HREF, href)
     if match is None:
         raise InvalidURL(f"an http+unix URL is written http+unix://%2Frun%2Fapp.sock/path: {href!r:.200}")
     userinfo, host, rest = match.groups()

@@ -374,7 +374,7 @@ def merge_params(url: URL | str, params: Params) -> URL:
     if params is None:
         return url
     if isinstance(params, str):
-        added = _NOT_IN_QUERY.sub(lambda match: f"%{ord(match[0]):02X}", params)
+        added = re.sub(_NOT_IN_QUERY, lambda match: f"%{ord(match[0]):02X}", params)
     elif isinstance(params, (bytes, bytearray)):
         return merge_params(url, _percent_encode_high(params))
     else:
@@ -400,10 +400,10 @@ def other_params(params: Params, than: Params) -> Params:
 
 # --- from text to URL -------------------------------------------------------------------------------------------------
 
-_SCHEME = re.compile(r"[\0- ]*([A-Za-z][A-Za-z0-9+.-]*):")
+_SCHEME = r"[\0- ]*([A-Za-z][A-Za-z0-9+.-]*):"  # a text: only errors have it compiled
 # Control characters and spaces at the end of a URL are dropped, "#" begins its fragment; tab, LF and CR are left for
 # `parse` to refuse.
-_NOT_IN_QUERY = re.compile(r"[\0-\x08\x0B\x0C\x0E-\x20#]")
+_NOT_IN_QUERY = r"[\0-\x08\x0B\x0C\x0E-\x20#]"  # a text: few queries are given as one
 _PERCENT_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SINGLE = (str, int, float, bytes, bytearray, type(None))  # bytes, so that they are refused, and not item by item
 _HIGH_OCTET = re.compile(rb"[\x80-\xFF]")
@@ -512,7 +512,7 @@ def _refusal(text: str, where: str = "") -> InvalidURL:
         text.encode()
     except UnicodeEncodeError:
         return InvalidURL(f"a URL must be text, and a lone surrogate is none: {what}")
-    scheme = _SCHEME.match(text)
+    scheme = re.match(_SCHEME, text)
     if scheme and scheme[1].lower() not in _DEFAULT_PORTS:
         return _unsupported(text)
     if scheme or where:
@@ -539,7 +539,7 @@ def shown(text: str) -> str:
     """
     hidden, at, rest = text.rpartition("@")
     if at:
-        scheme = _SCHEME.match(hidden)
+        scheme = re.match(_SCHEME, hidden)
         text = f"{scheme[0] if scheme else ''}[hidden]@{rest}"
     return repr(text) if len(text) <= 200 else repr(text[:200]) + "…"
 

@@ -21,15 +21,13 @@ from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
 from ..messages import Request, method_of
 from ..net.tls import ssl_context
-from ..pool import ConnectionPool, PoolStats
-from ..proxy import Proxy
+from ..pool import ConnectionPool
 from ..transport import RequestContext, Transport
 from ..url import URL, Params, is_known, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
-from .cookies import CookieJar, checked_cookies
-from .environ import EnvironmentProxies
+from .cookies import CookieJar
 from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
@@ -50,9 +48,11 @@ if TYPE_CHECKING:
     from ..net.tls_certificate import ClientCertificate
     from ..net.tls_options import TLSOptions
     from ..politeness.rule import Rule
-    from ..proxy import ProxyInput
+    from ..pool.stats import PoolStats
+    from ..proxy import Proxy, ProxyInput
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
+    from .environ import EnvironmentProxies
     from .form import Files, FormData
     from .hooks import Hooks
     from .keywords import RequestKeywords
@@ -227,7 +227,7 @@ class Client:
             if self._proxies is not None and _or_none(uds) is not None:
                 raise TypeError("proxy: there is none before a Unix socket, and uds is where all connections go")
             if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
-                self._env_proxies = EnvironmentProxies()
+                self._env_proxies = _environment_proxies()
             context = None  # the pool's default is made when https is first spoken
             options = _or_none(tls)
             oldest = None if options is None else options.minimum_version
@@ -470,6 +470,8 @@ class Client:
         proxies = self._proxies
         proxy: Proxy | Unset | None = UNSET
         if not isinstance(own.proxy, Unset) and (proxies := _proxy_chooser(own.proxy)) is None:
+            from ..proxy import Proxy  # noqa: PLC0415 - for who uses one
+
             proxy = Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
         hooks = self._hooks
         if _is_logged(_DEBUG):
@@ -991,6 +993,15 @@ def _max_body(value: int | None) -> int | None:
     return value
 
 
+def _environment_proxies() -> EnvironmentProxies | None:
+    """The environment's proxies. None if it has none: then nothing is loaded that is about proxies."""
+    if not any(name in os.environ or name.upper() in os.environ for name in ("http_proxy", "https_proxy", "all_proxy")):
+        return None
+    from .environ import EnvironmentProxies  # noqa: PLC0415
+
+    return EnvironmentProxies()
+
+
 def _jar_and_cookies(
     value: Mapping[str, str] | CookieJar | bool | None,
 ) -> tuple[CookieJar | None, dict[str, str] | None]:
@@ -1001,6 +1012,8 @@ def _jar_and_cookies(
         return CookieJar(), None
     if isinstance(value, CookieJar):
         return value, None
+    from .cookie_checks import checked_cookies  # noqa: PLC0415 - few clients are given cookies
+
     return CookieJar(), checked_cookies(value)
 
 

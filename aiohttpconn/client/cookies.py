@@ -9,17 +9,15 @@ from typing import IO, TYPE_CHECKING, NoReturn
 
 from ..url import URL
 from .cookie import Cookie, default_path, domain_matches, is_address, keeps_prefix
-from .cookie_checks import checked_cookies, host_of, made_cookie, refuse, taken_over
 from .cookie_selection import NEVER
 from .cookie_store import CookieStore
-from .public_suffixes import is_public_suffix
 from .set_cookie import MAX_AGE, SetCookie, parse_set_cookie
 
 if TYPE_CHECKING:
     import http.cookiejar
     import os
 
-__all__ = ["Cookie", "CookieJar", "SetCookie", "checked_cookies", "parse_set_cookie"]
+__all__ = ["Cookie", "CookieJar", "SetCookie", "parse_set_cookie"]
 
 
 class CookieJar(CookieStore):
@@ -66,6 +64,8 @@ class CookieJar(CookieStore):
         try:
             scheme, host, _ = url.origin
         except AttributeError:
+            from .cookie_checks import refuse  # noqa: PLC0415 - for who errs
+
             refuse("update() takes a URL and the Set-Cookie values of its response")
         if values.__class__ is str:
             raise TypeError("the values of Set-Cookie must be a list of str, not a str")
@@ -125,6 +125,8 @@ class CookieJar(CookieStore):
         name, or for all hosts below a public suffix, like ``co.uk``. TypeError without a domain: cookies that go with
         all requests are a mapping, ``Client(cookies={…})``.
         """
+        from .cookie_checks import made_cookie  # noqa: PLC0415 - servers set most of them
+
         cookie = made_cookie(
             name,
             value,
@@ -141,6 +143,8 @@ class CookieJar(CookieStore):
         return cookie.copy()
 
     def __setitem__(self, name: str, value: str) -> NoReturn:
+        from .cookie_checks import refuse  # noqa: PLC0415 - for who errs
+
         refuse("cookies[name] = value does not say where it goes")
 
     def get(
@@ -169,7 +173,7 @@ class CookieJar(CookieStore):
     def clear(self, domain: str | None = None) -> None:
         """Take all cookies out, or all of one domain (those of the hosts below it stay)."""
         with self._lock:
-            for cookie in self._cookies(None if domain is None else host_of(domain)):
+            for cookie in self._of(domain):
                 self._remove(cookie)
 
     def end_session(self) -> None:
@@ -207,6 +211,8 @@ class CookieJar(CookieStore):
 
         Those that have expired are left out. Raises ValueError if one belongs to no domain, or can be no cookie.
         """
+        from .cookie_checks import taken_over  # noqa: PLC0415 - few jars are taken over
+
         made = cls()
         made._add(taken_over(jar))
         return made
@@ -265,7 +271,7 @@ class CookieJar(CookieStore):
             domain, host_only = host, True
         elif not domain_matches(host, domain):
             return
-        elif is_address(host) or is_public_suffix(domain):
+        elif is_address(host) or _is_public_suffix(domain):
             # A host that is a public suffix may have cookies of its own.
             if domain != host:
                 return
@@ -290,14 +296,28 @@ class CookieJar(CookieStore):
             if secure or not self._hides_secure(cookie, now):
                 self._put(cookie, now)
 
+    def _of(self, domain: str | None) -> list[Cookie]:
+        """The cookies of a domain as a caller gave it, or all."""
+        if domain is None:
+            return self._cookies()
+        from .cookie_checks import host_of  # noqa: PLC0415 - as above
+
+        return self._cookies(host_of(domain))
+
     def _find(self, name: str, domain: str | None, path: str | None) -> list[Cookie]:
         now = time()
-        cookies = self._cookies(None if domain is None else host_of(domain))
+        cookies = self._of(domain)
         return [
             cookie
             for cookie in cookies
             if cookie.name == name and (path is None or cookie.path == path) and not cookie.expired(now)
         ]
+
+
+def _is_public_suffix(domain: str) -> bool:
+    from .public_suffixes import is_public_suffix  # noqa: PLC0415 - for cookies with a Domain attribute
+
+    return is_public_suffix(domain)
 
 
 def _expiry(parsed: SetCookie, now: float) -> float | None:

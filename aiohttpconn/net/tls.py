@@ -21,7 +21,7 @@ __all__ = ["TLS_VARIABLES", "TLSTransport", "ssl_context"]
 TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What the environment may say of TLS: which CAs are trusted instead of the system's, where session keys are logged."""
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_HASHED = r"[0-9a-f]{8}\.[0-9]+"
 _NO_HASHES = "it holds none under the hash of its name (`openssl rehash` makes these links)"
 _Settings: TypeAlias = tuple[str | None, ...]
 _Stamp: TypeAlias = tuple[int, int, int] | None
@@ -106,7 +106,7 @@ def _holds_certificate(path: str) -> bool:
 def _has_authorities(folder: str) -> bool:
     """Whether OpenSSL would find any certificate there: it looks for the hash of a name."""
     try:
-        return any(map(_HASHED.fullmatch, os.listdir(folder)))
+        return any(re.fullmatch(_HASHED, name) for name in os.listdir(folder))
     except OSError:
         return False
 

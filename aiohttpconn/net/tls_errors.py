@@ -38,8 +38,9 @@ FOR_PROXY = Advice(
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 _TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "UNKNOWN_SSL_VERSION"})
-_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)")
-_TEXT = re.compile(r"\[SSL[^\]]*\] ([\w ]+?)(?: \(_ssl\.c:\d+\))?")
+# As texts, which `re` compiles when the first handshake fails, and keeps.
+_ALERT = r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)"
+_TEXT = r"\[SSL[^\]]*\] ([\w ]+?)(?: \(_ssl\.c:\d+\))?"
 _SHOWN_NAMES = 5
 
 # RFC 8446 section 6.2, RFC 5246 section 7.2.2, by the names that OpenSSL gives them.
@@ -82,7 +83,7 @@ def alert_error(
 
     In TLS 1.3 the client's handshake is over by then (RFC 8446 section 4.4.2.4): it hears of it when it reads.
     """
-    found = _ALERT.fullmatch(_word(error))
+    found = re.fullmatch(_ALERT, _word(error))
     if found is None or not ("CERTIFICATE" in found[1] or found[1] in ("UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR")):
         return None
     failure = _failed(host, error, context, advice)
@@ -105,7 +106,7 @@ def _word(error: Exception) -> str:
     known: str | None = getattr(error, "reason", None)
     if known is not None:
         return known
-    text = _TEXT.fullmatch(str(error))
+    text = re.fullmatch(_TEXT, str(error))
     return str(error) if text is None else text[1].upper().replace(" ", "_")
 
 
@@ -122,7 +123,7 @@ def _failed(host: str, error: Exception, context: ssl.SSLContext, advice: Advice
             f"{_version(context.minimum_version, 'TLSv1.2')}, the oldest allowed ({word})",
             reason=word,
         )
-    found = _ALERT.fullmatch(word)
+    found = re.fullmatch(_ALERT, word)
     if found is None:
         return TLSError(f"the TLS handshake with {host} failed: {word}", reason=word)
     said = found[1].lower().replace("_", " ")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ..config import Frozen
 from ..errors import InvalidURL
 from ..url import parse
 from .tls_pins import Pins, parse_pins
 
 Fingerprints: TypeAlias = str | Iterable[str] | Mapping[str, str | Iterable[str]]
-_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*|[^\s:/?#@\\*\[\]]+")
-"""A host alone, of any spelling: a name or an address, one of IPv6 in brackets or not."""
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*|[^\s:/?#@\\*\[\]]+"
+"""A host alone, of any spelling: a name or an address, one of IPv6 in brackets or not. (A text: compiled when the first
+host is pinned.)"""
 
 
 class _ByHost(tuple[tuple[str, Pins], ...]):
@@ -23,8 +24,7 @@ class _ByHost(tuple[tuple[str, Pins], ...]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TLSOptions:
+class TLSOptions(Frozen):
     """What a client or pool is to do with TLS, beside `verify` and `cert`.
 
     - `server_hostname`: the name to verify and to send by SNI, instead of the URL's host (for all hosts).
@@ -42,13 +42,20 @@ class TLSOptions:
     True
     """
 
-    server_hostname: str | None = None
-    assert_fingerprint: Fingerprints | None = None
-    minimum_version: ssl.TLSVersion | None = None
-    resume: bool = True
+    __slots__ = ("server_hostname", "assert_fingerprint", "minimum_version", "resume")  # noqa: RUF023 - in the order of the arguments
+    server_hostname: str | None
+    assert_fingerprint: Fingerprints | None
+    minimum_version: ssl.TLSVersion | None
+    resume: bool
 
-    def __post_init__(self) -> None:
-        name, oldest = self.server_hostname, self.minimum_version
+    def __init__(
+        self,
+        server_hostname: str | None = None,
+        assert_fingerprint: Fingerprints | None = None,
+        minimum_version: ssl.TLSVersion | None = None,
+        resume: bool = True,
+    ) -> None:
+        name, oldest = server_hostname, minimum_version
         if name is not None and not isinstance(name, str):
             raise TypeError(f"server_hostname must be a str or None, not {name!r}")
         if name is not None and (not name.strip() or "\0" in name):
@@ -57,14 +64,14 @@ class TLSOptions:
             raise TypeError(
                 f"minimum_version must be an ssl.TLSVersion, such as ssl.TLSVersion.TLSv1_3, or None, not {oldest!r}"
             )
-        given: Any = self.assert_fingerprint
+        given: Any = assert_fingerprint
         if isinstance(given, Mapping):
             if not given:
                 raise ValueError("assert_fingerprint: an empty mapping pins no host; leave it out for none")
             given = _ByHost(sorted([(_host_of(key), _pins_of(key, pins)) for key, pins in given.items()]))
         elif given is not None and not isinstance(given, _ByHost):
             given = parse_pins(given)
-        object.__setattr__(self, "assert_fingerprint", given)
+        self._set(server_hostname, given, minimum_version, resume)
 
     def pins_for(self, host: str) -> Pins | None:
         """The digests of which one must be that of the host's key; None for any."""
@@ -78,7 +85,7 @@ def _host_of(key: object) -> str:
     """The host of a mapping of pins as URLs have it: another spelling would never be found, and the pin not count."""
     if not isinstance(key, str):
         raise TypeError(f"assert_fingerprint: a host must be a str, not {key!r}")
-    if _HOST.fullmatch(key) is not None:
+    if re.fullmatch(_HOST, key) is not None:
         try:
             return parse(f"https://{f'[{key}]' if key.count(':') > 1 and key[0] != '[' else key}/").host.rstrip(".")
         except InvalidURL:

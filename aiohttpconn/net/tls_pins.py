@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 Pins: TypeAlias = frozenset[bytes]
 
-_PREFIX = re.compile(r"(?:pin-)?sha256(?://|[/:=])", re.IGNORECASE)
+_PREFIX = r"(?i)(?:pin-)?sha256(?://|[/:=])"  # a text: compiled when the first pin is read
 
 
 def parse_pins(given: str | bytes | Iterable[str | bytes] | None) -> Pins:
@@ -33,7 +33,7 @@ def _digest(pin: str | bytes) -> bytes:
     if isinstance(pin, bytes) and len(pin) == 32:
         return pin
     if isinstance(pin, str):
-        found = _PREFIX.match(pin)
+        found = re.match(_PREFIX, pin)
         text = pin[found.end() :].strip('"') if found else pin
         try:
             digits = text.replace(":", "")

@@ -4,7 +4,5 @@
 """
 
 from .pool import ConnectionPool
-from .pooled_connection import PooledConnection
-from .stats import HostStats, PoolStats
 
-__all__ = ["ConnectionPool", "HostStats", "PoolStats", "PooledConnection"]
+__all__ = ["ConnectionPool"]

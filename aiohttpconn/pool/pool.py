@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 from ..config import DEFAULT, UNSET, Deadline, Limits, Timeout, Unset, check_seconds
 from ..connection import UNOPENED
 from ..errors import HTTPException, PoolClosed, RemoteDisconnected, WriteError
-from ..proxy import Proxy
 from ..url import URL, parse
 from ..wire.head import MAX_FIELDS, MAX_HEAD
 from .leased import may_replay, observe, open_slot, start, start_anew
 from .ledger import Ledger, closed_error
-from .pooled_connection import PooledConnection
-from .stats import HostStats, PoolStats
 from .ways import Ways
 
 if TYPE_CHECKING:
@@ -30,9 +27,12 @@ if TYPE_CHECKING:
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
     from ..net.tls_options import TLSOptions
+    from ..proxy import Proxy
     from ..response import HTTPResponse
     from ..transport import ProxyChoice, RequestContext
+    from .pooled_connection import PooledConnection
     from .slot import Slot
+    from .stats import PoolStats
 
 
 class ConnectionPool:
@@ -95,7 +95,7 @@ class ConnectionPool:
         self._ways = self._ways_class(
             timeout=Timeout.of(timeout),
             ssl_context=ssl_context,
-            proxy=Proxy.of(proxy),
+            proxy=None if proxy is None else _proxy_of(proxy),
             resolver=resolver,
             resolve=resolve,
             addresses=addresses,
@@ -200,12 +200,16 @@ class ConnectionPool:
         It goes the way that a request would go, through the same proxy. After the block the connection goes back to the
         pool if its last exchange is over, else it is closed.
         """
+        from .pooled_connection import PooledConnection  # noqa: PLC0415 - a client's requests do without
+
         return PooledConnection(self, parse(url))
 
     # --- state ---
 
     def stats(self) -> PoolStats:
         """What the pool has now, and has done so far."""
+        from .stats import HostStats, PoolStats  # noqa: PLC0415 - 0.5 ms of import, for who asks
+
         ledger = self._ledger
         return PoolStats(
             open=ledger.hosts.open,
@@ -368,3 +372,9 @@ class ConnectionPool:
         ledger = self._ledger
         text = f"{ledger.hosts.open} open, {len(ledger.idle)} idle, {ledger.waiters.count} waiting"
         return f"<ConnectionPool {'closed' if ledger.closed else text}>"
+
+
+def _proxy_of(given: str | URL | Proxy) -> Proxy | None:
+    from ..proxy import Proxy  # noqa: PLC0415 - most pools have none
+
+    return Proxy.of(given)

@@ -13,7 +13,6 @@ from ..net.socket_options import SocketOptions, checked_local_address
 from ..net.tls import ssl_context as default_context
 from ..net.tls_options import TLSOptions
 from ..net.tls_sessions import TLSSessions
-from ..proxy import Proxy
 from ..unix_socket import checked_path, socket_path
 from .own_resolver import OwnResolver
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ..net.guard import AddressPolicy
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
+    from ..proxy import Proxy
     from ..url import Origin
 
 

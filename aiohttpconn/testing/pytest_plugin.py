@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..config import UNSET
-from ..pool import ConnectionPool, PooledConnection
+from ..pool import ConnectionPool
+from ..pool.pooled_connection import PooledConnection
 from ..transport import RequestContext
 from ..url import URL, parse
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from aiohttpconn.client.cookies import CookieJar, checked_cookies
+from aiohttpconn.client.cookie_checks import checked_cookies
+from aiohttpconn.client.cookies import CookieJar
 from aiohttpconn.url import parse
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from aiohttpconn import InvalidHeader, InvalidURL
-from aiohttpconn.client.cookies import Cookie, CookieJar, checked_cookies, parse_set_cookie
+from aiohttpconn.client.cookie_checks import checked_cookies
+from aiohttpconn.client.cookies import Cookie, CookieJar, parse_set_cookie
 from aiohttpconn.url import parse
 
 NOW = 1_800_000_000.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import ssl
 from base64 import b64encode
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,7 +144,7 @@ def test_what_is_no_pin(pin: Any) -> None:
 def test_a_pin_counts_however_its_host_is_spelt(key: str, host: str) -> None:
     options = TLSOptions(assert_fingerprint={key: OTHER.hex()})
     assert options.pins_for(host) == {OTHER}
-    assert replace(options, resume=False).pins_for(host) == {OTHER}
+    assert options.replace(resume=False).pins_for(host) == {OTHER}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +161,7 @@ def test_no_pins_at_all_are_refused(none: Any) -> None:
     with pytest.raises(ValueError, match="assert_fingerprint"):
         TLSOptions(assert_fingerprint=none)
     assert TLSOptions(assert_fingerprint=None).pins_for("localhost") is None
-    assert replace(TLSOptions(), resume=False) == TLSOptions(resume=False)
+    assert TLSOptions().replace(resume=False) == TLSOptions(resume=False)
     with pytest.raises(ValueError, match="assert_fingerprint"):
         AsyncHTTPSConnection("localhost", assert_fingerprint=[])
 
