@@ -13,28 +13,14 @@ import pytest
 
 from tests import examples
 from tests.servers.origin import OriginServer, Reply
-from tests.test_readme import README, ROOT
+from tests.test_readme import ROOT, readme_blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.raw import Received
 
-CRAWLER = """\
-import json
-from aiohttpconn import Client, Frontier
-from selectolax.lexbor import LexborHTMLParser
-
-frontier = Frontier(["http://localhost:8000/"], accept=lambda url: url.host == "localhost", checkpoint="crawl.sqlite")
-with open("pages.jsonl", "a", buffering=1) as lines:
-    async with Client() as client, frontier:
-        async for result in client.map(frontier, per_host=4):
-            if result.ok and result.response.headers.get("Content-Type", "").startswith("text/html"):
-                page = LexborHTMLParser(result.response.content)
-                frontier.add_links(result, [link.attributes["href"] for link in page.css("a[href]")])
-                title = page.css_first("title")
-                lines.write(json.dumps({"url": result.url, "title": title and title.text()}) + "\\n")
-"""
+CRAWLER = next(code for _, code in readme_blocks() if "Frontier(" in code)
 PAGES = 120
 
 # The crawler is a process of its own: which loop its server runs on makes no difference.
@@ -56,7 +42,7 @@ class Site:
             self.held.set()
             await self.opened.wait()
         links = [f"/p/{(number * step + step) % PAGES}" for step in (1, 2, 3)]
-        links += ["/", "/picture", "http://127.0.0.1:1/elsewhere", "mailto:somebody", f"/p/{number}#top"]
+        links += ["/", "/picture", "/private", "http://127.0.0.1:1/elsewhere", "mailto:somebody", f"/p/{number}#top"]
         anchors = "".join(f'<a href="{link}">link</a>' for link in links)
         body = f"<title>Page {number}</title>{anchors}<a href>nowhere</a>"
         return Reply(body.encode(), fields=[("Content-Type", "text/html; charset=utf-8")])
@@ -87,6 +73,7 @@ def lines(directory: Path) -> list[dict[str, str]]:
 async def test_crawled_and_killed_and_crawled_on(tmp_path: Path, http_server: OriginServer) -> None:
     http_server.fallback = site = Site()
     http_server.routes["/"] = site
+    http_server.routes["/robots.txt"] = Reply(b"User-agent: *\nDisallow: /private\n")
     child = await start(tmp_path, http_server)
     try:
         await asyncio.wait_for(site.held.wait(), 60)
@@ -107,11 +94,4 @@ async def test_crawled_and_killed_and_crawled_on(tmp_path: Path, http_server: Or
     assert max(found.values()) <= 2
     asked = Counter(request.path for request in http_server.requests)
     assert max(asked.values()) <= 2
-    assert "/elsewhere" not in asked
-
-
-def test_readme_shows_this_crawler() -> None:
-    text = README.read_text(encoding="utf-8")
-    if "Frontier(" not in text:
-        pytest.skip("README does not show a crawler yet")
-    assert CRAWLER in text
+    assert not {"/elsewhere", "/private"} & set(asked)
