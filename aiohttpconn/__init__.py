@@ -79,6 +79,8 @@ if TYPE_CHECKING:
     from .bulk.frontier import Frontier
     from .bulk.map import MapResults
     from .bulk.result import MapResult
+    from .cache.cache import Cache
+    from .cache.transport import CachingTransport
     from .client.auth import Auth, BasicAuth, BearerAuth, NetrcAuth
     from .client.digest import DigestAuth
     from .client.hooks import Hooks, resend_count
@@ -91,11 +93,24 @@ if TYPE_CHECKING:
     from .net.lookups import CachingResolver
     from .net.overrides import OverridingResolver
     from .net.tls_info import TLSInfo
+    from .politeness.limits import HostConcurrency, RateLimit
+    from .politeness.robots import RobotsTxt
+    from .politeness.rule import Rule
+    from .politeness.throttle import AdaptiveThrottle
+    from .politeness.transport import PoliteTransport
 
 _LATER = {
+    "AdaptiveThrottle": "politeness.throttle",
+    "HostConcurrency": "politeness.limits",
+    "PoliteTransport": "politeness.transport",
+    "RateLimit": "politeness.limits",
+    "RobotsTxt": "politeness.robots",
+    "Rule": "politeness.rule",
     "AddressPolicy": "net.guard",
     "AioDNSResolver": "net.dns",
+    "Cache": "cache.cache",
     "CachingResolver": "net.lookups",
+    "CachingTransport": "cache.transport",
     "OverridingResolver": "net.overrides",
     "ProxyPool": "client.proxies",
     "Auth": "client.auth",
@@ -142,6 +157,7 @@ __all__ = [
     "DEFAULT",
     "UNSET",
     "URL",
+    "AdaptiveThrottle",
     "AddressBlocked",
     "AddressPolicy",
     "AioDNSResolver",
@@ -156,7 +172,9 @@ __all__ = [
     "BodyLengthMismatch",
     "BodyNotReplayable",
     "BodyTooLarge",
+    "Cache",
     "CachingResolver",
+    "CachingTransport",
     "CannotSendHeader",
     "CannotSendRequest",
     "ChecksumMismatch",
@@ -180,6 +198,7 @@ __all__ = [
     "Headers",
     "Hedge",
     "Hooks",
+    "HostConcurrency",
     "HostStats",
     "ImproperConnectionState",
     "IncompleteRead",
@@ -198,6 +217,7 @@ __all__ = [
     "Opening",
     "Origin",
     "OverridingResolver",
+    "PoliteTransport",
     "PoolClosed",
     "PoolStats",
     "PoolTimeout",
@@ -207,6 +227,7 @@ __all__ = [
     "ProxyError",
     "ProxyPool",
     "RangeStream",
+    "RateLimit",
     "ReadError",
     "ReadTimeout",
     "RedirectBlocked",
@@ -221,6 +242,8 @@ __all__ = [
     "ResponseNotReady",
     "Retry",
     "RobotsDenied",
+    "RobotsTxt",
+    "Rule",
     "StreamClosed",
     "StreamConsumed",
     "StreamReader",

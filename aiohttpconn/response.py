@@ -57,6 +57,16 @@ class ResponseOwner(Protocol):
         ...
 
 
+class BodyTap(Protocol):
+    """Who gets a copy of a body while somebody else reads it."""
+
+    def piece(self, data: bytes) -> None:
+        """A piece of the body has arrived."""
+
+    def done(self) -> None:
+        """The body has arrived to its end, as its framing says. (Called once, or never.)"""
+
+
 class HTTPResponse:
     """A response as `http.client` has it, awaited. Made by `AsyncHTTPConnection.getresponse()`.
 
@@ -80,11 +90,14 @@ class HTTPResponse:
     """The TLS session with the server that it came over; it keeps 20 to 40 KiB of OpenSSL's while it is kept."""
     request: Request | None = None
     """What it answers, where it came through a pool: errors of reading it say so."""
+    from_cache = False
+    """Whether it was answered from a cache, its head and body stored before."""
     queued = 0.0
     """Seconds that were spent waiting for a connection to become free."""
     sent_at = arrived_at = done_at = 0.0
     """`time.perf_counter()` when the request was sent, the head had come, and the exchange was over."""
     _guard: _Guard | None = None
+    _tap: BodyTap | None = None
     _kind = Framing.LENGTH
     _owner: ResponseOwner
     _stream: Stream
@@ -126,9 +139,22 @@ class HTTPResponse:
     def when_over(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once when the exchange is over, however it ends: read, failed, closed, or dropped.
 
-        Only for a response whose exchange is not over yet (`ended`).
+        Only for a response whose exchange is not over yet (`ended`). What was set before is called first.
         """
-        self._guard = _Guard(self._owner, self._stream, callback, self.method, self._target)
+        if self._guard is not None:
+            self._guard.add(callback)
+        else:
+            self._guard = _Guard(self._owner, self._stream, callback, self.method, self._target)
+
+    def tap(self, tap: BodyTap) -> None:
+        """Give `tap` a copy of the body, of which nothing has been read yet: what is there, the rest as it arrives."""
+        for piece in (self._body,) if self._pieces is None else self._pieces:
+            if piece:
+                tap.piece(piece)
+        if self.ended:
+            tap.done()
+        else:
+            self._tap = tap
 
     # --- head ---
 
@@ -307,6 +333,9 @@ class HTTPResponse:
                 size += len(piece)
             self._queue().extend(pieces)
             self._size += size
+            if self._tap is not None:
+                for piece in pieces:
+                    self._tap.piece(piece)
             if self._pace is not None:
                 self._pace.received += size
         if decoder.done:
@@ -362,6 +391,8 @@ class HTTPResponse:
         assert decoder is not None
         clean = self._keep_alive and not decoder.unused
         self._owner.finished(self._stream, clean)
+        if self._tap is not None:
+            self._tap.done()
         self._over()
 
     def uploaded(self, task: asyncio.Task[bool]) -> None:
@@ -647,6 +678,17 @@ class _Guard:
         self._callback: Callable[[], None] | None = callback
         self._method = method
         self._target = target
+
+    def add(self, callback: Callable[[], None]) -> None:
+        """One more to be called."""
+        first = self._callback
+        assert first is not None, "the exchange is over"
+
+        def both() -> None:
+            first()
+            callback()
+
+        self._callback = both
 
     def release(self) -> None:
         """The exchange is over."""

@@ -29,7 +29,7 @@ FLOORS = (
     ("net",),
     ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
     ("lifetime", "pool", "transport"),
-    ("client", "fetch", "download", "bulk"),
+    ("client", "fetch", "download", "bulk", "politeness", "cache"),
     ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),
 )
 """From the ground up. A name stands for the module, or for the package and all that is in it."""
@@ -219,4 +219,5 @@ def test_importing_the_package_loads_nothing_that_is_used_only_later() -> None:
     }
     late |= {"sqlite3"} | {f"{PACKAGE}.{name}" for name in ("bulk", "download", "fetch")}
     late |= {f"{PACKAGE}.{name}" for name in ("client.proxies", "client.digest", "wire.socks", "net.socks")}
+    late |= {"protego", "hishel", "sqlite3", f"{PACKAGE}.politeness", f"{PACKAGE}.cache"}
     assert late.isdisjoint(loaded.stdout.split())

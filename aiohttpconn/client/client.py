@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from ..bulk.map import MapResults
     from ..bulk.workers import Requests
+    from ..cache.cache import Cache
+    from ..cache.transport import CachingTransport
     from ..download import Download, DownloadResult, RangeStream
     from ..download.keywords import DownloadAllKeywords, DownloadKeywords, RangeStreamKeywords
     from ..net.guard import AddressPolicy
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from ..net.socket_options import SocketOption
     from ..net.tls_certificate import ClientCertificate
     from ..net.tls_options import TLSOptions
+    from ..politeness.rule import Rule
     from ..proxy import ProxyInput
     from .auth import Auth, AuthInput
     from .charset import DefaultEncoding
@@ -103,6 +106,10 @@ class Client:
       guesses one of Python's own from the body's bytes; left out: utf-8.
     - `max_head`, `max_fields`: bytes and fields that the heads of one response may have.
     - `transport`: what sends the requests, instead of a pool of the client's own; it is not closed with the client.
+    - `politeness`: a rule, or several, for what goes out and when: `RateLimit`, `HostConcurrency`, `AdaptiveThrottle`,
+      `RobotsTxt`, or a `Rule` of one's own.
+    - `cache`: where responses are stored, to be used again as RFC 9111 has it: a `Cache`, the path of a SQLite file, or
+      True for memory. What is answered from it goes past the rules of politeness.
     - `uds`: path of a Unix domain socket that all connections go to; "@name" is an abstract one (Linux). One request's
       is named by its URL: ``http+unix://%2Frun%2Fapp.sock/path``. `local_address`: (host, port), or a host, to connect
       from.
@@ -149,6 +156,8 @@ class Client:
         max_head: int = MAX_HEAD,
         max_fields: int = MAX_FIELDS,
         transport: Transport | None = None,
+        politeness: Rule | Iterable[Rule] | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
         uds: str | os.PathLike[str] | Unset | None = UNSET,
         resolver: Resolver | Unset | None = UNSET,
         resolve: Mapping[str, str | Sequence[str]] | Unset | None = UNSET,
@@ -242,6 +251,16 @@ class Client:
                 max_fields=max_fields,
                 tls=options,
             )
+        self._network = self._transport
+        if politeness:
+            from ..politeness.transport import PoliteTransport  # noqa: PLC0415 - not every client has rules
+
+            self._transport = PoliteTransport(self._transport, politeness)
+        self._caching: CachingTransport | None = None
+        if cache is not None and cache is not False:
+            from ..cache.transport import CachingTransport  # noqa: PLC0415 - not every client has one
+
+            self._transport = self._caching = CachingTransport(self._transport, cache)
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
         # Without a total limit this says nothing about now, and serves every request.
@@ -782,9 +801,7 @@ class Client:
     @property
     def pool(self) -> ConnectionPool | None:
         """The client's pool: its own, or the one given as `transport`; None if the transport is none."""
-        if isinstance(self._transport, ConnectionPool):
-            return self._transport
-        return self._pool
+        return self._network if isinstance(self._network, ConnectionPool) else None
 
     def stats(self) -> PoolStats:
         """The pool's `stats()`."""
@@ -815,8 +832,12 @@ class Client:
           A redirect or a retry would be a new one.
         """
         self._closed = True
-        if self._pool is not None:
-            await self._pool.close(grace)
+        try:
+            if self._caching is not None:
+                await self._caching.release()
+        finally:
+            if self._pool is not None:
+                await self._pool.close(grace)
 
     async def __aenter__(self) -> Self:
         return self

@@ -136,6 +136,12 @@ class Response:
         return self._raw.tls
 
     @property
+    def from_cache(self) -> bool:
+        """Whether the body came from the client's `cache`: without asking the server, or after it said that what is
+        stored still holds."""
+        return self._raw.from_cache
+
+    @property
     def elapsed(self) -> timedelta:
         """From sending the request (the last one, after redirects) to the head of its response."""
         from datetime import timedelta  # noqa: PLC0415 - 2 ms of import for what few ask
@@ -561,7 +567,8 @@ class _Snapshot:
     ended = True
     trailers: Headers
     head: ResponseHead
-    _KEPT = ("opening", "queued", "sent_at", "arrived_at", "done_at", "proxy", "uds", "tls")
+    from_cache: bool
+    _KEPT = ("from_cache", "opening", "queued", "sent_at", "arrived_at", "done_at", "proxy", "uds", "tls")
 
     @classmethod
     def of(cls, raw: Any) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:

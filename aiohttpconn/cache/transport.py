@@ -1,0 +1,340 @@
+"""`CachingTransport`: answers what is stored, and stores what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from multidict import CIMultiDict
+
+from ..config import Deadline
+from ..errors import HTTPException, NetworkError, ProtocolError, RequestTimeout, TotalTimeout
+from ..headers import Headers
+from ..messages import ResponseHead
+from ..response import HTTPResponse
+from ..transport import RequestContext
+from ..url import URL, join
+from .cache import Cache
+from .directives import directives
+from .flight import Flight, Landing
+from .record import Record
+from .rules import CACHED_METHODS, Use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hishel import NeedRevalidation
+
+    from ..messages import Request
+    from ..transport import Transport
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_PASSING_BY = ("Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Upgrade")
+"""Who sends these has a cache of his own, or wants a part."""
+_FAILED = frozenset({500, 502, 503, 504})
+"""RFC 5861 section 4."""
+_FAILURES = (NetworkError, RequestTimeout, ProtocolError)
+_REMEMBERED = 4096
+"""URLs of which it is known what happened to them lately."""
+BACKGROUND_SECONDS = 60.0
+"""In all, for a revalidation that nobody waits for."""
+
+_Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...], str]
+
+
+class CachingTransport:
+    """Answers requests from a cache, and stores what another transport answers: what ``Client(cache=…)`` is made of.
+
+    - `inner`: the transport to send through. It is closed with this one.
+    - `cache`: a `Cache`, the path of a SQLite file, or True for memory. One that is made here is closed with this.
+
+    GET and HEAD are answered from the cache if the stored response is fresh; while it is revalidated in the background
+    where stale-while-revalidate allows that; or after the server was asked whether it still holds. Of identical
+    requests at a time one is sent, and the others share what it brings, if it can be stored. Where the server fails, a
+    stale response stands in as far as stale-if-error goes. Other methods go to the server, and what is stored of their
+    URL is forgotten if they succeed. Requests with a condition of their own, with Range, or with a body pass by.
+    A response is stored when its body has been read to its end.
+    """
+
+    def __init__(self, inner: Transport, cache: Cache | str | os.PathLike[str] | bool = True) -> None:
+        self.inner = inner
+        self.cache = Cache.of(cache)
+        self._owns_cache = not isinstance(cache, Cache)
+        self._flights: dict[_Key, Flight] = {}
+        self._not_stored: OrderedDict[str, None] = OrderedDict()  # requests for these do not wait for each other
+        self._landings: OrderedDict[str, int] = OrderedDict()  # how often a response was stored lately, by URL
+        self._writes: OrderedDict[str, int] = OrderedDict()  # how often it was written to lately
+        self._background: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def send(self, request: Request, context: RequestContext) -> HTTPResponse:
+        """Send a request (see `Transport`)."""
+        if request.method not in _SAFE:
+            return await self._send_unsafe(request, context)
+        headers = request.headers
+        if request.method not in CACHED_METHODS or request.body is not None:
+            return await self.inner.send(request, context)
+        for name in _PASSING_BY:
+            if name in headers:
+                return await self.inner.send(request, context)
+        url = _url_of(request.url)
+        while True:
+            landings = self._landings.get(url)
+            record = await self._find(request, url)
+            if self._landings.get(url) != landings:
+                continue  # while a file was read, a response for this URL was stored
+            now = time.time()
+            use = None if record is None else self.cache.rules.use(request, record, now)
+            if record is not None and use is Use.FRESH:
+                return _answer(request, record, now)
+            key = (url, tuple(sorted(headers.items())), request.method)
+            flight = self._flights.get(key)
+            if record is not None and use is Use.STALE:
+                if flight is None and not self._closed:
+                    self._revalidate_later(request, context, record, key)
+                return _answer(request, record, now)
+            if "Cache-Control" in headers and "only-if-cached" in directives(headers):
+                return _unavailable(request)
+            if flight is None:
+                return await self._lead(request, context, record, self._begin(key))
+            if url in self._not_stored:
+                return await self._lead(request, context, record, self._unshared(url))
+            outcome = await self._wait(flight, request, context)
+            if isinstance(outcome, Record):
+                return _answer(request, outcome, time.time())
+            if outcome is Landing.ALONE:
+                return await self._lead(request, context, record, self._unshared(url))
+
+    async def _find(self, request: Request, url: str) -> Record | None:
+        """The newest of the records that are for such a request."""
+        records = await self.cache.storage.get(url)
+        return max([each for each in records if each.serves(request)], key=lambda each: each.born, default=None)
+
+    async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Record | Landing:
+        deadline = context.deadline
+        outcome = await flight.wait(deadline.read, deadline.at)
+        now = asyncio.get_running_loop().time()
+        if outcome is Landing.ALONE and now + 0.002 >= deadline.at:
+            late = deadline.expiry(TotalTimeout, now, f"waiting for another {request.method} {request.url.shown}")
+            late.request = request
+            raise late
+        return outcome
+
+    # --- flights ---
+
+    def _begin(self, key: _Key) -> Flight:
+        def landed(flight: Flight, outcome: Record | Landing) -> None:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            if outcome is Landing.ALONE:
+                self._not_stored[key[0]] = None
+                if len(self._not_stored) > _REMEMBERED:
+                    self._not_stored.popitem(last=False)
+            elif isinstance(outcome, Record):
+                self._not_stored.pop(key[0], None)
+                _count(self._landings, key[0])
+
+        flight = self._flights[key] = self._flight(key[0], landed)
+        return flight
+
+    def _unshared(self, url: str) -> Flight:
+        """One that nobody waits for."""
+        return self._flight(url, lambda flight, outcome: None)
+
+    def _flight(self, url: str, landed: Callable[[Flight, Record | Landing], None]) -> Flight:
+        writes = self._writes.get(url)
+        return Flight(self.cache.storage, self.cache.max_body, lambda: self._writes.get(url) == writes, landed)
+
+    async def _lead(
+        self, request: Request, context: RequestContext, record: Record | None, flight: Flight
+    ) -> HTTPResponse:
+        """Ask the server, for all who wait."""
+        try:
+            return await self._ask(request, context, record, flight)
+        except asyncio.CancelledError:
+            flight.land(Landing.AGAIN)
+            raise
+        except BaseException as error:
+            flight.land(Landing.AGAIN if isinstance(error, TotalTimeout) else Landing.ALONE)
+            raise
+
+    async def _ask(
+        self, request: Request, context: RequestContext, record: Record | None, flight: Flight
+    ) -> HTTPResponse:
+        rules = self.cache.rules
+        state = None if record is None else rules.revalidation(request, record)
+        conditions = [] if state is None else rules.conditions(state)
+        sent_at = time.time()
+        try:
+            response = await self.inner.send(request.with_fields(conditions) if conditions else request, context)
+        except _FAILURES as error:
+            if record is None or isinstance(error, TotalTimeout):
+                raise
+            if not rules.holds_despite_error(request, record, time.time()):
+                raise
+            flight.land(record)
+            return _answer(request, record, time.time())
+        try:
+            again, answer = self._take_in(request, record, state if conditions else None, response, sent_at, flight)
+        except BaseException:
+            response.close_now()
+            raise
+        return await self._ask(request, context, None, flight) if again else answer
+
+    def _take_in(
+        self,
+        request: Request,
+        record: Record | None,
+        state: NeedRevalidation | None,
+        response: HTTPResponse,
+        sent_at: float,
+        flight: Flight,
+    ) -> tuple[bool, HTTPResponse]:
+        """Store what is to be stored of a response; the one for the caller, and whether to ask again instead."""
+        rules = self.cache.rules
+        now = time.time()
+        if record is not None:
+            if response.status == 304 and state is not None:
+                response.close_now()
+                refreshed = rules.refreshed(state, record, response.head, sent_at, now)
+                if refreshed is None:  # it speaks of something else
+                    self.cache.storage.remove(record.url)
+                    return True, response
+                if flight.still_holds():
+                    self.cache.storage.put(refreshed)
+                flight.land(refreshed)
+                return False, _answer(request, refreshed, now, response)
+            if response.status in _FAILED and rules.holds_despite_error(request, record, now):
+                response.close_now()
+                flight.land(record)
+                return False, _answer(request, record, now)
+        made = rules.record(request, _url_of(request.url), response.head, sent_at, now)
+        length = response.length
+        if made is None or (length is not None and length > self.cache.max_body):
+            flight.land(Landing.ALONE)
+            return False, response
+        flight.collect(made)
+        if not response.ended:
+            response.when_over(flight.over)
+        response.tap(flight)
+        return False, response
+
+    # --- in the background ---
+
+    def _revalidate_later(self, request: Request, context: RequestContext, record: Record, key: _Key) -> None:
+        loop = asyncio.get_running_loop()
+        own = RequestContext(
+            Deadline(context.deadline.timeout.replace(total=BACKGROUND_SECONDS), loop.time()), context.proxy
+        )
+        task = loop.create_task(self._revalidate(request, own, record, self._begin(key)))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _revalidate(self, request: Request, context: RequestContext, record: Record, flight: Flight) -> None:
+        try:
+            response = await self._lead(request, context, record, flight)
+            try:
+                async for _ in response:
+                    if flight.landed:
+                        break
+            finally:
+                response.close_now()
+        except HTTPException:
+            pass  # the next one who asks finds it stale, too
+
+    # --- unsafe methods ---
+
+    async def _send_unsafe(self, request: Request, context: RequestContext) -> HTTPResponse:
+        """Send a request that may change what is stored (RFC 9111 section 4.4)."""
+        response = await self.inner.send(request, context)
+        if 200 <= response.status < 400:
+            self._forget(_url_of(request.url))
+            for name in ("Location", "Content-Location"):
+                if (reference := response.headers.get(name)) is not None:
+                    try:
+                        url = join(request.url, reference)
+                    except HTTPException:
+                        continue
+                    if url.origin == request.url.origin:
+                        self._forget(_url_of(url))
+        return response
+
+    def _forget(self, url: str) -> None:
+        _count(self._writes, url)
+        self.cache.storage.remove(url)
+        for key, flight in list(self._flights.items()):
+            if key[0] == url:
+                flight.land(Landing.AGAIN)
+
+    # --- the end ---
+
+    async def release(self) -> None:
+        """End what goes on in the background, and close the cache if it was made here. Idempotent."""
+        self._closed = True
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            if self._owns_cache:
+                await self.cache.close()
+
+    async def close(self) -> None:
+        """`release()`, and close the transport inside. Idempotent."""
+        try:
+            await self.release()
+        finally:
+            await self.inner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<CachingTransport {self.cache!r} before {self.inner!r}>"
+
+
+def _count(counts: OrderedDict[str, int], url: str) -> None:
+    counts[url] = counts.pop(url, 0) + 1
+    if len(counts) > _REMEMBERED:
+        counts.popitem(last=False)
+
+
+def _url_of(url: URL) -> str:
+    """What a response is stored under."""
+    return url.without_userinfo().without_fragment().href if url.has_userinfo or "#" in url.href else url.href
+
+
+def _answer(request: Request, record: Record, now: float, validated: HTTPResponse | None = None) -> HTTPResponse:
+    """The response that a record makes."""
+    head = record.head(now)
+    if validated is not None and (cookies := validated.headers.getall("Set-Cookie", None)) is not None:
+        fields = CIMultiDict(head.headers)
+        fields.extend([("Set-Cookie", cookie) for cookie in cookies])
+        head = ResponseHead(head.version, head.status, head.reason, Headers(fields))
+    response = HTTPResponse(head, request.method, request.url, True, record.body)
+    response.request = request
+    response.from_cache = True
+    if validated is not None:
+        response.opening, response.proxy, response.queued = validated.opening, validated.proxy, validated.queued
+        response.sent_at, response.arrived_at, response.done_at = (
+            validated.sent_at,
+            validated.arrived_at,
+            validated.arrived_at,
+        )
+    return response
+
+
+def _unavailable(request: Request) -> HTTPResponse:
+    """The answer to only-if-cached when it is not (RFC 9111 section 5.2.1.7)."""
+    head = ResponseHead(11, 504, "Gateway Timeout", Headers(CIMultiDict({"Content-Length": "0"})))
+    response = HTTPResponse(head, request.method, request.url, True, b"")
+    response.request = request
+    return response

@@ -1,0 +1,133 @@
+"""`PoliteTransport`: sends requests when its rules agree."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Self
+
+from ..config import Deadline
+from ..errors import HTTPException, TotalTimeout
+from ..transport import RequestContext
+from .admission import running_admission
+from .rule import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..config import Unset
+    from ..messages import Request, ResponseHead
+    from ..proxy import Proxy
+    from ..response import HTTPResponse
+    from ..transport import Transport
+    from .admission import Admission, Keys
+
+OWN_SECONDS = 60.0
+"""In all, for a request of a rule's own. No caller's limit holds for it: others may wait for the same."""
+
+
+class PoliteTransport:
+    """Sends requests through another transport when its rules agree: what ``Client(politeness=…)`` is made of.
+
+    - `inner`: the transport to send through. It is closed with this one.
+    - `rules`: a `Rule`, or several. First they check the request, in the order given; then it stands in line.
+
+    Who waits is served first come, first served, for each host by itself; the wait counts within the request's `total`
+    limit and within no other. A rule may be shared by several transports of one event loop.
+    """
+
+    def __init__(self, inner: Transport, rules: Rule | Iterable[Rule]) -> None:
+        self.inner = inner
+        self.rules = (rules,) if isinstance(rules, Rule) else tuple(rules)
+        wrong: list[object] = [rule for rule in self.rules if not isinstance(rule, Rule)]
+        if wrong:
+            hint = f"; make one of it: {wrong[0].__name__}(…)" if isinstance(wrong[0], type) else ""
+            raise TypeError(f"a rule of politeness is an instance of Rule, not {wrong[0]!r}{hint}")
+        self._checks = [rule for rule in self.rules if type(rule).check is not Rule.check]
+        room = getattr(inner, "has_room", None)
+        if room is not None:
+            self.has_room: Callable[[Request, Proxy | Unset | None], bool] = room
+
+    async def send(self, request: Request, context: RequestContext) -> HTTPResponse:
+        """Send a request (see `Transport`). Raises `RobotsDenied`, and `TotalTimeout` while it waits."""
+        keys = tuple([rule.key(request) for rule in self.rules])
+        admission = running_admission()
+        if not self._checks and admission.enter_now(self.rules, keys, asyncio.get_running_loop().time()):
+            return await self._exchange(request, keys, context, admission)
+        try:
+            if context.deadline.at == math.inf:
+                await self._wait(request, keys, context, admission)
+            else:
+                await self._wait_in_time(request, keys, context, admission)
+        except HTTPException as error:
+            error.request = error.request or request
+            error.doing = error.doing or f"{request.method} {request.url.shown}"
+            raise
+        return await self._exchange(request, keys, context, admission)
+
+    async def _wait(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> None:
+        for rule in self._checks:
+            await rule.check(request, lambda own: self._send_own(own, context))
+        await admission.enter(self.rules, keys)
+
+    async def _wait_in_time(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> None:
+        limit = asyncio.timeout_at(context.deadline.at)
+        try:
+            async with limit:
+                await self._wait(request, keys, context, admission)
+        except TimeoutError as error:
+            if not limit.expired() or isinstance(error, HTTPException):
+                raise
+            doing = f"waiting for the turn of {request.method} {request.url.shown}"
+            raise context.deadline.expiry(TotalTimeout, context.deadline.at, doing) from error
+
+    async def _send_own(self, request: Request, context: RequestContext) -> HTTPResponse:
+        """Send what a rule asks for itself: in line like all others."""
+        now = asyncio.get_running_loop().time()
+        own = RequestContext(Deadline(context.deadline.timeout.replace(total=OWN_SECONDS), now), context.proxy)
+        keys = tuple([rule.key(request) for rule in self.rules])
+        admission = running_admission()
+        await admission.enter(self.rules, keys)
+        return await self._exchange(request, keys, own, admission)
+
+    async def _exchange(
+        self, request: Request, keys: Keys, context: RequestContext, admission: Admission
+    ) -> HTTPResponse:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            response = await self.inner.send(request, context)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._answered(keys, error, began, loop.time(), admission)
+            admission.leave(self.rules, keys)
+            raise
+        now = loop.time()
+        # Without what was spent on waiting for a connection: that says nothing about the server.
+        waited = response.arrived_at - response.sent_at
+        self._answered(keys, response.head, now - waited if waited > 0 else began, now, admission)
+        if response.ended:
+            admission.leave(self.rules, keys)
+        else:
+            response.when_over(lambda: admission.leave(self.rules, keys))
+        return response
+
+    def _answered(
+        self, keys: Keys, outcome: ResponseHead | Exception, sent: float, now: float, admission: Admission
+    ) -> None:
+        for rule, key in zip(self.rules, keys, strict=True):
+            rule.answered(key, outcome, now - sent, now)
+        admission.changed(self.rules, keys)  # a rule may let more go than before
+
+    async def close(self) -> None:
+        """Close the transport inside. Idempotent."""
+        await self.inner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<PoliteTransport {', '.join([type(rule).__name__ for rule in self.rules])} before {self.inner!r}>"

@@ -1,0 +1,194 @@
+"""Where records are kept: what comes back, what goes first, and what a file may be."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiohttpconn import Cache, Client
+from aiohttpconn.cache import sqlite
+from aiohttpconn.cache.record import Record
+from aiohttpconn.cache.sqlite import SQLiteStorage
+from aiohttpconn.cache.storage import MemoryStorage, Storage
+from tests.servers.origin import OriginServer, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Make = Any  # Callable[[int, int], Storage]
+FRESH = [("Cache-Control", "max-age=1000")]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Storage]:
+    def made(max_size: int = 1 << 20, max_entries: int = 100) -> Storage:
+        if request.param == "memory":
+            return MemoryStorage(max_size, max_entries)
+        return SQLiteStorage(tmp_path / "cache.sqlite", max_size, max_entries)
+
+    return made
+
+
+def record(url: str = "http://a/", body: bytes = b"body", **parts: Any) -> Record:
+    made: dict[str, Any] = {"method": "GET", "varies": (), "variant": b""} | parts
+    pairs = [("A", "1"), ("a", "\xe4"), ("B", "")]
+    return Record(made["method"], url, made["varies"], made["variant"], 11, 200, "Très bien", pairs, body, 1234.5)
+
+
+async def test_what_was_put_comes_back(make: Make) -> None:
+    storage = make()
+    one = record(varies=("accept", "x"), variant=b"\0\xff", body=bytes(range(256)))
+    storage.put(one)
+    (found,) = await storage.get("http://a/")
+    for name in ("method", "url", "varies", "variant", "version", "status", "reason", "pairs", "body", "born"):
+        assert getattr(found, name) == getattr(one, name), name
+    assert list(await storage.get("http://b/")) == []
+    await storage.close()
+
+
+async def test_the_same_takes_the_place_and_variants_stand_side_by_side(make: Make) -> None:
+    storage = make()
+    for body in (b"1", b"2"):
+        storage.put(record(body=body))
+        storage.put(record(body=body, variant=b"v", varies=("x",)))
+    storage.put(record(method="HEAD", body=b""))
+    found = await storage.get("http://a/")
+    assert sorted(each.body for each in found) == [b"", b"2", b"2"]
+    storage.remove("http://a/")
+    assert list(await storage.get("http://a/")) == []
+    await storage.close()
+
+
+async def test_no_more_than_so_many_and_so_much(make: Make) -> None:
+    many = make(max_entries=10)
+    for number in range(50):
+        many.put(record(f"http://{number}/"))
+    kept = [number for number in range(50) if await many.get(f"http://{number}/")]
+    assert 8 <= len(kept) <= 10
+    assert kept[-1] == 49
+    await many.clear()
+    await many.close()
+    large = make(max_size=10_000, max_entries=1000)
+    for number in range(10):
+        large.put(record(f"http://{number}/", b"x" * 3000))
+    kept = [number for number in range(10) if await large.get(f"http://{number}/")]
+    assert kept in ([8, 9], [9])
+    large.put(record("http://huge/", b"x" * 20_000))
+    assert list(await large.get("http://huge/")) == []
+    await large.close()
+
+
+async def test_many_variants_of_one_url_are_bounded_too() -> None:
+    storage = MemoryStorage(1 << 20, 5)
+    for number in range(50):
+        storage.put(record(variant=b"%d" % number, varies=("cookie",)))
+    assert [each.variant for each in await storage.get("http://a/")] == [b"45", b"46", b"47", b"48", b"49"]
+
+
+async def test_what_is_used_stays() -> None:
+    storage = MemoryStorage(1 << 20, 3)
+    for url in ("http://1/", "http://2/", "http://3/"):
+        storage.put(record(url))
+    await storage.get("http://1/")
+    storage.put(record("http://4/"))
+    assert [bool(await storage.get(f"http://{number}/")) for number in (1, 2, 3, 4)] == [True, False, True, True]
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+async def test_it_outlives_the_program(http_server: OriginServer, tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    http_server.routes["/r"] = Reply(b"x" * 100_000, fields=FRESH)
+    for _ in range(2):
+        async with Client(trust_env=False, cache=path) as client:
+            answer = await client.get(f"{http_server.url}/r")
+    assert answer.from_cache
+    assert len(http_server.requests) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600, "others may read what was for one user"
+
+
+async def test_another_process_shares_it(http_server: OriginServer, tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    http_server.routes["/r"] = Reply(b"shared", fields=FRESH)
+    program = """
+import asyncio, sys
+from aiohttpconn import Client
+async def main():
+    async with Client(cache=sys.argv[1], trust_env=False) as client:
+        response = await client.get(sys.argv[2])
+        print(response.text, response.from_cache)
+asyncio.run(main())
+"""
+    async with Client(trust_env=False, cache=path) as client:
+        await client.get(f"{http_server.url}/r")
+        other = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, str(path), f"{http_server.url}/r", stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await other.communicate()
+    assert out.split() == [b"shared", b"True"]
+
+
+async def test_no_credentials_are_written(http_server: OriginServer, tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    http_server.routes["/r"] = Reply(b"x", fields=[*FRESH, ("Vary", "Cookie"), ("Set-Cookie", "sid=geheim2")])
+    async with Client(trust_env=False, cache=path, cookies={"sid": "geheim1"}) as client:
+        await client.get(f"http://user:geheim3@127.0.0.1:{http_server.port}/r", headers={"Authorization": "geheim4"})
+    assert b"geheim" not in path.read_bytes()
+    assert b"max-age" in path.read_bytes()
+
+
+@pytest.mark.parametrize("what", ["text", "database", "folder", "no-folder"])
+async def test_a_file_that_is_something_else_is_left_alone(
+    what: str, http_server: OriginServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "other"
+    if what == "text":
+        path.write_text("my diary " * 1000)
+    elif what == "database":
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE diary (day TEXT)")
+        db.close()
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path = path / "cache.sqlite"
+    before = path.read_bytes() if path.is_file() else None
+    async with Client(trust_env=False, cache=path) as client:
+        for _ in range(2):
+            with pytest.raises(OSError, match="other"):
+                await client.get(http_server.url)
+    assert (path.read_bytes() if path.is_file() else None) == before
+    assert http_server.requests == []
+
+
+async def test_a_disk_that_does_not_keep_up_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_PENDING", 10_000)
+    storage = SQLiteStorage(tmp_path / "cache.sqlite", 1 << 30, 1000)
+    for number in range(100):
+        storage.put(record(f"http://{number}/", b"x" * 2000))
+    assert storage._pending <= 10_000
+    await storage.get("http://0/")
+    assert storage._pending == 0
+    await storage.close()
+    await storage.close()
+    storage.put(record())
+    assert list(await storage.get("http://a/")) == []
+
+
+async def test_a_file_that_was_damaged_meanwhile_is_no_cache(http_server: OriginServer, tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    http_server.routes["/r"] = Reply(b"x", fields=FRESH)
+    async with Cache(path) as cache, Client(trust_env=False, cache=cache) as client:
+        await client.get(f"{http_server.url}/r")
+        with sqlite3.connect(path) as db:
+            db.execute("DROP TABLE responses")
+        db.close()
+        assert (await client.get(f"{http_server.url}/r")).status == 200
+        assert (await client.get(f"{http_server.url}/r")).status == 200

@@ -1,0 +1,616 @@
+"""A client with a cache, against real servers: what is asked for, what is not, and what is shared."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiohttpconn import (
+    Cache,
+    CachingTransport,
+    Client,
+    ConnectionPool,
+    HostConcurrency,
+    IncompleteRead,
+    Limits,
+    ReadError,
+    Response,
+    Timeout,
+    TotalTimeout,
+)
+from aiohttpconn.cache import flight as flights
+from aiohttpconn.testing import MockResponse, MockTransport
+from tests.auditing import audit_quiet, settle
+from tests.cancellation import cancel_everywhere
+from tests.servers.origin import OriginServer, Reply
+from tests.servers.raw import Close, Request, Send
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.servers.nginx import Nginx
+    from tests.servers.raw import Received
+
+FRESH = ("Cache-Control", "max-age=1000")
+
+
+class Resource:
+    """A route whose replies carry a number, so that one sees which of them somebody got."""
+
+    def __init__(self, server: OriginServer, *fields: tuple[str, str], path: str = "/r", **options: Any) -> None:
+        self.fields = list(fields)
+        self.options = options
+        self.asked: list[Received] = []
+        self.url = server.url + path
+        self.wait: asyncio.Event | None = None
+        server.routes[path] = self.answer
+
+    @property
+    def count(self) -> int:
+        return len(self.asked)
+
+    async def answer(self, request: Received) -> Reply:
+        self.asked.append(request)
+        number = len(self.asked)
+        if self.wait is not None:
+            await self.wait.wait()
+        etag = next((value for name, value in self.fields if name == "ETag"), None)
+        if etag is not None and request.get("If-None-Match") == etag:
+            return Reply(status=304, fields=[*self.fields, ("X-Validated", str(number))])
+        options = {"body": f"reply {number}".encode()} | self.options
+        return Reply(fields=self.fields, **options)
+
+
+@asynccontextmanager
+async def caching(cache: Any = True, **options: Any) -> AsyncIterator[Client]:
+    async with Client(trust_env=False, cache=cache, **options) as client:
+        yield client
+        await settle()
+        assert client.pool is not None
+        audit_quiet(client.pool)
+        assert client._caching is not None
+        assert client._caching._flights == {}
+    assert client._caching._background == set()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Where responses are stored."""
+    return True if request.param == "memory" else tmp_path / "responses.sqlite"
+
+
+# --- fresh ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_fresh_response_is_used_without_asking(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH, ("X-Twice", "1"), ("X-Twice", "2"), ("Set-Cookie", "a=1"))
+    async with caching(place) as client:
+        first = await client.get(resource.url)
+        second = await client.get(f"{resource.url}#elsewhere")
+    assert (first.from_cache, second.from_cache) == (False, True)
+    assert first.text == second.text == "reply 1"
+    assert second.headers.getall("x-twice") == ["1", "2"]
+    assert second.headers["Age"] == "0"
+    assert "Set-Cookie" in first.headers
+    assert "Set-Cookie" not in second.headers, "what took effect when it came does so once"
+    assert (second.status, second.reason, second.http_version) == (200, "OK", "HTTP/1.1")
+    assert resource.count == 1
+
+
+@pytest.mark.parametrize("options", [{"chunked": 100}, {"until_close": True}, {"body": b""}], ids=str)
+async def test_bodies_of_any_framing(options: dict[str, Any], http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH, **({"body": b"x" * 300_000} | options))
+    async with caching(place) as client:
+        first, second = await client.get(resource.url), await client.get(resource.url)
+        async with client.stream("GET", resource.url) as third:
+            streamed = b"".join([piece async for piece in third.iter_bytes(1000)])
+    assert first.content == second.content == streamed
+    assert second.from_cache
+    assert resource.count == 1
+
+
+async def test_content_codings_are_undone_each_time(http_server: OriginServer, place: Any) -> None:
+    body = gzip.compress(b"text" * 1000)
+    resource = Resource(http_server, FRESH, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"), body=body)
+    async with caching(place) as client:
+        assert [(await client.get(resource.url)).text for _ in range(2)] == ["text" * 1000] * 2
+        plain = await client.get(resource.url, headers={"Accept-Encoding": "identity"})
+    assert not plain.from_cache
+    assert resource.count == 2
+
+
+NOT_STORED = [
+    pytest.param([("Cache-Control", "no-store, max-age=60")], {}, id="no-store"),
+    pytest.param([("Cache-Control", "max-age=60"), ("Vary", "Accept, *")], {}, id="vary-on-anything"),
+    pytest.param([], {}, id="no-validator-and-no-lifetime"),
+    pytest.param([("Cache-Control", "max-age=60")], {"status": 206}, id="a-part"),
+    pytest.param([("Age", "100"), ("Cache-Control", "max-age=60")], {}, id="stale-when-it-comes"),
+    pytest.param([("Expires", "0")], {}, id="an-expiry-that-is-no-date"),
+]
+
+
+@pytest.mark.parametrize(("fields", "options"), NOT_STORED)
+async def test_what_is_not_stored(fields: Any, options: Any, http_server: OriginServer) -> None:
+    resource = Resource(http_server, *fields, **options)
+    async with caching() as client:
+        assert [(await client.get(resource.url)).from_cache for _ in range(2)] == [False, False]
+        assert client._caching is not None
+        assert repr(client._caching.cache.storage) == "<MemoryStorage 0 records, 0 bytes>"
+
+
+LIFETIMES = [
+    pytest.param([("Expires", formatdate(time.time() + 3600, usegmt=True))], True, id="expires"),
+    pytest.param(
+        # The server's clock is a day behind; what counts is the difference between its two dates.
+        [("Date", formatdate(time.time() - 86400, usegmt=True)), ("Cache-Control", "max-age=172800")],
+        True,
+        id="a-clock-behind",
+    ),
+    pytest.param(
+        [("Date", formatdate(time.time() + 86400, usegmt=True)), ("Expires", formatdate(time.time() + 90000))],
+        True,
+        id="a-clock-ahead",
+    ),
+    pytest.param([("Last-Modified", formatdate(time.time() - 864000, usegmt=True))], True, id="heuristic"),
+    pytest.param([("Cache-Control", "private, max-age=60")], True, id="private"),
+    pytest.param([("Cache-Control", "max-age=60, no-cache"), ("ETag", '"x"')], False, id="no-cache"),
+    pytest.param([("Cache-Control", "max-age=60"), ("Age", "61"), ("ETag", '"x"')], False, id="age"),
+]
+
+
+@pytest.mark.parametrize(("fields", "fresh"), LIFETIMES)
+async def test_how_long_it_is_fresh(fields: Any, fresh: bool, http_server: OriginServer) -> None:
+    resource = Resource(http_server, *fields)
+    async with caching() as client:
+        await client.get(resource.url)
+        assert (await client.get(resource.url)).from_cache
+    assert resource.count == (1 if fresh else 2)
+
+
+async def test_vary_selects(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH, ("Vary", "Accept-Language, X-Absent"))
+    async with caching(place) as client:
+
+        async def text(language: str) -> str:
+            return (await client.get(resource.url, headers={"Accept-Language": language})).text
+
+        assert [await text(each) for each in ("de", "en", "de", "en", "fr")] == [
+            *["reply 1", "reply 2", "reply 1", "reply 2", "reply 3"]
+        ]
+
+
+async def test_what_one_user_got_is_not_for_another(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH)
+    async with caching(place) as client:
+
+        async def text(**options: Any) -> str:
+            return (await client.get(resource.url, **options)).text
+
+        assert await text(auth=("one", "x")) == await text(auth=("one", "x")) == "reply 1"
+        assert await text(auth=("two", "x")) == "reply 2"
+        assert await text() == "reply 3"
+
+
+async def test_head_is_stored_for_itself(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH)
+    async with caching(place) as client:
+        assert [(await client.head(resource.url)).from_cache for _ in range(2)] == [False, True]
+        assert (await client.get(resource.url)).text == "reply 2"
+
+
+# --- what the request says --------------------------------------------------------------------------------------------
+
+WISHES = [
+    pytest.param({"Cache-Control": "no-cache"}, 2, id="no-cache"),
+    pytest.param({"Pragma": "no-cache"}, 2, id="pragma"),
+    pytest.param({"Cache-Control": "max-age=0"}, 2, id="max-age-0"),
+    pytest.param({"Cache-Control": "max-age=600"}, 1, id="max-age-that-it-has"),
+    pytest.param({"Cache-Control": "min-fresh=2000"}, 2, id="min-fresh"),
+    pytest.param({"Cache-Control": "only-if-cached"}, 1, id="only-if-cached"),
+    pytest.param({"Range": "bytes=0-1"}, 2, id="a-range-passes-by"),
+    pytest.param({"If-None-Match": '"mine"'}, 2, id="a-condition-of-ones-own-passes-by"),
+]
+
+
+@pytest.mark.parametrize(("fields", "count"), WISHES)
+async def test_what_the_request_asks_for(fields: dict[str, str], count: int, http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    async with caching() as client:
+        await client.get(resource.url)
+        await asyncio.sleep(0.001)  # else nothing has an age of more than 0
+        await client.get(resource.url, headers=fields)
+    assert resource.count == count
+
+
+async def test_no_store_and_only_if_cached(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    async with caching() as client:
+        assert (await client.get(resource.url, headers={"Cache-Control": "only-if-cached"})).status == 504
+        await client.get(resource.url, headers={"Cache-Control": "no-store"})
+        assert not (await client.get(resource.url)).from_cache
+    assert resource.count == 2
+
+
+async def test_max_stale(http_server: OriginServer) -> None:
+    resource = Resource(http_server, ("Cache-Control", "max-age=60"), ("Age", "100"), ("ETag", '"x"'))
+    async with caching() as client:
+        await client.get(resource.url)
+        assert (await client.get(resource.url, headers={"Cache-Control": "max-stale=60"})).from_cache
+        assert resource.count == 1
+        await client.get(resource.url, headers={"Cache-Control": "max-stale=10"})
+        assert resource.count == 2
+
+
+# --- revalidation -----------------------------------------------------------------------------------------------------
+
+STALE = [("Cache-Control", "max-age=0"), ("ETag", '"v1"')]
+
+
+async def test_revalidated_by_etag(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, *STALE, ("Content-Type", "text/plain"))
+    async with caching(place) as client:
+        first = await client.get(resource.url)
+        second = await client.get(resource.url)
+        assert resource.asked[1].get("If-None-Match") == '"v1"'
+        assert (second.status, second.text, second.from_cache) == (200, "reply 1", True)
+        assert second.headers["X-Validated"] == "2", "its fields are those of the 304"
+        assert second.headers["Content-Type"] == "text/plain"
+        assert second.headers["Content-Length"] == first.headers["Content-Length"]
+        resource.fields = [("Cache-Control", "max-age=1000"), ("ETag", '"v1"'), ("Set-Cookie", "late=1")]
+        assert (await client.get(resource.url)).cookies == {"late": "1"}
+        assert client.cookies is not None
+        assert [cookie.name for cookie in client.cookies] == ["late"]
+        assert (await client.get(resource.url)).from_cache
+    assert resource.count == 3, "the 304 made it fresh again"
+
+
+async def test_revalidated_by_nginx(nginx: Nginx) -> None:
+    url = f"http://127.0.0.1:{nginx.http_port}/1k"
+    async with caching() as client:
+        first = await client.get(url)
+        assert first.status == 200
+        second = await client.get(url, headers={"Cache-Control": "no-cache"})
+    assert second.from_cache
+    assert second.timings.first_byte is not None, "it was asked"
+    assert first.content == second.content
+
+
+async def test_a_new_representation_takes_the_place(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, *STALE)
+    async with caching(place) as client:
+        await client.get(resource.url)
+        resource.fields = [("Cache-Control", "max-age=60"), ("ETag", '"v2"')]
+        assert (await client.get(resource.url)).text == "reply 2"
+        third = await client.get(resource.url)
+        assert (third.text, third.from_cache) == ("reply 2", True)
+
+
+async def test_a_304_that_speaks_of_something_else(http_server: OriginServer) -> None:
+    replies = [
+        Reply(b"old", fields=STALE),
+        Reply(status=304, fields=[("ETag", '"other"')]),
+        Reply(b"new", fields=[("ETag", '"other"')]),
+    ]
+    http_server.routes["/r"] = lambda request: replies.pop(0)
+    async with caching() as client:
+        await client.get(f"{http_server.url}/r")
+        response = await client.get(f"{http_server.url}/r")
+    assert (response.text, response.from_cache) == ("new", False)
+    assert http_server.requests[-1].get("If-None-Match") is None
+
+
+# --- stale ------------------------------------------------------------------------------------------------------------
+
+
+async def test_stale_while_revalidate(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, ("Cache-Control", "max-age=60, stale-while-revalidate=600"), ("Age", "100"))
+    async with caching(place) as client:
+        await client.get(resource.url)
+        resource.fields = [FRESH]
+        resource.wait = asyncio.Event()
+        stale = [await client.get(resource.url) for _ in range(3)]
+        assert [(each.text, each.from_cache) for each in stale] == [("reply 1", True)] * 3
+        resource.wait.set()
+        assert client._caching is not None
+        await asyncio.wait(client._caching._background)
+        assert (await client.get(resource.url)).text == "reply 2"
+    assert resource.count == 2, "one revalidation for all three"
+
+
+async def test_closing_ends_what_goes_on_in_the_background(http_server: OriginServer) -> None:
+    resource = Resource(http_server, ("Cache-Control", "max-age=60, stale-while-revalidate=600"), ("Age", "100"))
+    async with Client(trust_env=False, cache=True) as client:
+        await client.get(resource.url)
+        resource.wait = asyncio.Event()
+        await client.get(resource.url)
+        await settle(5)
+    assert client.pool is not None
+    audit_quiet(client.pool)
+    resource.wait.set()
+
+
+ERRORS = [
+    pytest.param([("Cache-Control", "max-age=60, stale-if-error=600")], {}, True, id="the-server-allows-it"),
+    pytest.param([("Cache-Control", "max-age=60, stale-if-error=10")], {}, False, id="not-for-that-long"),
+    pytest.param([("Cache-Control", "max-age=60")], {}, False, id="nobody-allows-it"),
+    pytest.param([("Cache-Control", "max-age=60")], {"stale_if_error": 600}, True, id="the-cache-allows-it"),
+    pytest.param(
+        [("Cache-Control", "max-age=60, must-revalidate")], {"stale_if_error": 600}, False, id="must-revalidate"
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "options", "stands_in"), ERRORS)
+@pytest.mark.parametrize("failure", [500, 503, "gone"])
+async def test_stale_if_error(
+    fields: Any, options: Any, stands_in: bool, failure: int | str, http_server: OriginServer
+) -> None:
+    resource = Resource(http_server, *fields, ("Age", "100"), ("ETag", '"x"'))
+    async with caching(Cache(**options)) as client:
+        await client.get(resource.url)
+        if isinstance(failure, int):
+            http_server.routes["/r"] = Reply(status=failure)
+        else:
+            await http_server.close()
+        if stands_in:
+            assert (await client.get(resource.url)).text == "reply 1"
+        elif isinstance(failure, int):
+            assert (await client.get(resource.url)).status == failure
+        else:
+            with pytest.raises(OSError, match=r"connect|closed"):
+                await client.get(resource.url)
+
+
+# --- identical requests at a time -------------------------------------------------------------------------------------
+
+
+async def test_of_identical_requests_one_is_sent(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH, body=b"x" * 200_000)
+    async with caching(place, limits=Limits(max_connections=2)) as client:
+        answers = await asyncio.gather(*[client.get(resource.url) for _ in range(20)])
+    assert resource.count == 1
+    assert sorted(answer.from_cache for answer in answers) == [False] + [True] * 19
+    assert {len(answer.content) for answer in answers} == {200_000}
+
+
+async def test_a_revalidation_is_shared_too(http_server: OriginServer) -> None:
+    resource = Resource(http_server, *STALE)
+    async with caching() as client:
+        await client.get(resource.url)
+        await asyncio.gather(*[client.get(resource.url) for _ in range(5)])
+    assert resource.count == 2
+
+
+async def test_what_cannot_be_stored_is_not_shared(http_server: OriginServer) -> None:
+    resource = Resource(http_server, ("Cache-Control", "no-store"))
+    async with caching() as client:
+        texts = {answer.text for answer in await asyncio.gather(*[client.get(resource.url) for _ in range(5)])}
+        assert len(texts) == 5
+        # From now on they do not even wait for the first one's head.
+        resource.wait = asyncio.Event()
+        calls = [asyncio.create_task(client.get(resource.url)) for _ in range(3)]
+        while resource.count < 8:
+            await asyncio.sleep(0)
+        resource.wait.set()
+        await asyncio.gather(*calls)
+
+
+async def test_the_first_may_be_cancelled(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    resource.wait = asyncio.Event()
+    async with caching() as client:
+        calls = [asyncio.create_task(client.get(resource.url)) for _ in range(4)]
+        while not resource.count:
+            await asyncio.sleep(0)
+        calls[0].cancel()
+        await asyncio.wait({calls[0]})
+        resource.wait.set()
+        answers = await asyncio.gather(*calls[1:])
+    assert {answer.text for answer in answers} == {"reply 2"}
+    assert resource.count == 2
+
+
+async def test_a_reader_who_takes_his_time_does_not_hold_up_others(
+    http_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flights, "STALLED", 0.01)
+    resource = Resource(http_server, FRESH, body=b"x" * 5_000_000)
+    async with caching() as client, client.stream("GET", resource.url):
+        assert len((await client.get(resource.url)).content) == 5_000_000
+    assert resource.count == 2
+
+
+async def test_waiting_for_another_counts_within_total(http_server: OriginServer) -> None:
+    async with caching() as client:
+        first = asyncio.create_task(client.get(f"{http_server.url}/hold"))
+        await settle(3)
+        with pytest.raises(TotalTimeout, match="waiting for another GET"):
+            await client.get(f"{http_server.url}/hold", timeout=Timeout(total=0.01))
+        first.cancel()
+        await asyncio.wait({first})
+
+
+async def test_a_failure_of_the_first_is_not_that_of_the_others(http_server: OriginServer) -> None:
+    replies: list[Any] = []
+    resource = Resource(http_server, FRESH)
+    async with caching() as client:
+        replies = await asyncio.gather(
+            client.get(f"{http_server.url}/hold", timeout=Timeout(read=0.01)),
+            client.get(f"{http_server.url}/hold", timeout=Timeout(total=0.03)),
+            client.get(resource.url),
+            return_exceptions=True,
+        )
+    assert [type(reply).__name__ for reply in replies] == ["ReadTimeout", "TotalTimeout", "Response"]
+
+
+# --- what is not whole, too large, or overtaken -----------------------------------------------------------------------
+
+CUT = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhalf"
+WHOLE = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nwhole"
+
+
+async def test_a_body_that_is_cut_short_is_never_stored(raw_server: Any, place: Any) -> None:
+    server = await raw_server([Request(), Send(CUT), Close()], [Request(), Send(WHOLE)])
+    async with caching(place) as client:
+        with pytest.raises(IncompleteRead):
+            await client.get(server.url)
+        answer = await client.get(server.url)
+    assert (answer.text, answer.from_cache) == ("whole", False)
+
+
+async def test_a_body_that_was_not_read_is_not_stored(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH, body=b"x" * 3_000_000)
+    async with caching() as client:
+        async with client.stream("GET", resource.url) as response:
+            await anext(response.iter_bytes())
+        assert not (await client.get(resource.url)).from_cache
+        assert (await client.get(resource.url)).from_cache
+
+
+@pytest.mark.parametrize("chunked", [None, 1000])
+async def test_a_body_that_is_too_large_is_passed_on(chunked: int | None, http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH, body=b"x" * 100_001, chunked=chunked)
+    async with caching(Cache(max_body=100_000)) as client:
+        for _ in range(2):
+            answer = await client.get(resource.url)
+            assert (len(answer.content), answer.from_cache) == (100_001, False)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "LOCK"])
+async def test_unsafe_methods_invalidate(method: str, http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH)
+    async with caching(place) as client:
+        await client.get(resource.url)
+        await client.request(method, resource.url)
+        assert (await client.get(resource.url)).text == "reply 3"
+
+
+async def test_only_what_succeeds_invalidates_and_what_it_names(http_server: OriginServer) -> None:
+    resource, other = Resource(http_server, FRESH), Resource(http_server, FRESH, path="/other")
+    http_server.routes["/do"] = Reply(status=201, fields=[("Location", "/r"), ("Content-Location", "/other")])
+    async with caching() as client:
+        await client.get(resource.url)
+        await client.get(other.url)
+        resource.options = {"status": 500}
+        await client.post(resource.url)
+        assert (await client.get(resource.url)).from_cache
+        resource.options = {}
+        await client.post(f"{http_server.url}/do")
+        assert not (await client.get(resource.url)).from_cache
+        assert not (await client.get(other.url)).from_cache
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_what_was_under_way_when_it_was_written_is_not_stored(shared: bool, http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    resource.wait = asyncio.Event()
+    async with caching() as client:
+        early = [asyncio.create_task(client.get(resource.url, timeout=Timeout(read=10)))]
+        while not resource.count:
+            await asyncio.sleep(0)
+        if not shared:  # one more, which does not wait for the first
+            assert client._caching is not None
+            client._caching._not_stored[resource.url] = None
+            early.append(asyncio.create_task(client.get(resource.url)))
+            while resource.count < 2:
+                await asyncio.sleep(0)
+        wait, resource.wait = resource.wait, None
+        await client.post(resource.url)
+        wait.set()
+        await asyncio.gather(*early)
+        assert not (await client.get(resource.url)).from_cache
+
+
+# --- with everything else ---------------------------------------------------------------------------------------------
+
+
+async def test_before_any_transport_and_pickled() -> None:
+    import pickle
+
+    inner = MockTransport(lambda request: MockResponse(text="x", headers={"Cache-Control": "max-age=60"}))
+    async with CachingTransport(inner) as transport, Client(transport=transport) as client:
+        await client.get("http://a.example/")
+        response = await client.get("http://a.example/")
+        again: Response = pickle.loads(pickle.dumps(response))
+        assert response.from_cache
+        assert again.from_cache
+    assert inner.closed
+
+
+async def test_a_hit_takes_no_turn_from_the_rules(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    rule = HostConcurrency(1)
+    async with caching(politeness=rule) as client:
+        await client.get(resource.url)
+        async with client.stream("GET", f"{http_server.url}/bytes/5000000"):
+            assert (await client.get(resource.url, timeout=Timeout(total=1))).from_cache
+
+
+async def test_redirects_are_answered_from_it(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    http_server.routes["/moved"] = Reply(status=301, fields=[("Location", "/r"), FRESH])
+    async with caching() as client:
+        for _ in range(2):
+            answer = await client.get(f"{http_server.url}/moved")
+    assert [each.from_cache for each in (*answer.history, answer)] == [True, True]
+    assert (resource.count, len(http_server.requests)) == (1, 2)
+
+
+async def test_one_cache_for_several_clients(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    async with Cache() as cache, caching(cache) as one, caching(cache) as two:
+        await one.get(resource.url)
+        assert (await two.get(resource.url)).from_cache
+        await cache.clear()
+        assert not (await two.get(resource.url)).from_cache
+
+
+@pytest.mark.parametrize("path", ["/bytes/10", "/chunked/200000"])
+async def test_cancelled_anywhere(path: str, http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, *STALE, body=b"x" * 100_000, path=path)
+    async with ConnectionPool() as pool, Cache(None if place is True else place) as cache:
+        transport = CachingTransport(pool, cache)
+
+        async def scenario() -> None:
+            await cache.clear()
+            async with Client(transport=transport, trust_env=False) as client:
+                for _ in range(2):
+                    assert len((await client.get(resource.url)).content) == 100_000
+
+        async def check() -> None:
+            await settle(5)
+            audit_quiet(pool)
+            assert transport._flights == {}
+
+        assert await cancel_everywhere(scenario, check) > 0
+        await transport.release()
+
+
+@pytest.mark.parametrize("value", [5, b"x", 1.5])
+def test_what_is_no_cache_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="cache must be"):
+        Client(cache=value)
+
+
+def test_without_hishel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "aiohttpconn.cache.rules", raising=False)
+    monkeypatch.setitem(sys.modules, "hishel", None)
+    with pytest.raises(ImportError, match=r"aiohttpconn\[cache\]"):
+        Cache()
+
+
+async def test_a_stream_that_breaks_is_asked_for_again(raw_server: Any) -> None:
+    server = await raw_server([Request(), Send(CUT), Close()], [Request(), Send(WHOLE)], [Request(), Send(WHOLE)])
+    async with caching() as client:
+        outcomes = await asyncio.gather(*[client.get(server.url) for _ in range(3)], return_exceptions=True)
+    assert [type(each) for each in outcomes].count(Response) == 2
+    assert [isinstance(each, (IncompleteRead, ReadError)) for each in outcomes].count(True) == 1
