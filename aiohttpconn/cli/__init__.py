@@ -25,10 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Every failure is one line on standard error, never a traceback (``python -X dev`` shows those of bugs).
     """
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        return _main(sys.argv[1:] if argv is None else argv)
+        return _main(argv)
     except UsageError as error:
-        complain(f"{error} (see aiohttpconn --help)")
+        command = f"{argv[0]} " if argv and argv[0] in _COMMANDS else ""
+        complain(f"{error} (see aiohttpconn {command}--help)")
         return Exit.USAGE
     except Interrupted as interruption:
         complain(f"interrupted: {interruption}")

@@ -5,18 +5,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from time import monotonic
 from typing import Any
 
-from .. import Client, Response
+from .. import AdaptiveThrottle, Client, RateLimit, Response, RobotsTxt
 from ..bulk.result import MapResult
 from .exits import Exit, Interrupted, UsageError
 from .lists import LineList
-from .network import Network, Parser, add_network_options, add_other_options, add_request_options, make_client
-from .network import make_requests, network_of
+from .network import (
+    Network,
+    Parser,
+    add_network_options,
+    add_other_options,
+    add_request_options,
+    make_client,
+    make_requests,
+    network_of,
+)
 from .progress import complain
 from .quantities import count, count_or_none, rate, size
 from .records import Folder, RecordFile, RecordPipe, open_records, record_of
@@ -69,9 +78,9 @@ class MapOptions(Network):
 def parse_arguments(argv: Sequence[str]) -> MapOptions:
     """The options that `argv` stands for. Raises `UsageError`; ``--help`` prints and raises SystemExit."""
     found = _parser().parse_args(argv)
-    names = ("list", "output", "concurrency", "per_host", "rate", "robots", "throttle", "checkpoint", "resume")
-    names += ("method", "body", "head", "save_dir", "max_body", "retries", "fail", "quiet")
-    return MapOptions(**{name: getattr(found, name) for name in names}, **network_of(found))
+    network = network_of(found)
+    names = {field.name for field in fields(MapOptions)} - network.keys()
+    return MapOptions(**{name: getattr(found, name) for name in names}, **network)
 
 
 def _parser() -> Parser:
@@ -151,6 +160,12 @@ async def map_list(options: MapOptions) -> Exit:
                     await run.run(client, records, folder, checkpoint)
             except asyncio.CancelledError:
                 raise Interrupted(run.kept(checkpoint)) from None
+            except sqlite3.Error as error:
+                complain(f"{checkpoint}: {error}")
+                return Exit.FAILED
+            except OSError as error:  # the list cannot be read, or a line not be written: the rest are results
+                complain(f"{error.filename or options.output}: {error.strerror or error}")
+                return Exit.FAILED
         if checkpoint is not None and options.checkpoint is None:
             _remove(checkpoint)
     if not options.quiet:
@@ -159,8 +174,6 @@ async def map_list(options: MapOptions) -> Exit:
 
 
 def _rules(options: MapOptions) -> list[Any]:
-    from ..politeness import AdaptiveThrottle, RateLimit, RobotsTxt  # noqa: PLC0415 - for who asks for them
-
     rules: list[Any] = []
     if options.robots:
         try:

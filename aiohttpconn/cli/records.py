@@ -68,14 +68,15 @@ class RecordFile:
 class RecordPipe:
     """Standard output, or whatever may block: written by a thread, which is ahead of its reader by 256 KiB at most."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._path = path
         self._writer = BlockingWriter(lambda: descriptor)
         self._lines: list[bytes] = []
         self._size = 0
         self._writing: asyncio.Task[None] | None = None
 
     async def write(self, line: bytes) -> None:
-        """Take a line. Raises `StandardOutputError` for one before it."""
+        """Take a line. Raises `StandardOutputError`, or OSError, for one before it."""
         self._lines.append(line)
         self._size += len(line)
         if self._writing is None or self._writing.done() or self._size > AHEAD:
@@ -93,7 +94,9 @@ class RecordPipe:
         try:
             await self._writer.write(data)
         except OSError as error:
-            raise StandardOutputError from error
+            if self._path == "-":
+                raise StandardOutputError from error
+            raise OSError(error.errno, error.strerror, self._path) from error
 
     async def end(self) -> None:
         """Write what is left."""
@@ -115,23 +118,23 @@ async def open_records(path: str, *, append: bool) -> AsyncIterator[RecordFile |
         if sys.stdout is None:
             raise StandardOutputError from OSError("it is closed")
         descriptor = os.dup(sys.stdout.fileno())
-        whole = True
+        regular = False
     else:
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC)
             descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:
             raise UsageError(f"-o {path}: {error.strerror or error}") from error
-        whole = not os.path.isfile(path)  # noqa: ASYNC240 - a device or a pipe
-        if not whole:
+        regular = os.path.isfile(path)  # noqa: ASYNC240 - not a device, nor a pipe
+        if regular:
             _cut_torn_line(descriptor)
-    if not whole:
+    if regular:
         try:
             yield RecordFile(descriptor)
         finally:
             os.close(descriptor)
         return
-    pipe = RecordPipe(descriptor)
+    pipe = RecordPipe(descriptor, path)
     try:
         yield pipe
         await pipe.end()
