@@ -93,7 +93,7 @@ async def test_interrupted_it_says_how_to_go_on_and_does(server: FileServer, tmp
     server.twist = orderly
     outcome = await run("download", f"{server.url}/a.bin", cwd=tmp_path)
     assert outcome.code == 0
-    assert " MiB of an earlier run" in outcome.stderr
+    assert "iB of an earlier run" in outcome.stderr
     assert (tmp_path / "a.bin").read_bytes() == BODY
     assert names(tmp_path) == ["a.bin"]
 

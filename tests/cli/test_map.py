@@ -52,7 +52,7 @@ async def test_a_line_for_each_in_a_pipe(http_server: OriginServer, tmp_path: Pa
     assert set(found) == set(urls)
     text = found[urls[0]]
     assert (text["status"], text["size"], text["body"], "location" in text) == (200, 6, "grüße\n", False)
-    assert ["Content-Type", kind] in text["headers"]
+    assert ["Content-Type", "text/plain; charset=latin-1"] in text["headers"]
     assert (tmp_path / "bodies" / text["file"]).read_bytes() == "grüße\n".encode("latin-1")
     assert (found[urls[1]]["location"], found[urls[1]]["body"]) == (urls[0], "grüße\n")
     assert found[urls[2]]["status"] == 404
