@@ -227,7 +227,7 @@ class _Run:
                 own["checksum"] = options.checksum
             yield self._watched(url, options.output, own)
         if listed is not None:
-            async for item in listed_files(listed.lines()):
+            async for item in listed_files(listed.lines_as_they_come()):
                 yield self._watched(*item)
 
     def _watched(self, url: str, path: str | None, own: dict[str, Any]) -> Item:
@@ -254,7 +254,7 @@ class _Run:
         if error is None:
             self._saved += 1
             download = result.unwrap()
-            self._report.saved(os.path.relpath(download.path), _summary(download))
+            self._report.saved(_near(str(download.path)), _summary(download))
             return
         notes = getattr(error, "__notes__", ())
         kept = "".join(f" ({note.replace('the same download', 'the same command')})" for note in notes)
@@ -265,11 +265,17 @@ class _Run:
         """What is left after an interruption, and how to go on."""
         whole = f"{self._saved:,} file{'' if self._saved == 1 else 's'} complete"
         parts = [PartFile(path).part for meters in self._meters.values() for path in meters]
-        names = [os.path.relpath(part) for part in parts if os.path.exists(part)]
+        names = [_near(part) for part in parts if os.path.exists(part)]
         if not names:
             return f"{whole}; the same command fetches what is missing"
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         return f"{whole}, {names[0]}{more} kept; the same command goes on from there"
+
+
+def _near(path: str) -> str:
+    """The path as a user would write it: relative if it is below the current folder."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
 
 
 def _shown(url: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import stat
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from .exits import UsageError
 
@@ -17,9 +18,9 @@ _LONGEST = 1 << 20
 
 
 class LineList:
-    """The lines of a file, ``"-"`` for standard input: an async iterator, to be used once.
+    """The lines of a file, ``"-"`` for standard input, to be read once.
 
-    They are read in a daemon thread: standard input may give nothing for ever, and nobody waits for it when the command
+    What is no regular file is read in a daemon thread: a pipe may give nothing for ever, and nobody waits for it when the command
     is interrupted. Blank lines, and those that begin with ``#``, are passed over.
 
     - `read` and `size`: bytes that have been read, and that there are; `size` is 0 where that is not known.
@@ -36,35 +37,60 @@ class LineList:
                 raise UsageError("-i -: standard input is closed")
             else:
                 self._descriptor = os.dup(sys.stdin.fileno())
-            self.size = os.fstat(self._descriptor).st_size
+            found = os.fstat(self._descriptor)
         except OSError as error:
             raise UsageError(f"-i {path}: {error.strerror or error}") from error
+        self._regular = stat.S_ISREG(found.st_mode)
+        self.size = found.st_size if self._regular else 0
+        self._rest = b""
 
-    async def lines(self) -> AsyncIterator[str]:
-        """The lines, without white space at their ends. Raises OSError."""
+    def lines(self) -> Iterator[str] | AsyncIterator[str]:
+        """The lines, without white space at their ends. Raises OSError.
+
+        Those of a regular file come by a plain iterator, as they are there: 64 KiB of it take 20 µs to read, and a map
+        with a checkpoint looks up what comes so 500 at a time (30,000 lines in 6 s, and in 30 s one by one).
+        """
+        return self._plain_lines() if self._regular else self.lines_as_they_come()
+
+    def _plain_lines(self) -> Iterator[str]:
+        try:
+            while True:
+                data = os.read(self._descriptor, _READ)
+                yield from self._split(data)
+                if not data:
+                    return
+        finally:
+            os.close(self._descriptor)
+
+    async def lines_as_they_come(self) -> AsyncIterator[str]:
+        """The same, of whatever it is."""
         loop = asyncio.get_running_loop()
         wanted: queue.SimpleQueue[asyncio.Future[bytes] | None] = queue.SimpleQueue()
         threading.Thread(target=_read, args=(self._descriptor, loop, wanted), daemon=True).start()
-        rest = b""
         try:
             while True:
                 coming: asyncio.Future[bytes] = loop.create_future()
                 wanted.put(coming)
                 data = await coming
-                *lines, rest = (rest + data).split(b"\n")
-                if not data:
-                    lines, rest = [rest], b""
-                if len(rest) > _LONGEST:
-                    raise OSError(f"{self._name} is no list: a line of it is longer than {_LONGEST:,} bytes")
-                for line in lines:
-                    self.read += len(line) + 1
-                    text = line.decode("utf-8-sig", "surrogateescape").rstrip()
-                    if text and not text.lstrip().startswith("#"):
-                        yield text
+                for line in self._split(data):
+                    yield line
                 if not data:
                     return
         finally:
             wanted.put(None)
+
+    def _split(self, data: bytes) -> Iterator[str]:
+        """The lines that end in `data`; if it is empty, the last one."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data:
+            lines, self._rest = [self._rest], b""
+        if len(self._rest) > _LONGEST:
+            raise OSError(f"{self._name} is no list: a line of it is longer than {_LONGEST:,} bytes")
+        for line in lines:
+            self.read += len(line) + 1
+            text = line.decode("utf-8-sig", "surrogateescape").rstrip()
+            if text and not text.lstrip().startswith("#"):
+                yield text
 
 
 def _read(
