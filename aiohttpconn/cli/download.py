@@ -28,8 +28,9 @@ from .network import (
     make_requests,
     network_of,
 )
-from .progress import Meter, Report, came, human_size, report_of
+from .progress import Meter, Report, came, human_size
 from .quantities import count, count_or_none, size
+from .report import report_of
 
 CONCURRENCY = 8
 Item: TypeAlias = tuple[str, str | None, dict[str, Any]]

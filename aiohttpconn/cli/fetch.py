@@ -11,7 +11,8 @@ from .exits import Exit
 from .filenames import distinct, file_name
 from .network import complaint, exit_of, make_client, make_requests
 from .output import OrderedOutput, Output
-from .progress import Meter, Report, report_of
+from .progress import Meter, Report
+from .report import report_of
 
 if TYPE_CHECKING:
     from .arguments import Options

@@ -20,8 +20,8 @@ _LONGEST = 1 << 20
 class LineList:
     """The lines of a file, ``"-"`` for standard input, to be read once.
 
-    What is no regular file is read in a daemon thread: a pipe may give nothing for ever, and nobody waits for it when the command
-    is interrupted. Blank lines, and those that begin with ``#``, are passed over.
+    What is no regular file is read in a daemon thread: a pipe may give nothing for ever, and nobody waits for it
+    when the command is interrupted. Blank lines, and those that begin with ``#``, are passed over.
 
     - `read` and `size`: bytes that have been read, and that there are; `size` is 0 where that is not known.
     """

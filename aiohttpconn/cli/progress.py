@@ -109,17 +109,6 @@ class Report:
         """Take the bars away."""
 
 
-def report_of(*, bars: bool, quiet: bool) -> Report:
-    """Bars, if they are wanted, somebody watches, and rich is there; else lines."""
-    if bars and not quiet and is_watched():
-        try:
-            from .bars import BarReport  # noqa: PLC0415 - it loads rich (50 ms) and needs the extra "cli"
-        except ImportError:
-            return Report()  # lines do as well
-        return BarReport()
-    return Report(quiet=quiet)
-
-
 def is_watched() -> bool:
     """Whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
