@@ -40,6 +40,11 @@ class _Run:
         self._worst = Exit.OK
         self._names: list[str] = []
         self._ordered: OrderedOutput | None = None
+        if options.saves:
+            # Only for who saves; and now: loading it (a fifth of the start) would hold up the first body.
+            from .files import file_output  # noqa: PLC0415
+
+            self._file_output = file_output
         if options.remote_names:
             self._names = distinct(file_name(request.url) for request in requests)
         elif options.saves:
@@ -86,11 +91,9 @@ class _Run:
                 async with self._ordered.part(number) as output:
                     await self._copy(response, output)
                 return
-            from .files import file_output  # noqa: PLC0415 - it loads aiofiles (10 ms)
-
             name = self._names[number]
             with Meter(self._report, name, _size(response)) as meter:
-                async with file_output(name) as output:
+                async with self._file_output(name) as output:
                     await self._copy(response, output, meter.advance)
         finally:
             await response.close()
