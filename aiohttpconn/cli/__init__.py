@@ -1,4 +1,5 @@
-"""The command ``aiohttpconn``: fetch URLs from a shell, and show the library at work (``aiohttpconn demo``).
+"""The command ``aiohttpconn``: fetch URLs from a shell; save large files (``download``), fetch lists (``map``), measure
+a server (``bench``), and show the library at work (``demo``).
 
 What a run does not need is not loaded: uvloop, rich, aiofiles and trustme come in when they are used.
 """
@@ -12,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .arguments import parse_arguments
-from .exits import Exit, StandardOutputError, UsageError
+from .exits import Exit, Interrupted, StandardOutputError, UsageError
 from .fetch import fetch
 from .progress import complain
 
@@ -24,11 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Every failure is one line on standard error, never a traceback (``python -X dev`` shows those of bugs).
     """
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        return _main(sys.argv[1:] if argv is None else argv)
+        return _main(argv)
     except UsageError as error:
-        complain(f"{error} (see aiohttpconn --help)")
+        command = f"{argv[0]} " if argv and argv[0] in _COMMANDS else ""
+        complain(f"{error} (see aiohttpconn {command}--help)")
         return Exit.USAGE
+    except Interrupted as interruption:
+        complain(f"interrupted: {interruption}")
+        return Exit.INTERRUPTED
     except KeyboardInterrupt:
         complain("interrupted")
         return Exit.INTERRUPTED
@@ -50,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> int:
     _occupy_standard_descriptors()
     try:
-        work = _demo(argv[1:]) if argv[:1] == ["demo"] else fetch(parse_arguments(argv))
+        command = _COMMANDS.get(argv[0]) if argv else None
+        work = fetch(parse_arguments(argv)) if command is None else command(argv[1:])
     except SystemExit:  # --help and --version have printed
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -89,6 +96,32 @@ def _demo(argv: Sequence[str]) -> Coroutine[Any, Any, Exit]:
     except ModuleNotFoundError as error:
         raise UsageError(f"the demo needs {error.name}: pip install 'aiohttpconn[cli]'") from error
     return demo(argv)
+
+
+def _download(argv: Sequence[str]) -> Coroutine[Any, Any, Exit]:
+    from .download import download, parse_arguments  # noqa: PLC0415 - each command loads what is its own
+
+    return download(parse_arguments(argv))
+
+
+def _map(argv: Sequence[str]) -> Coroutine[Any, Any, Exit]:
+    from .map import map_list, parse_arguments  # noqa: PLC0415 - the same
+
+    return map_list(parse_arguments(argv))
+
+
+def _bench(argv: Sequence[str]) -> Coroutine[Any, Any, Exit]:
+    from .bench import bench, parse_arguments  # noqa: PLC0415 - the same
+
+    return bench(parse_arguments(argv))
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, Exit]]] = {
+    "demo": _demo,
+    "download": _download,
+    "map": _map,
+    "bench": _bench,
+}
 
 
 def _broken_pipe() -> Exit:

@@ -12,6 +12,7 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TaskID,
+    TaskProgressColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column
@@ -35,8 +36,8 @@ class BarReport(Report):
     def failed(self, text: str) -> None:
         self._line(f"aiohttpconn: {text}", "red")
 
-    def saved(self, meter: Meter) -> None:
-        self._line(f"✓ {meter.name}  {meter.summary()}", "green")
+    def saved(self, name: str, text: str) -> None:
+        self._line(f"✓ {name}  {text}", "green")
 
     def _line(self, text: str, style: str) -> None:
         self._console.print(one_line(text), style=style, markup=False, highlight=False, soft_wrap=True)
@@ -45,7 +46,7 @@ class BarReport(Report):
         self._tasks[meter] = self._bars.add_task(one_line(meter.name), total=meter.total)
 
     def moved(self, meter: Meter) -> None:
-        self._bars.update(self._tasks[meter], completed=meter.size)
+        self._bars.update(self._tasks[meter], completed=meter.size, total=meter.total)
 
     def ended(self, meter: Meter) -> None:
         self._bars.remove_task(self._tasks.pop(meter))
@@ -89,3 +90,24 @@ def progress_bars(console: Console, *, transient: bool, disable: bool = False) -
         disable=disable,
         expand=True,
     )
+
+
+class OneBar:
+    """One bar for a whole run, gone when it is over."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            BarColumn(bar_width=24), TaskProgressColumn(), _Name(), console=Console(stderr=True), transient=True
+        )
+        self._task = self._progress.add_task("", total=None)
+        self._progress.start()
+
+    def show(self, text: str, share: float | None) -> None:
+        """`share` is from 0.0 to 1.0; None while it is not known."""
+        self._progress.update(
+            self._task, description=text, completed=share or 0.0, total=None if share is None else 1.0
+        )
+
+    def close(self) -> None:
+        """Take it away."""
+        self._progress.stop()

@@ -10,7 +10,7 @@ class Exit(enum.IntEnum):
 
     OK = 0
     HTTP_ERROR = 1
-    """The server answered 4xx or 5xx, and ``--fail`` was given."""
+    """The server answered 4xx or 5xx: to a download, or with ``--fail``."""
     USAGE = 2
     """The command line cannot be acted on; nothing was sent."""
     FAILED = 3
@@ -27,3 +27,7 @@ class UsageError(Exception):
 
 class StandardOutputError(Exception):
     """Standard output cannot be written to; its cause is the OSError."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C. Its text says what is kept, and how to go on."""

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .. import (
-    BodyLengthMismatch,
-    Client,
-    HTTPException,
-    HTTPStatusError,
-    IncompleteRead,
-    InvalidHeader,
-    Limits,
-    Request,
-    Response,
-    Timeout,
-    TLSError,
-)
-from .exits import Exit, UsageError
+from .. import Client, HTTPException, Request, Response
+from .exits import Exit
 from .filenames import distinct, file_name
+from .network import complaint, exit_of, make_client, make_requests
 from .output import OrderedOutput, Output
 from .progress import Meter, Report
+from .report import report_of
 
 if TYPE_CHECKING:
     from .arguments import Options
@@ -34,35 +23,10 @@ async def fetch(options: Options) -> Exit:
 
     Raises `UsageError` before anything is sent, `StandardOutputError` when there is nowhere to print to.
     """
-    try:
-        client = Client(
-            headers=options.headers,
-            timeout=Timeout.of(options.timeout).replace(pool=None),  # there are as many connections as fetches
-            limits=Limits(max_connections=max(100, options.concurrency)),
-            proxy=options.proxy,
-            verify=options.verify,
-            follow_redirects=options.follow_redirects,
-        )
-    except (TLSError, InvalidHeader) as error:
-        raise UsageError(_why(error)) from error
-    async with client:
-        try:
-            requests = [client.build_request(options.method, url, content=options.data) for url in options.urls]
-        except ValueError as error:  # InvalidURL and InvalidMethod are ones
-            raise UsageError(_why(error)) from error
-        with _report(saves=options.saves, quiet=options.quiet) as report:
+    async with make_client(options, options.concurrency) as client:
+        requests = make_requests(client, options.method, options.urls, options.data)
+        with report_of(bars=options.saves, quiet=options.quiet) as report:
             return await _Run(options, client, report, requests).run()
-
-
-def _report(*, saves: bool, quiet: bool) -> Report:
-    """Bars where files are saved, somebody watches and rich is there; else lines."""
-    if saves and not quiet and sys.stderr is not None and sys.stderr.isatty():
-        try:
-            from .bars import BarReport  # noqa: PLC0415 - it loads rich (50 ms) and needs the extra "cli"
-        except ImportError:
-            return Report()  # lines do as well
-        return BarReport()
-    return Report(quiet=quiet)
 
 
 class _Run:
@@ -76,6 +40,11 @@ class _Run:
         self._worst = Exit.OK
         self._names: list[str] = []
         self._ordered: OrderedOutput | None = None
+        if options.saves:
+            # Only for who saves; and now: loading it (a fifth of the start) would hold up the first body.
+            from .files import file_output  # noqa: PLC0415
+
+            self._file_output = file_output
         if options.remote_names:
             self._names = distinct(file_name(request.url) for request in requests)
         elif options.saves:
@@ -103,24 +72,15 @@ class _Run:
         for number in numbers:
             try:
                 await self._fetch(number)
-            except HTTPStatusError as error:
-                self._failed(number, error, Exit.HTTP_ERROR)
-            except (InvalidHeader, BodyLengthMismatch) as error:
-                self._failed(number, error, Exit.USAGE)
             except (HTTPException, OSError) as error:
-                self._failed(number, error, Exit.FAILED)
+                self._failed(number, error)
             finally:
                 if self._ordered is not None:
                     self._ordered.finish(number)
 
-    def _failed(self, number: int, error: HTTPException | OSError, code: Exit) -> None:
-        asked = self._requests[number].url.without_userinfo()
-        text = f"{asked}: {_why(error)}"
-        request = getattr(error, "request", None)
-        if request is not None and (led := request.url.without_userinfo()) != asked:
-            text += f" (redirected to {led})"
-        self._report.failed(text)
-        self._worst = max(self._worst, code)
+    def _failed(self, number: int, error: HTTPException | OSError) -> None:
+        self._report.failed(complaint(str(self._requests[number].url.without_userinfo()), error))
+        self._worst = max(self._worst, exit_of(error))
 
     async def _fetch(self, number: int) -> None:
         response = await self._client.send(self._requests[number], stream=True)
@@ -131,11 +91,9 @@ class _Run:
                 async with self._ordered.part(number) as output:
                     await self._copy(response, output)
                 return
-            from .files import file_output  # noqa: PLC0415 - it loads aiofiles (10 ms)
-
             name = self._names[number]
             with Meter(self._report, name, _size(response)) as meter:
-                async with file_output(name) as output:
+                async with self._file_output(name) as output:
                     await self._copy(response, output, meter.advance)
         finally:
             await response.close()
@@ -161,16 +119,3 @@ def _size(response: Response) -> int | None:
     """How many bytes will be saved, as far as the head tells."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isascii() and length.isdigit() and "Content-Encoding" not in response.headers else None
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, IncompleteRead):
-        # Its own text counts what the caller was not given, and here everything was written.
-        missing = "" if error.expected is None else f", {error.expected:,} bytes are missing"
-        return f"the body ended early{missing}" + (f" ({error.why})" if error.why else "")
-    if isinstance(error, HTTPException):
-        # Without what was being done: that is the URL, which stands in front. And options have other names here.
-        return error.describe().replace("pass verify= ", "pass --cacert ")
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot write {error.filename}: {error.strerror}"
-    return f"cannot be saved: {error.strerror or error}" if isinstance(error, OSError) else str(error)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import aiofiles
-import aiofiles.os
-
+from ..download.part_file import PartFile, SegmentWriter
 from .output import BlockingWriter, Output
 
 if TYPE_CHECKING:
@@ -21,59 +18,34 @@ BLOCK = 1 << 20
 
 
 class SavedFile:
-    """A file that appears under its name when it is whole; until then it is called ``NAME.part``."""
+    """A file that appears under its name when it is whole; until then it is called ``NAME.part``, as a download's is,
+    and nobody goes on with it."""
 
     def __init__(self, path: str) -> None:
-        self._path = os.path.realpath(path)  # through a link: the link stays
-        self._part = self._path + ".part"
-        self._file: Any = None
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._part = PartFile(os.path.realpath(path))  # through a link: the link stays
 
     async def __aenter__(self) -> SavedFile:
-        opening = asyncio.ensure_future(aiofiles.open(self._part, "wb"))
         try:
-            self._file = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # A thread is opening it and cannot be called back.
-            try:
-                self._file = await opening
-                await self._discard()
-            except OSError:
-                pass
+            await self._part.start_over(None)
+        except BaseException:
+            await self._part.close()
             raise
+        self._writer = SegmentWriter(self._part, 0, BLOCK)
         return self
 
     async def write(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size >= BLOCK:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        pieces, self._pieces, self._size = self._pieces, [], 0
-        await self._file.write(b"".join(pieces))
-
-    async def _discard(self) -> None:
-        try:
-            await self._file.close()
-            await aiofiles.os.unlink(self._part)
-        except OSError:
-            pass  # what made it worthless is what will be reported
+        if self._writer.add(data):
+            await self._writer.flush()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None:
-            await self._discard()
-            return
         try:
-            await self._flush()
-            await self._file.close()
-            await aiofiles.os.replace(self._part, self._path)
-        except BaseException:
-            await self._discard()
-            raise
+            if kind is None:
+                await self._writer.end()
+                await self._part.complete(None, overwrite=True, sync=False)
+        finally:
+            await self._part.close()  # which deletes what is not complete
 
 
 class SpecialFile:

@@ -38,6 +38,15 @@ def complain(text: str) -> None:
             pass  # there is nobody left to tell
 
 
+def came(size: int, seconds: float) -> str:
+    """How much came, and how fast.
+
+    >>> came(3 << 20, 1.5)
+    '3.0 MiB in 1.50 s, 2.0 MiB/s'
+    """
+    return f"{human_size(size)} in {seconds:.2f} s, {human_size(size / max(seconds, 1e-6))}/s"
+
+
 class Meter:
     """Counts one download."""
 
@@ -55,8 +64,7 @@ class Meter:
 
     def summary(self) -> str:
         """What came, and how fast."""
-        seconds = monotonic() - self.began
-        return f"{human_size(self.size)} in {seconds:.2f} s, {human_size(self.size / max(seconds, 1e-6))}/s"
+        return came(self.size, monotonic() - self.began)
 
     def __enter__(self) -> Meter:
         self._report.begun(self)
@@ -65,7 +73,7 @@ class Meter:
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._report.ended(self)
         if kind is None:
-            self._report.saved(self)
+            self._report.saved(self.name, self.summary())
 
 
 class Report:
@@ -78,10 +86,10 @@ class Report:
         """Something went wrong."""
         complain(text)
 
-    def saved(self, meter: Meter) -> None:
-        """A file is whole."""
+    def saved(self, name: str, text: str) -> None:
+        """A file is whole; how it came to be."""
         if not self.quiet and sys.stderr is not None:
-            print(f"{one_line(meter.name)}: {meter.summary()}", file=sys.stderr, flush=True)
+            print(f"{one_line(name)}: {one_line(text)}", file=sys.stderr, flush=True)
 
     def begun(self, meter: Meter) -> None:
         """A download begins."""
@@ -99,3 +107,8 @@ class Report:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take the bars away."""
+
+
+def is_watched() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()

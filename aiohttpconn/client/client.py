@@ -633,7 +633,8 @@ class Client:
         - `resume`: whether to go on with what an earlier run left; `repairs`: how many failures in a row, without a
           byte between, are borne (5).
         - `overwrite`: whether a file that is there is replaced; left out, one that `path` names is, one whose name the
-          server chose is not (FileExistsError).
+          server chose is not (FileExistsError). `only_if_changed`: a file that is there, has the size and the time of
+          last change that the server states, and the checksum if one is given, is left as it is (`fetched` is 0).
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
         - `limit_rate`: bytes per second over all segments. `fsync`: whether it is on the disk when this returns.
@@ -654,9 +655,9 @@ class Client:
     ) -> list[DownloadResult]:
         """Save many files; a `DownloadResult` for each, in their order.
 
-        - `items`: URLs, or pairs of URL and path; an iterable, async or not, from which they are taken as they are
-          begun. `directory`: what their paths are relative to.
-        - `concurrency`: how many at a time (8).
+        - `items`: URLs, pairs of URL and path, or triples with a dict of keywords for that file; an iterable, async or
+          not, from which they are taken as they are begun. `directory`: what their paths are relative to.
+        - `concurrency`: how many at a time (8). `on_result`: called with each `DownloadResult` as it comes.
         - the others are those of `download`, for each file; `limit_rate` is for all together.
 
         A file that fails does not stop the others: its `DownloadResult` has the error. Names that servers choose are

@@ -20,7 +20,7 @@ from .result import Download, DownloadResult
 from .sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from ..fetch import Fetch
     from ..url import URL
@@ -54,6 +54,7 @@ async def _download(
     mirrors: Sequence[str | URL] = (),
     resume: bool = True,
     overwrite: bool | None = None,
+    only_if_changed: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     limit_rate: float | Rate | None = None,
     fsync: bool = False,
@@ -75,6 +76,7 @@ async def _download(
         sync=fsync,
         repairs=repairs,
         claimed=claimed,
+        only_if_changed=only_if_changed,
     )
     sources = Sources(fetch, _urls(url, mirrors), headers, {**request, "timeout": timeout})
     return await OneFile(sources, wanted, Meter(on_progress, bar), Rate.of(limit_rate)).run(total)
@@ -88,6 +90,7 @@ async def download_all(
     directory: str | os.PathLike[str] | None = None,
     progress: Any = False,
     limit_rate: float | Rate | None = None,
+    on_result: Callable[[DownloadResult], object] | None = None,
     **options: Any,
 ) -> list[DownloadResult]:
     """`Client.download_all`."""
@@ -95,7 +98,7 @@ async def download_all(
     claimed: set[str] = set()
     places: set[str] = set()
 
-    async def bring(url: str | URL, path: str | os.PathLike[str] | None) -> Download:
+    async def bring(url: str | URL, path: str | os.PathLike[str] | None, own: Mapping[str, Any]) -> Download:
         place = path
         if directory is not None:
             place = os.path.join(directory, "" if path is None else path)
@@ -104,11 +107,11 @@ async def download_all(
             if where in places:
                 raise ValueError(f"another item is saved as {where}")
             places.add(where)
-        return await _download(fetch, url, place, bar, claimed, limit_rate=rate, **options)
+        return await _download(fetch, url, place, bar, claimed, **{**options, "limit_rate": rate, **own})
 
     with ExitStack() as stack:
         bar = _bar(progress, stack)
-        return await download_many(items, bring, concurrency)
+        return await download_many(items, bring, concurrency, on_result)
 
 
 def stream_ranges(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..url import URL, Params
     from .progress import Progress
     from .rate import Rate
+    from .result import DownloadResult
 
 
 class RangeRequestKeywords(TypedDict, total=False):
@@ -44,6 +45,7 @@ class EachDownloadKeywords(RangeRequestKeywords, total=False):
     segments: int | str
     resume: bool
     overwrite: bool | None
+    only_if_changed: bool
     on_progress: Callable[[Progress], object] | None
     progress: Any
     limit_rate: float | Rate | None
@@ -63,3 +65,4 @@ class DownloadAllKeywords(EachDownloadKeywords, total=False):
 
     concurrency: int
     directory: Any
+    on_result: Callable[[DownloadResult], object] | None

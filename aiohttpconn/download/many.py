@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from .result import Download, DownloadResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 
 async def download_many(
     items: Iterable[Any] | AsyncIterable[Any],
-    bring: Callable[[Any, Any], Awaitable[Download]],
+    bring: Callable[[Any, Any, Mapping[str, Any]], Awaitable[Download]],
     concurrency: int,
+    on_result: Callable[[DownloadResult], object] | None = None,
 ) -> list[DownloadResult]:
-    """Have each item of `items` brought by `bring(url, path)`, so many at a time; the results in their order.
+    """Have each item of `items` brought by `bring(url, path, keywords)`, so many at a time; the results in their order,
+    and each of them to `on_result` as it comes.
 
     One that fails does not stop the others. When this is cancelled, all are.
     """
@@ -35,8 +37,10 @@ async def download_many(
                     number, item = await anext(source)
                 except StopAsyncIteration:
                     return
-            url, path = item if isinstance(item, tuple) else (item, None)
-            results[number] = await _one(url, path, bring)
+            url, path, own = (*item, {})[:3] if isinstance(item, tuple) else (item, None, {})
+            results[number] = result = await _one(url, path, own, bring)
+            if on_result is not None:
+                on_result(result)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -52,9 +56,11 @@ async def download_many(
     return [results[number] for number in sorted(results)]
 
 
-async def _one(url: Any, path: Any, bring: Callable[[Any, Any], Awaitable[Download]]) -> DownloadResult:
+async def _one(
+    url: Any, path: Any, own: Mapping[str, Any], bring: Callable[[Any, Any, Mapping[str, Any]], Awaitable[Download]]
+) -> DownloadResult:
     try:
-        download = await bring(url, path)
+        download = await bring(url, path, own)
     except Exception as error:
         return DownloadResult(str(url), None if path is None else Path(path), None, error)
     return DownloadResult(str(url), download.path, download)

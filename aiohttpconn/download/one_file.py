@@ -48,6 +48,7 @@ class Wanted:
 
     - `path`: the file, or the folder if `in_folder`; `claimed`: the names that others of the same call have, lowered.
     - `overwrite`: None for whatever was asked for by name, and for nothing else.
+    - `only_if_changed`: whether a file that is there is looked at first.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Wanted:
     sync: bool
     repairs: int
     claimed: set[str] = field(default_factory=set)
+    only_if_changed: bool = False
 
 
 def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:
@@ -93,6 +95,7 @@ class OneFile:
         self._rate = rate
         self._patience = Patience(wanted.repairs)
         self._part: PartFile | None = None
+        self._there: str | None = None  # the complete file, if nothing has to be brought
         self._fresh = not wanted.resume
         self._undivided = False
         self._fields: Headers = Headers(CIMultiDict())
@@ -151,7 +154,7 @@ class OneFile:
         while True:
             try:
                 await self._bring()
-                return await self._finish()
+                return await self._finish() if self._there is None else self._there
             except (FileChanged, RangesIgnored, StartOver) as turn:
                 restarts += 1
                 self._fresh = True
@@ -165,7 +168,8 @@ class OneFile:
 
     async def _bring(self) -> None:
         wanted = self._wanted
-        if not wanted.in_folder:
+        looked_at = wanted.only_if_changed and self._part is None and os.path.lexists(wanted.path)  # noqa: ASYNC240
+        if not wanted.in_folder and not looked_at:
             self._place(wanted.path)
             if not self._fresh and await self._reopen(None):
                 await self._transfer(None)
@@ -173,10 +177,15 @@ class OneFile:
         async with self._sources.whole() as (source, response):
             coded = is_coded(response.headers)
             version = Version.of(response.headers, content_length(response.headers))
-            if wanted.in_folder:
+            if wanted.in_folder or looked_at:
                 if self._part is None:
-                    name = self._free_name(file_name(response.headers, response.url))
-                    self._place(os.path.join(wanted.path, name))
+                    path = wanted.path
+                    if wanted.in_folder:
+                        path = os.path.join(path, self._free_name(file_name(response.headers, response.url)))
+                    if wanted.only_if_changed and not coded and await self._is_there(path, version):
+                        self._stays(path, response)
+                        return
+                    self._place(path)
                 if not self._fresh and await self._reopen(version):
                     await response.close()
                     await self._transfer(None)
@@ -197,6 +206,28 @@ class OneFile:
             raise FileExistsError(17, "File exists (overwrite=True replaces it)", path)
         check_replaceable(path)
         self._part = PartFile(path)
+
+    async def _is_there(self, path: str, version: Version) -> bool:
+        """Whether the file is there already: of the size and the time that the server states, and with the checksum."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return False
+        modified = timestamp(version.modified)
+        if modified is None or found.st_size != version.size or int(found.st_mtime) != int(modified):
+            return False
+        checksum = self._wanted.checksum
+        return checksum is None or await asyncio.to_thread(_digest_of, path, checksum.algorithm) == checksum.value
+
+    def _stays(self, path: str, response: Fetched) -> None:
+        """It is there: nothing has to be brought."""
+        self._there = path
+        self._size = self._resumed_from = os.path.getsize(path)
+        self._connections = 0
+        self._digests = [] if self._wanted.checksum is None else [self._wanted.checksum]
+        self._fields, self._url = response.headers, response.url.without_userinfo().href
+        self._meter.start(path, self._size, self._size)
+        self._meter.done = self._size
 
     def _free_name(self, name: str) -> str:
         """The name, numbered if another download of the same call has it."""
@@ -319,6 +350,13 @@ class OneFile:
                     doing=f"downloading {self._url}",
                 )
         self._digests = list({digest[:2]: digest for digest in expected}.values())
+
+
+def _digest_of(path: str, algorithm: str) -> bytes:
+    import hashlib  # noqa: PLC0415 - loaded by then
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).digest()
 
 
 def seconds_in_all(timeout: Timeout | float | Unset | None, default: Timeout) -> tuple[float | None, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,10 @@ def test_a_url_alone_is_fetched_by_the_defaults() -> None:
         (["-k"], "verify", False),
         (["--insecure"], "verify", False),
         (["--cacert", "ca.pem"], "verify", "ca.pem"),
+        (["--cert", "c.pem"], "cert", ("c.pem", None)),
+        (["-E", "c.pem", "--key", "k.pem"], "cert", ("c.pem", "k.pem")),
         (["--timeout", "2.5"], "timeout", 2.5),
+        (["--timeout", "1m"], "timeout", 60.0),
         (["--concurrency", "3"], "concurrency", 3),
         (["-q"], "quiet", True),
     ],
@@ -58,7 +62,8 @@ def test_an_option_sets_its_field_and_no_other(arguments: list[str], field: str,
     options = parse_arguments([*arguments, URL])
     assert getattr(options, field) == value
     default = Options(urls=(URL,))
-    changed = {name for name in Options.__slots__ if getattr(options, name) != getattr(default, name)}
+    names = {each.name for each in fields(Options)}
+    changed = {name for name in names if getattr(options, name) != getattr(default, name)}
     assert changed <= {field}
 
 
