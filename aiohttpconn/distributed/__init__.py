@@ -14,8 +14,8 @@ all maps of the same settings, on a uvloop of its own in a thread of its own, un
 A worker that is lost leaves its partitions to those that are left, or to its successor. **What was handed out is never
 sent again, and every request has exactly one result.** Of what the lost worker had, and had not brought (`window`
 requests a partition at most, most of which it had not begun), each idempotent request is sent once more, and `handle`
-called once more; any other one is an item whose error is `WorkerLost`, and so is what three workers were lost to. With a
-`checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed.
+called once more; any other one is an item whose error is `WorkerLost`, and so is what three workers were lost to. With
+a `checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def map(
     """`Client.map` on many machines: an async iterator of `ClusterResult`, as they come.
 
     - `requests`: as of `Client.map`, with absolute URLs: read by the caller, as far as there is room. A `Frontier` too.
-    - `cluster`: a Dask cluster, a Dask client (of either kind), or a scheduler's address. It is used, and left as it is.
+    - `cluster`: a Dask cluster, a Dask client (of either kind), or a scheduler's address. It is left as it is.
     - `handle`: a coroutine function, called by the worker with each response; only what it returns is brought, and the
       response without its body. It is pickled, as all that goes to and fro (by cloudpickle: lambdas may be).
     - `client`: keywords of `Client` (rules of politeness are made anew from what they are here: give fresh ones), or a

@@ -35,6 +35,8 @@ class Cluster:
             from distributed import Client  # noqa: PLC0415 - an extra, which takes 0.5 s
         except ImportError as error:
             raise ImportError('aiohttpconn.distributed needs distributed: pip install "aiohttpconn[dask]"') from error
+        address: Any
+        security: Any
         if isinstance(cluster, str):
             address, security = cluster, None
         elif isinstance(cluster, Client):
@@ -51,11 +53,10 @@ class Cluster:
         self._client: Any = None
 
     async def __aenter__(self) -> Self:
-        from distributed import Client  # noqa: PLC0415 - as above
+        import distributed  # noqa: PLC0415 - as above
 
-        client: Any = Client(
-            self.address, asynchronous=True, set_as_default=False, name="aiohttpconn", **self._options
-        )
+        dask: Any = distributed
+        client = dask.Client(self.address, asynchronous=True, set_as_default=False, name="aiohttpconn", **self._options)
         try:
             self._client = await client
         except BaseException:
@@ -68,7 +69,7 @@ class Cluster:
 
     async def workers(self) -> list[str]:
         """The addresses of all workers. Waits until there is one."""
-        while not (workers := await self._addresses()):
+        while not (workers := await self._addresses()):  # noqa: ASYNC110 - the scheduler has to be asked
             await asyncio.sleep(POLL)
         return workers
 
@@ -88,8 +89,10 @@ class Cluster:
                 if not result.done() and worker not in await self._addresses():
                     raise SessionLost(worker)
             try:
+                actor = result.result()
                 with self._client.as_current():
-                    session = RemoteSession(result.result(), future, worker)
+                    actor.start  # noqa: B018 - binds it to the client that is current when it is first looked at
+                session = RemoteSession(actor, future, worker)
             except Exception as error:
                 raise SessionLost(worker) from error
             failure = await session.start()
@@ -100,9 +103,9 @@ class Cluster:
             raise
         if failure is not None:
             session.release()
-            error = unpack(failure)[2]
-            assert error is not None
-            raise error
+            mistake = unpack(failure)[2]
+            assert mistake is not None
+            raise mistake
         return session
 
 
@@ -138,7 +141,7 @@ class RemoteSession:
         try:
             call: Awaitable[Any] = getattr(self._actor, method)(*args)
             return await call
-        except Exception as error:  # Dask has several for a worker that is gone, and a session raises none but for its end
+        except (OSError, RuntimeError, ValueError, KeyError) as error:  # as Dask, and an ended session, say it
             raise SessionLost(self.worker) from error
 
     async def stop(self) -> None:

@@ -140,7 +140,7 @@ class Dispatch:
                     await self._room.wait()
 
     async def _items(self) -> AsyncGenerator[ClusterResult, None]:
-        source = self._source
+        source: Any = self._source
         if self.feed is not None:
             self.feed.wake = self._room.set
             while True:
@@ -155,9 +155,9 @@ class Dispatch:
                     self._room.clear()
                     await self._room.wait()
         elif self._checkpoint is not None:
-            async with aclosing(self._checkpoint.unfinished(source, self._prepare, self._window)) as jobs:  # type: ignore[type-var]
+            unfinished: Any = self._checkpoint.unfinished(source, self._prepare, self._window)
+            async with aclosing(unfinished) as jobs:
                 async for job in jobs:
-                    assert isinstance(job, ClusterResult)
                     yield job
         elif isinstance(source, AsyncIterable):
             iterator = aiter(source)
@@ -195,6 +195,7 @@ class Dispatch:
     async def _serve(self, partition: Partition) -> None:
         """Have a worker serve a partition, and after its loss another one."""
         lost: str | None = None
+        never_begun: tuple[str, ...] = ()
         while True:
             await partition.until(lambda: partition.waiting or self._exhausted)
             if not partition.waiting:
@@ -203,8 +204,12 @@ class Dispatch:
                 session = await self._open(partition, lost)
             except SessionLost as error:
                 lost = str(error)
+                never_begun += (lost,)
+                if len(never_begun) >= LOSSES:  # the settings may be the cause
+                    raise WorkerLost(never_begun, True) from error
                 await asyncio.sleep(POLL / 5)
                 continue
+            never_begun = ()
             try:
                 await self._exchange(partition, session)
             except* SessionLost:
@@ -230,9 +235,7 @@ class Dispatch:
 
     async def _feed(self, partition: Partition, session: RemoteSession) -> None:
         while True:
-            await partition.until(
-                lambda: len(partition.sent) < self._window if partition.waiting else self._exhausted
-            )
+            await partition.until(lambda: len(partition.sent) < self._window if partition.waiting else self._exhausted)
             if not partition.waiting:
                 return
             jobs = partition.send(min(AT_ONCE, self._window - len(partition.sent)))

@@ -47,9 +47,10 @@ class Work:
 
 def dumps(value: Any) -> bytes:
     """Pickled; functions that cannot be imported elsewhere (of ``__main__``, lambdas) by value."""
-    from distributed.protocol.pickle import dumps as dask_dumps  # noqa: PLC0415 - an extra
+    from distributed.protocol import pickle  # noqa: PLC0415 - an extra
 
-    return bytes(dask_dumps(value, protocol=PROTOCOL))
+    dask: Any = pickle
+    return bytes(dask.dumps(value, protocol=PROTOCOL))
 
 
 def loads(data: bytes) -> Any:
@@ -134,7 +135,8 @@ class _FlatDownload:
         """As it was."""
         from multidict import CIMultiDict  # noqa: PLC0415 - downloads only
 
-        return Download(Path(self.path), *self.rest, Headers(CIMultiDict(self.headers)))
+        fields: Any = (Path(self.path), *self.rest, Headers(CIMultiDict(self.headers)))
+        return Download(*fields)
 
 
 def _flat(value: Any) -> Any:

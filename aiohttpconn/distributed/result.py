@@ -25,7 +25,7 @@ class WorkerLost(Exception):
 
     def __str__(self) -> str:
         if self.sent_again:
-            return f"{len(self.workers)} workers were lost one after the other while they had it: {', '.join(self.workers)}"
+            return f"{len(self.workers)} workers in turn were lost while they had it: {', '.join(self.workers)}"
         return f"the worker was lost while it had it, and it is not idempotent: {self.workers[0]}"
 
 

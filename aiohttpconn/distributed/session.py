@@ -95,7 +95,7 @@ class _Run:
                     await self._ready.wait()
             except TimeoutError:
                 return []
-        taken = []
+        taken: list[tuple[int, bytes]] = []
         size = 0
         while self._done and (not taken or size + len(self._done[0][1]) <= REPLY):
             taken.append(self._done.popleft())
@@ -160,5 +160,3 @@ class _Run:
         self._done.append((number, data))
         self._size += len(data)
         self._ready.set()
-
-
