@@ -55,6 +55,7 @@ class Partition:
         """The next ones, counted as sent."""
         jobs = [self.waiting.popleft() for _ in range(min(most, len(self.waiting)))]
         self.sent.update([(job.turn, job) for job in jobs])
+        self._changed.set()
         return jobs
 
     def brought(self, number: int) -> ClusterResult | None:

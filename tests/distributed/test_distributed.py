@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections import Counter, defaultdict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,17 +35,21 @@ on_asyncio = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A cluster of two worker processes, which are started again when they are killed."""
-    with (
-        distributed.config.set(
-            {"distributed.worker.daemon": True, "distributed.admin.system-monitor.gil.enabled": False}
-        ),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=None, silence_logs=50
-        ) as cluster,
-    ):
-        yield cluster
+def cluster() -> Iterator[str]:
+    """The address of a cluster of two worker processes, started again when they are killed. Elsewhere, so that
+    what is left open here is the caller's."""
+    command = [sys.executable, "-m", "tests.distributed.dask_cluster"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+@asynccontextmanager
+async def dask_client(address: str) -> AsyncIterator[Any]:
+    async with distributed.Client(address, asynchronous=True, set_as_default=False) as client:
+        yield client
 
 
 @pytest.fixture
@@ -74,7 +80,7 @@ async def fail(response: Response) -> Any:
 
 
 @on_asyncio
-async def test_every_request_has_one_result(cluster: Any, wide_server: OriginServer) -> None:
+async def test_every_request_has_one_result(cluster: str, wide_server: OriginServer) -> None:
     given: list[Any] = urls_of(wide_server, 120)
     given[3:5] = ["nowhere", Request("POST", URL(f"{wide_server.url}/echo"), body=b"abc")]
     results = [result async for result in map_on(given, cluster, concurrency=10, headers={"X-Map": "yes"})]
@@ -97,9 +103,9 @@ async def test_every_request_has_one_result(cluster: Any, wide_server: OriginSer
 
 
 @on_asyncio
-async def test_ordered_with_a_client_of_the_caller_s_over_an_address(cluster: Any, wide_server: OriginServer) -> None:
+async def test_ordered_with_a_client_of_the_caller_s_over_an_address(cluster: str, wide_server: OriginServer) -> None:
     urls = urls_of(wide_server, 50)
-    address = cluster.scheduler_address
+    address = cluster
     results = map_on(urls, address, handle=describe_loop, ordered=True, concurrency=3, window=5, direct=True)
     seen = [result async for result in results]
     assert [result.url for result in seen] == urls
@@ -108,13 +114,13 @@ async def test_ordered_with_a_client_of_the_caller_s_over_an_address(cluster: An
     assert sys.platform == "win32" or all(text.startswith("uvloop") for text in loops)
     assert all(result.response.status == 200 for result in seen)  # its head came, and its body did not
     # Once more: the loop and the client are those of the process.
-    with distributed.Client(address, set_as_default=False) as client:
+    async with dask_client(address) as client:
         again = {result.value async for result in map_on(urls, client, handle=describe_loop)}
     assert again == loops
 
 
 @on_asyncio
-async def test_politeness_holds_in_the_whole_cluster(cluster: Any, wide_server: OriginServer) -> None:
+async def test_politeness_holds_in_the_whole_cluster(cluster: str, wide_server: OriginServer) -> None:
     """Two partitions on one worker, too: they share its client."""
     under_way: Counter[str] = Counter()
     most: Counter[str] = Counter()
@@ -137,7 +143,7 @@ async def test_politeness_holds_in_the_whole_cluster(cluster: Any, wide_server: 
 
 
 @on_asyncio
-async def test_what_handle_raises_and_what_does_not_pickle_are_items(cluster: Any, wide_server: OriginServer) -> None:
+async def test_what_handle_raises_and_what_does_not_pickle_are_items(cluster: str, wide_server: OriginServer) -> None:
     results = [result async for result in map_on(urls_of(wide_server, 3), cluster, handle=fail, ordered=True)]
     assert isinstance(results[0].error, LookupError)
     assert "in fail" in "".join(results[0].error.__notes__)
@@ -145,7 +151,7 @@ async def test_what_handle_raises_and_what_does_not_pickle_are_items(cluster: An
 
 
 @on_asyncio
-async def test_settings_that_are_no_client_s_end_the_map(cluster: Any) -> None:
+async def test_settings_that_are_no_client_s_end_the_map(cluster: str) -> None:
     with pytest.raises(TypeError, match="colour"):
         [result async for result in map_on(["http://localhost/"], cluster, client={"colour": 1})]
     with pytest.raises(TypeError, match="must return a Client"):
@@ -153,7 +159,7 @@ async def test_settings_that_are_no_client_s_end_the_map(cluster: Any) -> None:
 
 
 @on_asyncio
-async def test_what_the_source_raises_comes_after_its_results(cluster: Any, wide_server: OriginServer) -> None:
+async def test_what_the_source_raises_comes_after_its_results(cluster: str, wide_server: OriginServer) -> None:
     def source() -> Iterator[str]:
         yield from urls_of(wide_server, 20)
         raise OSError("no more of the list")
@@ -166,7 +172,7 @@ async def test_what_the_source_raises_comes_after_its_results(cluster: Any, wide
 
 
 @on_asyncio
-async def test_a_map_that_is_left_is_cancelled_on_the_workers(cluster: Any, wide_server: OriginServer) -> None:
+async def test_a_map_that_is_left_is_cancelled_on_the_workers(cluster: str, wide_server: OriginServer) -> None:
     held: list[Received] = []
     gone = asyncio.Event()
 
@@ -195,8 +201,8 @@ async def test_a_map_that_is_left_is_cancelled_on_the_workers(cluster: Any, wide
                 break
         while not held:
             await asyncio.sleep(0.001)
-    with distributed.Client(cluster, set_as_default=False) as client:
-        running = client.run(_maps_under_way)
+    async with dask_client(cluster) as client:
+        running = await client.run(_maps_under_way)
     assert list(running.values()) == [0, 0]
 
 
@@ -208,7 +214,7 @@ def _maps_under_way() -> int:
 
 
 @on_asyncio
-async def test_a_frontier_is_fed_by_the_caller(cluster: Any, wide_server: OriginServer) -> None:
+async def test_a_frontier_is_fed_by_the_caller(cluster: str, wide_server: OriginServer) -> None:
     frontier = Frontier([f"{wide_server.url}/bytes/40"])
     seen = []
     async for result in map_on(frontier, cluster, handle=measure):
@@ -219,7 +225,7 @@ async def test_a_frontier_is_fed_by_the_caller(cluster: Any, wide_server: Origin
 
 
 @on_asyncio
-async def test_downloads(cluster: Any, wide_server: OriginServer, tmp_path: Path) -> None:
+async def test_downloads(cluster: str, wide_server: OriginServer, tmp_path: Path) -> None:
     items = [(url, f"{number}.bin") for number, url in enumerate(urls_of(wide_server, 12))]
     results = [
         result
@@ -240,7 +246,7 @@ async def test_downloads(cluster: Any, wide_server: OriginServer, tmp_path: Path
 
 @on_asyncio
 async def test_a_killed_worker_s_partition_is_done_by_another(
-    cluster: Any, wide_server: OriginServer, tmp_path: Path
+    cluster: str, wide_server: OriginServer, tmp_path: Path
 ) -> None:
     """One worker is killed while it has requests. What was handed out is not fetched again, neither by this run nor by
     the next one with its checkpoint; and what may not be sent twice is not."""
@@ -266,8 +272,8 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     handed_out: set[str] = set()
     checkpoint = tmp_path / "map.sqlite"
     lost = None
-    with distributed.Client(cluster, set_as_default=False) as client:
-        pids = client.run(os.getpid)
+    async with dask_client(cluster) as client:
+        pids = await client.run(os.getpid)
     async with map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results:
         async for result in results:
             if isinstance(result.error, WorkerLost):
