@@ -76,10 +76,10 @@ def map(
       response without its body. It is pickled, as all that goes to and fro (by cloudpickle: lambdas may be).
     - `client`: keywords of `Client` (rules of politeness are made anew from what they are here: give fresh ones), or a
       function that returns a client, called once in each worker process.
-    - `concurrency`: how many are under way at a time on each worker; `per_host`: how many of them to one origin, in the
-      whole cluster.
+    - `concurrency`: how many are under way at a time in each partition; `per_host`: how many of them to one origin, in
+      the whole cluster.
     - `ordered`, `checkpoint` (a file of the caller's), `method` and the others: as of `Client.map`.
-    - `window`: how many requests a worker has at a time, or has read ahead, or wait as results: left out
+    - `window`: how many requests of a partition are read ahead, with its worker, or wait as results: left out
       10 × `concurrency`. Besides, a worker holds 4 MiB of results until they are taken, and is held up by a consumer
       that is slow.
     - `partitions`: how many; left out, as many as there are workers when it begins. `partition_of`: from a URL to what
@@ -132,7 +132,7 @@ def download(
 
     - `items`: absolute URLs, or pairs of URL and path. Paths are those of the workers' machines: relative to
       `directory`, and that to the caller's current folder, by its absolute path.
-    - `concurrency`: how many files at a time on each worker; `limit_rate` is for each file.
+    - `concurrency`: how many files at a time in each partition; `limit_rate` is for each file.
     - the others: as of `map`, and of `Client.download` (those that pickle).
 
     Where workers share a file system, the file that a lost worker was bringing is gone on with by the next one.
