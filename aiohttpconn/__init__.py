@@ -141,7 +141,7 @@ _LATER = {
     ),
 }
 """What not every program needs is imported when it is first asked for."""
-_MODULES = ("errors", "har", "otel", "testing")
+_MODULES = ("distributed", "errors", "har", "otel", "testing")
 
 
 def __getattr__(name: str) -> Any:

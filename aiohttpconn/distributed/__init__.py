@@ -1,0 +1,195 @@
+"""Maps and downloads on a Dask ``distributed`` cluster that is already there. Needs the extra ``dask``.
+
+    from aiohttpconn import RateLimit, distributed
+
+    settings = {"politeness": RateLimit(2), "timeout": 10}
+    async with distributed.map(urls, cluster, handle=parse, client=settings) as results:
+        async for result in results:
+            print(result.url, result.worker, result.value)
+
+Requests are partitioned by host, and each partition is served by one worker at a time: what holds for a host there
+(`per_host`, rules of politeness, cookies, connections) holds in the whole cluster. A worker process has one client for
+all maps of the same settings, on a uvloop of its own in a thread of its own, until the process ends.
+
+A worker that is lost leaves its partitions to those that are left, or to its successor. **What was handed out is never
+sent again, and every request has exactly one result.** Of what the lost worker had, and had not brought (`window`
+requests a partition at most, most of which it had not begun), each idempotent request is sent once more, and `handle`
+called once more; any other one is an item whose error is `WorkerLost`, and so is what three workers were lost to. With
+a `checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..bulk.feed import Feed
+from ..download.result import DownloadResult
+from ..messages import Request
+from ..url import URL
+from .cluster import Cluster
+from .dispatch import Dispatch
+from .parcel import Plan, Work, dumps
+from .partition import host_of
+from .result import ClusterResult, WorkerLost
+from .results import ClusterResults
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypeAlias
+
+    from ..bulk.workers import Requests
+    from ..client.client import Client
+    from ..client.response import Response
+
+    ClientSettings: TypeAlias = Mapping[str, Any] | Callable[[], Client] | None
+
+__all__ = ["ClusterResult", "ClusterResults", "WorkerLost", "download", "map"]
+
+_WINDOW = 10
+
+
+def map(
+    requests: Requests,
+    cluster: Any,
+    *,
+    handle: Callable[[Response], Awaitable[Any]] | None = None,
+    client: ClientSettings = None,
+    concurrency: int = 100,
+    per_host: int = 8,
+    ordered: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    window: int | None = None,
+    partitions: int | None = None,
+    partition_of: Callable[[URL], str] = host_of,
+    direct: bool | None = None,
+    method: str = "GET",
+    **options: Any,
+) -> ClusterResults[ClusterResult]:
+    """`Client.map` on many machines: an async iterator of `ClusterResult`, as they come.
+
+    - `requests`: as of `Client.map`, with absolute URLs: read by the caller, as far as there is room. A `Frontier` too.
+    - `cluster`: a Dask cluster, a Dask client (of either kind), or a scheduler's address. It is left as it is.
+    - `handle`: a coroutine function, called by the worker with each response; only what it returns is brought, and the
+      response without its body. It is pickled, as all that goes to and fro (by cloudpickle: lambdas may be).
+    - `client`: keywords of `Client` (rules of politeness are made anew from what they are here: give fresh ones), or a
+      function that returns a client, called once in each worker process.
+    - `concurrency`: how many are under way at a time in each partition; `per_host`: how many of them to one origin, in
+      the whole cluster.
+    - `ordered`, `checkpoint` (a file of the caller's), `method` and the others: as of `Client.map`.
+    - `window`: how many requests of a partition are read ahead, with its worker, or wait as results: left out
+      10 × `concurrency`. Besides, a worker holds 4 MiB of results until they are taken, and is held up by a consumer
+      that is slow.
+    - `partitions`: how many; left out, as many as there are workers when it begins. `partition_of`: from a URL to what
+      it is partitioned by; left out, its host without a leading "www.". A redirect to another host is followed where it
+      was met: the rules for that host hold for this worker by itself then.
+    - `direct`: whether results come from the workers directly, rather than through the scheduler; left out, as the Dask
+      client given has it. It takes load off the scheduler where workers can be reached.
+
+    What goes wrong with one request is its result's `error`. Raises what the source raises, and what makes it
+    impossible to go on: settings that are no client's, a scheduler that is lost. While there is no worker, it waits.
+    """
+    if isinstance(requests, (str, bytes, URL, Request)) or not isinstance(requests, (Iterable, AsyncIterable, Feed)):
+        raise TypeError(f"requests must be an iterable of URLs and requests, not {requests!r}")
+    if checkpoint is not None and isinstance(requests, Feed):
+        raise TypeError("a frontier keeps a checkpoint of its own: Frontier(…, checkpoint=path)")
+    if handle is not None and not callable(handle):
+        raise TypeError(f"handle must be a coroutine function, not {handle!r}")
+    for name, value in (("concurrency", concurrency), ("per_host", per_host)):
+        _check_count(name, value)
+    options = {"per_host": per_host, "method": method, "window": window or _WINDOW * concurrency, **options}
+    dask = Cluster(cluster, direct)
+    plan = Plan(_client(client), dumps(Work("map", concurrency, options, handle)))
+    kept = None
+    if checkpoint is not None:
+        from ..bulk.checkpoint import Checkpoint  # noqa: PLC0415 - sqlite3, for those who ask for it
+
+        kept = Checkpoint(checkpoint)
+    dispatching = _dispatching("map", concurrency, window, partitions, partition_of)
+    return ClusterResults(
+        lambda: Dispatch(dask, plan, requests, kept, method=method, ordered=ordered, **dispatching),
+        kept,
+        lambda result: result,
+    )
+
+
+def download(
+    items: Iterable[Any] | AsyncIterable[Any],
+    cluster: Any,
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    client: ClientSettings = None,
+    concurrency: int = 8,
+    window: int | None = None,
+    partitions: int | None = None,
+    partition_of: Callable[[URL], str] = host_of,
+    direct: bool | None = None,
+    **options: Any,
+) -> ClusterResults[DownloadResult]:
+    """`Client.download_all` on many machines: an async iterator of `DownloadResult`, as they come.
+
+    - `items`: absolute URLs, or pairs of URL and path. Paths are those of the workers' machines: relative to
+      `directory`, and that to the caller's current folder, by its absolute path.
+    - `concurrency`: how many files at a time in each partition; `limit_rate` is for each file.
+    - the others: as of `map`, and of `Client.download` (those that pickle).
+
+    Where workers share a file system, the file that a lost worker was bringing is gone on with by the next one.
+    """
+    if isinstance(items, (str, bytes, URL)) or not isinstance(items, (Iterable, AsyncIterable)):
+        raise TypeError(f"items must be an iterable of URLs, or of pairs of URL and path, not {items!r}")
+    _check_count("concurrency", concurrency)
+    folder = os.path.abspath("" if directory is None else directory)
+    dask = Cluster(cluster, direct)
+    plan = Plan(_client(client), dumps(Work("download", concurrency, options)))
+    dispatching = _dispatching("download", concurrency, window, partitions, partition_of)
+    return ClusterResults(
+        lambda: Dispatch(dask, plan, _placed(items, folder), None, method="GET", ordered=False, **dispatching),
+        None,
+        _download_result,
+    )
+
+
+async def _placed(items: Iterable[Any] | AsyncIterable[Any], folder: str) -> Any:
+    """Pairs of URL and absolute path. A folder ends in a separator, since it may not be there yet."""
+
+    def placed(item: Any) -> tuple[Any, str]:
+        url, path = item if isinstance(item, tuple) else (item, None)
+        return url, os.path.join(folder, "" if path is None else os.fspath(path))
+
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield placed(item)
+    else:
+        for item in items:
+            yield placed(item)
+
+
+def _download_result(result: ClusterResult) -> DownloadResult:
+    path = None if result.path is None or result.path.endswith(os.sep) else Path(result.path)
+    if result.error is not None:
+        return DownloadResult(str(result.given), path, None, result.error)
+    return DownloadResult(str(result.given), result.value.path, result.value)
+
+
+def _client(settings: ClientSettings) -> bytes:
+    return dumps(settings if callable(settings) else dict(settings or {}))
+
+
+def _dispatching(
+    kind: str, concurrency: int, window: int | None, partitions: int | None, partition_of: Callable[[URL], str]
+) -> dict[str, Any]:
+    if window is None:
+        window = _WINDOW * concurrency
+    _check_count("window", window)
+    if partitions is not None:
+        _check_count("partitions", partitions)
+    return {"kind": kind, "window": window, "partitions": partitions, "partition_of": partition_of}
+
+
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1: {value!r}")

@@ -1,0 +1,162 @@
+"""`Cluster`: a Dask cluster as its user sees it: which workers there are, and a session on one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any, Self
+
+from .parcel import unpack
+from .session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from .parcel import Plan
+
+POLL = 0.5
+"""Seconds after which the scheduler is asked again which workers there are, while one is waited for."""
+_TAKE = 10.0
+"""Seconds that a request for results waits for some: it is asked again, and again."""
+_STOP = 5.0
+"""Seconds that a worker has for ending what is under way."""
+
+
+class SessionLost(Exception):
+    """The worker of a session cannot be reached any more, or has ended it."""
+
+
+class Cluster:
+    """A connection of its own to the scheduler of a cluster, in the running loop: closed, everything is released that
+    it had there."""
+
+    def __init__(self, cluster: Any, direct: bool | None) -> None:
+        try:
+            from distributed import Client  # noqa: PLC0415 - an extra, which takes 0.5 s
+        except ImportError as error:
+            raise ImportError('aiohttpconn.distributed needs distributed: pip install "aiohttpconn[dask]"') from error
+        address: Any
+        security: Any
+        if isinstance(cluster, str):
+            address, security = cluster, None
+        elif isinstance(cluster, Client):
+            if cluster.scheduler is None:
+                raise ValueError(f"the Dask client is not connected: {cluster!r}")
+            address, security = cluster.scheduler.address, cluster.security
+            direct = cluster.direct_to_workers if direct is None else direct
+        elif hasattr(cluster, "scheduler_address"):
+            address, security = cluster.scheduler_address, getattr(cluster, "security", None)
+        else:
+            raise TypeError(f"cluster must be a Dask cluster, a Dask client, or a scheduler's address, not {cluster!r}")
+        self.address = address
+        self._options = {"security": security, "direct_to_workers": bool(direct)}
+        self._client: Any = None
+
+    async def __aenter__(self) -> Self:
+        import distributed  # noqa: PLC0415 - as above
+
+        dask: Any = distributed
+        client = dask.Client(self.address, asynchronous=True, set_as_default=False, name="aiohttpconn", **self._options)
+        try:
+            self._client = await client
+        except BaseException:
+            await client.close(timeout=_STOP)
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._client.close(timeout=_STOP)
+
+    async def workers(self) -> list[str]:
+        """The addresses of all workers. Waits until there is one."""
+        while not (workers := await self._addresses()):  # noqa: ASYNC110 - the scheduler has to be asked
+            await asyncio.sleep(POLL)
+        return workers
+
+    async def _addresses(self) -> list[str]:
+        return sorted(await self._client.nthreads())
+
+    async def open(self, plan: Plan, worker: str) -> RemoteSession:
+        """A session on a worker. Raises `SessionLost`, and what making the client there does."""
+        future = self._client.submit(
+            Session, plan, actor=True, pure=False, workers=[worker], key=f"aiohttpconn-{uuid.uuid4().hex}"
+        )
+        result = asyncio.ensure_future(_awaited(future))
+        try:
+            # A task for a worker that has gone waits for it to come again.
+            while not result.done():
+                await asyncio.wait([result], timeout=POLL)
+                if not result.done() and worker not in await self._addresses():
+                    raise SessionLost(worker)
+            try:
+                actor = result.result()
+                with self._client.as_current():
+                    actor.start  # noqa: B018 - binds it to the client that is current when it is first looked at
+                session = RemoteSession(actor, future, worker)
+            except Exception as error:
+                raise SessionLost(worker) from error
+            failure = await session.start()
+        except BaseException:
+            result.cancel()
+            await asyncio.wait([result])
+            future.release()
+            raise
+        if failure is not None:
+            session.release()
+            mistake = unpack(failure)[2]
+            assert mistake is not None
+            raise mistake
+        return session
+
+
+async def _awaited(future: Any) -> Any:
+    return await future
+
+
+class RemoteSession:
+    """A `Session`, from afar."""
+
+    def __init__(self, actor: Any, future: Any, worker: str) -> None:
+        self._actor = actor
+        self._future = future
+        self.worker = worker
+
+    async def start(self) -> bytes | None:
+        """See `Session`."""
+        failure: bytes | None = await self._call("start")
+        return failure
+
+    async def feed(self, items: list[tuple[int, Any]]) -> None:
+        """See `Session`."""
+        await self._call("feed", items)
+
+    async def take(self) -> list[tuple[int, bytes]]:
+        """Results; waits until there is one."""
+        while True:
+            results: list[tuple[int, bytes]] = await self._call("take", _TAKE)
+            if results:
+                return results
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        try:
+            call: Awaitable[Any] = getattr(self._actor, method)(*args)
+            return await call
+        except (OSError, RuntimeError, ValueError, KeyError) as error:  # as Dask, and an ended session, say it
+            raise SessionLost(self.worker) from error
+
+    async def stop(self) -> None:
+        """End what is under way there, and let it go. Nothing happens after `release`."""
+        if self._actor is None:
+            return
+        try:
+            async with asyncio.timeout(_STOP):
+                await self._call("stop")
+        except (SessionLost, TimeoutError):
+            pass
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let it go: Dask then drops the actor."""
+        self._actor = None
+        self._future.release()

@@ -1,0 +1,162 @@
+"""`Session`: one partition of a map, on the worker that serves it. A Dask actor: the caller calls its methods."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .parcel import loads, pack
+from .process import this_process
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ..client.client import Client
+    from .parcel import Plan, Work
+    from .process import Process
+
+REPLY = 4 << 20
+"""Bytes of results that one reply brings, and that wait for the next: a worker whose caller is slow is held up."""
+
+
+class Session:
+    """Does what it is fed, until it is stopped or its last reference goes: with the caller, in the end, who may be
+    killed. Its methods are called by the worker's loop, and work in the process's own."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._process = this_process()
+        self._run = _Run(self._process, plan)
+
+    async def start(self) -> bytes | None:
+        """Begin; the pickled error if that cannot be done as the plan has it."""
+        return await self._process.call(self._run.start())
+
+    async def feed(self, items: list[tuple[int, Any]]) -> None:
+        """What is to be done, numbered."""
+        self._process.loop.call_soon_threadsafe(self._run.feed, items)
+
+    async def take(self, seconds: float) -> list[tuple[int, bytes]]:
+        """Results by number, each once. Waits for one, at most so long; raises if there will be none any more."""
+        return await self._process.call(self._run.take(seconds))
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        await self._process.call(self._run.stop())
+
+    def __del__(self) -> None:
+        run = getattr(self, "_run", None)
+        if run is not None:
+            try:
+                self._process.loop.call_soon_threadsafe(run.cancel)
+            except RuntimeError:
+                pass  # the loop is closed, and all of it with it
+
+
+class _Run:
+    """What the loop of the process has of a session; it does not hold the session."""
+
+    def __init__(self, process: Process, plan: Plan) -> None:
+        self._process = process
+        self._plan = plan
+        self._fed: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
+        self._done: deque[tuple[int, bytes]] = deque()
+        self._size = 0
+        self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> bytes | None:
+        """See `Session`."""
+        try:
+            work: Work = loads(self._plan.work)
+            client = await self._process.use(self._plan.client)
+        except Exception as error:
+            return pack(None, None, error, False)
+        self._task = asyncio.get_running_loop().create_task(self._work(client, work))
+        self._task.add_done_callback(lambda task: self._ready.set())
+        return None
+
+    def feed(self, items: list[tuple[int, Any]]) -> None:
+        """See `Session`."""
+        for item in items:
+            self._fed.put_nowait(item)
+
+    async def take(self, seconds: float) -> list[tuple[int, bytes]]:
+        """See `Session`."""
+        if not self._done:
+            self._ready.clear()
+            assert self._task is not None
+            if self._task.done():
+                error = None if self._task.cancelled() else self._task.exception()
+                raise RuntimeError(f"the session is over: {error!r}") from error
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._ready.wait()
+            except TimeoutError:
+                return []
+        taken: list[tuple[int, bytes]] = []
+        size = 0
+        while self._done and (not taken or size + len(self._done[0][1]) <= REPLY):
+            taken.append(self._done.popleft())
+            size += len(taken[-1][1])
+        self._size -= size
+        self._room.set()
+        return taken
+
+    def cancel(self) -> None:
+        """End it, without waiting."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def stop(self) -> None:
+        """See `Session`."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    # --- the work ---
+
+    async def _work(self, client: Client, work: Work) -> None:
+        try:
+            if work.kind == "map":
+                await self._map(client, work)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(work.concurrency):
+                        group.create_task(self._download(client, work.options))
+        finally:
+            await self._process.leave(self._plan.client)
+
+    async def _map(self, client: Client, work: Work) -> None:
+        numbers: dict[int, int] = {}
+
+        async def source() -> AsyncIterator[Any]:
+            index = 0
+            while True:
+                numbers[index], given = await self._fed.get()
+                index += 1
+                yield given
+
+        handle = work.handle
+        async with client.map(source(), concurrency=work.concurrency, handle=handle, **work.options) as results:
+            async for result in results:
+                data = pack(result.response, result.value, result.error, handle is None)
+                await self._put(numbers.pop(result.index), data)
+
+    async def _download(self, client: Client, options: dict[str, Any]) -> None:
+        while True:
+            number, (url, path) = await self._fed.get()
+            try:
+                data = pack(None, await client.download(url, path, **options), None, False)
+            except Exception as error:
+                data = pack(None, None, error, False)
+            await self._put(number, data)
+
+    async def _put(self, number: int, data: bytes) -> None:
+        while self._size >= REPLY:
+            self._room.clear()
+            await self._room.wait()
+        self._done.append((number, data))
+        self._size += len(data)
+        self._ready.set()

@@ -1,0 +1,12 @@
+"""A Dask cluster of two worker processes, in a process of its own: prints its address, and ends with its stdin."""
+
+import sys
+
+if __name__ == "__main__":
+    import distributed
+
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=None, silence_logs=50
+    ) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()

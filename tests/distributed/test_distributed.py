@@ -1,0 +1,343 @@
+"""Maps and downloads on a Dask cluster of two worker processes, of which one is killed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiohttpconn import AdaptiveThrottle, Client, Frontier, HostConcurrency, InvalidURL, RateLimit, Request, RobotsTxt
+from aiohttpconn.distributed import ClusterResult, WorkerLost, download
+from aiohttpconn.distributed import map as map_on
+from aiohttpconn.distributed.parcel import dumps, loads, pack, unpack
+from aiohttpconn.distributed.partition import host_of, number_of
+from aiohttpconn.url import URL
+from tests.servers.origin import OriginServer, Reply, pattern
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from aiohttpconn import Response
+    from tests.servers.raw import Received
+
+distributed = pytest.importorskip("distributed")
+
+# On one loop: the cluster's part is Dask's, whose own loop is asyncio's, and each worker has its uvloop.
+on_asyncio = pytest.mark.asyncio(loop_factories=["asyncio"])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a cluster of two worker processes, started again when they are killed. Elsewhere, so that
+    what is left open here is the caller's."""
+    command = [sys.executable, "-m", "tests.distributed.dask_cluster"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+@asynccontextmanager
+async def dask_client(address: str) -> AsyncIterator[Any]:
+    async with distributed.Client(address, asynchronous=True, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def wide_server() -> AsyncIterator[OriginServer]:
+    """A server at every address of loopback."""
+    async with OriginServer(host="0.0.0.0") as server:
+        yield server
+
+
+def urls_of(server: OriginServer, count: int, hosts: int = 10) -> list[str]:
+    return [f"http://127.0.1.{number % hosts + 1}:{server.port}/bytes/{number}" for number in range(count)]
+
+
+async def measure(response: Response) -> tuple[int, int]:
+    """A `handle`: the process that it ran in, and the size of the body."""
+    return os.getpid(), len(response.content)
+
+
+async def describe_loop(response: Response) -> str:
+    loop = asyncio.get_running_loop()
+    return f"{type(loop).__module__} {id(loop)} {os.getpid()}"
+
+
+async def fail(response: Response) -> Any:
+    if response.url.path == "/bytes/0":
+        raise LookupError("nothing to see")
+    return lambda: (yield) if response.url.path == "/bytes/1" else None  # a function pickles by value
+
+
+@on_asyncio
+async def test_every_request_has_one_result(cluster: str, wide_server: OriginServer) -> None:
+    given: list[Any] = urls_of(wide_server, 120)
+    given[3:5] = ["nowhere", Request("POST", URL(f"{wide_server.url}/echo"), body=b"abc")]
+    results = [result async for result in map_on(given, cluster, concurrency=10, headers={"X-Map": "yes"})]
+    assert sorted(result.index for result in results) == list(range(120))
+    for result in results:
+        assert isinstance(result, ClusterResult)
+        if result.index == 3:
+            assert isinstance(result.error, InvalidURL)
+            continue
+        assert result.unwrap().status == 200
+        assert result.unwrap().content == (b"abc" if result.index == 4 else pattern(result.index))
+        assert result.worker.startswith("tcp://")
+    # A host is one worker's affair.
+    workers = defaultdict(set)
+    for result in results:
+        if result.ok:
+            workers[result.unwrap().url.host].add(result.worker)
+    assert all(len(each) == 1 for each in workers.values())
+    assert len(set().union(*workers.values())) == 2
+
+
+@on_asyncio
+async def test_ordered_with_a_client_of_the_caller_s_over_an_address(cluster: str, wide_server: OriginServer) -> None:
+    urls = urls_of(wide_server, 50)
+    address = cluster
+    results = map_on(urls, address, handle=describe_loop, ordered=True, concurrency=3, window=5, direct=True)
+    seen = [result async for result in results]
+    assert [result.url for result in seen] == urls
+    loops = {result.value for result in seen}
+    assert len(loops) == 2  # one each
+    assert sys.platform == "win32" or all(text.startswith("uvloop") for text in loops)
+    assert all(result.response.status == 200 for result in seen)  # its head came, and its body did not
+    # Once more: the loop and the client are those of the process.
+    async with dask_client(address) as client:
+        again = {result.value async for result in map_on(urls, client, handle=describe_loop)}
+    assert again == loops
+
+
+@on_asyncio
+async def test_politeness_holds_in_the_whole_cluster(cluster: str, wide_server: OriginServer) -> None:
+    """Two partitions on one worker, too: they share its client."""
+    under_way: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def busy(request: Received) -> Reply:
+        host = request.get("Host") or ""
+        under_way[host] += 1
+        most[host] = max(most[host], under_way[host])
+        await asyncio.sleep(0)
+        under_way[host] -= 1
+        return Reply(b"")
+
+    wide_server.fallback = busy
+    urls = [f"http://127.0.1.{number % 4 + 1}:{wide_server.port}/page/{number}" for number in range(80)]
+    settings = {"politeness": HostConcurrency(1)}
+    results = [result async for result in map_on(urls, cluster, client=settings, partitions=4, per_host=8)]
+    assert len(results) == 80
+    assert all(result.ok for result in results)
+    assert set(most.values()) == {1}
+
+
+@on_asyncio
+async def test_what_handle_raises_and_what_does_not_pickle_are_items(cluster: str, wide_server: OriginServer) -> None:
+    results = [result async for result in map_on(urls_of(wide_server, 3), cluster, handle=fail, ordered=True)]
+    assert isinstance(results[0].error, LookupError)
+    assert "in fail" in "".join(results[0].error.__notes__)
+    assert results[2].ok
+
+
+@on_asyncio
+async def test_settings_that_are_no_client_s_end_the_map(cluster: str) -> None:
+    with pytest.raises(TypeError, match="colour"):
+        [result async for result in map_on(["http://localhost/"], cluster, client={"colour": 1})]
+    with pytest.raises(TypeError, match="must return a Client"):
+        [result async for result in map_on(["http://localhost/"], cluster, client=lambda: None)]
+
+
+@on_asyncio
+async def test_what_the_source_raises_comes_after_its_results(cluster: str, wide_server: OriginServer) -> None:
+    def source() -> Iterator[str]:
+        yield from urls_of(wide_server, 20)
+        raise OSError("no more of the list")
+
+    seen = []
+    with pytest.raises(OSError, match="no more of the list"):
+        async for result in map_on(source(), cluster):
+            seen.append(result.index)  # noqa: PERF401 - it ends with an error
+    assert sorted(seen) == list(range(20))
+
+
+@on_asyncio
+async def test_a_map_that_is_left_is_cancelled_on_the_workers(cluster: str, wide_server: OriginServer) -> None:
+    held: list[Received] = []
+    gone = asyncio.Event()
+
+    async def hold(request: Received) -> Reply:
+        held.append(request)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+        return Reply()
+
+    wide_server.routes["/held"] = hold
+    base = f"http://127.0.1.1:{wide_server.port}"
+
+    async def source() -> AsyncIterator[str]:
+        for number in range(10):
+            yield f"{base}/bytes/{number}"
+        yield f"{base}/held"
+        await asyncio.Event().wait()
+
+    async with map_on(source(), cluster, concurrency=5) as results:
+        seen = 0
+        async for _ in results:
+            seen += 1
+            if seen == 10:
+                break
+        while not held:
+            await asyncio.sleep(0.001)
+    async with dask_client(cluster) as client:
+        running = await client.run(_maps_under_way)
+    assert list(running.values()) == [0, 0]
+
+
+def _maps_under_way() -> int:
+    from aiohttpconn.distributed.process import this_process
+
+    process = this_process()
+    return sum("_Run" in repr(task) for task in asyncio.all_tasks(process.loop))
+
+
+@on_asyncio
+async def test_a_frontier_is_fed_by_the_caller(cluster: str, wide_server: OriginServer) -> None:
+    frontier = Frontier([f"{wide_server.url}/bytes/40"])
+    seen = []
+    async for result in map_on(frontier, cluster, handle=measure):
+        seen.append(result.value[1])
+        if result.value[1] > 10:
+            frontier.add_links(result, [f"/bytes/{result.value[1] - 10}"])
+    assert seen == [40, 30, 20, 10]
+
+
+@on_asyncio
+async def test_downloads(cluster: str, wide_server: OriginServer, tmp_path: Path) -> None:
+    items = [(url, f"{number}.bin") for number, url in enumerate(urls_of(wide_server, 12))]
+    results = [
+        result
+        async for result in download(
+            [*items, f"{wide_server.url}/status/404"], cluster, directory=tmp_path, fsync=False
+        )
+    ]
+    assert len(results) == 13
+    failed = [result for result in results if not result.ok]
+    assert [result.url for result in failed] == [f"{wide_server.url}/status/404"]
+    for result in results:
+        if result.ok:
+            number = int(result.unwrap().path.stem)
+            assert result.path == tmp_path / f"{number}.bin"
+            assert result.path.read_bytes() == pattern(number)
+            assert result.unwrap().headers["content-length"] == str(number)
+
+
+@on_asyncio
+async def test_a_killed_worker_s_partition_is_done_by_another(
+    cluster: str, wide_server: OriginServer, tmp_path: Path
+) -> None:
+    """One worker is killed while it has requests. What was handed out is not fetched again, neither by this run nor by
+    the next one with its checkpoint; and what may not be sent twice is not."""
+    fetched: Counter[str] = Counter()
+    gate = asyncio.Event()
+
+    async def count(request: Received) -> Reply:
+        fetched[request.path] += 1
+        if request.path.startswith("/late") and not gate.is_set():
+            await gate.wait()
+        return Reply(request.path.encode())
+
+    wide_server.fallback = count
+    hosts = [f"http://127.0.2.{number}:{wide_server.port}" for number in range(1, 9)]
+    doomed = hosts[0]
+    gets = [f"{host}/early/{number}/{host[-7]}" for number in range(30) for host in hosts]
+    gets += [f"{doomed}/late/{number}" for number in range(4)]
+    post = Request("POST", URL(f"{doomed}/late/post"), body=b"")
+
+    def number(url: str) -> int:
+        return number_of(host_of(URL(url)), 2)
+
+    handed_out: set[str] = set()
+    checkpoint = tmp_path / "map.sqlite"
+    lost = None
+    async with dask_client(cluster) as client:
+        pids = await client.run(os.getpid)
+    async with map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results:
+        async for result in results:
+            if isinstance(result.error, WorkerLost):
+                lost = result
+                continue
+            assert result.ok, result.error
+            path = result.value
+            assert path not in handed_out
+            handed_out.add(path)
+            if len(handed_out) == len({URL(url).path for url in gets if "early" in url}):
+                while sum(fetched[path] for path in fetched if path.startswith("/late")) < 5:
+                    await asyncio.sleep(0.001)
+                [victim] = {each for each in [result.worker] if number(result.url) == number(doomed)} or (
+                    set(pids) - {result.worker}
+                )
+                os.kill(pids[victim], signal.SIGKILL)
+                gate.set()
+    assert handed_out == {URL(url).path for url in gets}
+    assert lost is not None
+    assert lost.request is post
+    assert fetched["/late/post"] == 1
+    assert {path: times for path, times in fetched.items() if times != 1} == {f"/late/{at}": 2 for at in range(4)}
+    again = [result async for result in map_on(gets, cluster, checkpoint=checkpoint)]
+    assert again == []
+
+
+async def path_of(response: Response) -> str:
+    return response.url.path
+
+
+def test_errors_that_do_not_pickle_or_unpickle_become_others() -> None:
+    class Odd(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__("odd")
+
+    _, _, error = unpack(pack(None, None, Odd(1, 2), False))
+    assert isinstance(error, RuntimeError)
+    _, _, error = unpack(pack(None, (value for value in ()), None, False))
+    assert isinstance(error, TypeError)
+    assert "generator" in str(error)
+
+
+def test_partitions_are_by_host() -> None:
+    assert number_of("example.org", 8) == number_of(host_of(URL("https://www.example.org:8443/a")), 8)
+    assert len({number_of(f"{number}.example", 8) for number in range(100)}) == 8
+
+
+def test_rules_and_errors_pickle() -> None:
+    for rule in (RateLimit(2, per=3.0, burst=4), HostConcurrency(3), AdaptiveThrottle(), RobotsTxt()):
+        assert repr(loads(dumps(rule))) == repr(rule)
+        assert dumps(rule) == dumps(rule)  # the same settings are the same client
+    error = loads(dumps(WorkerLost(("tcp://a", "tcp://b"), True)))
+    assert "2 workers" in str(error)
+    assert "not idempotent" in str(WorkerLost(("tcp://a",), False))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "complaint"),
+    [({"per_host": 0}, "per_host"), ({"concurrency": "many"}, "concurrency"), ({"partitions": 0}, "partitions")],
+)
+def test_what_cannot_be_meant(keywords: dict[str, Any], complaint: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=complaint):
+        map_on(["http://localhost/"], "tcp://127.0.0.1:1", **keywords)
+    with pytest.raises(TypeError, match="iterable of URLs"):
+        map_on("http://localhost/", "tcp://127.0.0.1:1")
+    with pytest.raises(TypeError, match="a Dask cluster"):
+        map_on([], Client)
