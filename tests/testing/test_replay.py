@@ -39,7 +39,7 @@ def echo(request: MockRequest) -> MockResponse:
 
 
 def client_of(transport: RecordReplay) -> Client:
-    return Client(transport=transport, trust_env=False)
+    return Client(transport=transport, trust_env=False, timeout=60)  # much to mask on a busy machine takes its time
 
 
 async def test_recorded_from_a_real_server_and_replayed_without(tmp_path: Path, http_server: OriginServer) -> None:
