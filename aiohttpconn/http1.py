@@ -59,6 +59,9 @@ _NO_DEADLINE = Deadline(NO_TIMEOUT, 0.0)
 _Recent: TypeAlias = tuple[bytes, "ResponseHead", str, "BodyFraming"]
 """The last response's head as it came, as it was parsed, to which method, and what it says of the body."""
 _NONE_RECENT: _Recent = (b"", None, "", None)  # type: ignore[assignment]
+_latest = _NONE_RECENT
+"""The last that was parsed for any connection: a server says the same to all that come within one second of its Date,
+and a client with 2,000 connections to it uses each of them less often than that (half of all heads, 10 of 75 µs)."""
 
 
 class State(enum.Enum):
@@ -231,6 +234,7 @@ class HTTP1:
 
     async def start(self, request: Request, deadline: Deadline, proxy_fields: bytes | None = None) -> HTTPResponse:
         """Send a request and return its response: the way of the pool (see `exchange.ExchangeConnection`)."""
+        global _latest  # noqa: PLW0603 - it is for all connections
         stream = self._stream
         if stream is None or self._state is not _IDLE:
             raise CannotSendRequest(f"the connection to {self.where()} is {self._state.value}")
@@ -270,13 +274,26 @@ class HTTP1:
                     # A server that says the same again is not parsed again: 3 µs.
                     return self._response(stream, deadline, head, framing, data[len(known) :], True)
                 parser = self._parser
+                known, head, asked, framing = latest = _latest
+                if (
+                    data.startswith(known)
+                    and asked == method
+                    and len(known) <= parser.max_head
+                    and len(head.headers) <= parser.max_fields
+                ):
+                    if KEEP_ALIVE in head.headers:
+                        self._learn(head)
+                    self._recent = latest
+                    return self._response(stream, deadline, head, framing, data[len(known) :], True)
                 found = parse_whole_head(data, parser.max_head, parser.max_fields)
                 if found is not None and (head := found[0]).status >= 200:
                     size = found[1]
                     framing = response_framing(head, method)
                     if KEEP_ALIVE in head.headers:
                         self._learn(head)
-                    self._recent = (data[:size], head, method, framing) if size <= 1024 else _NONE_RECENT
+                    self._recent = _NONE_RECENT
+                    if size <= 1024:
+                        self._recent = _latest = data[:size], head, method, framing
                     return self._response(stream, deadline, head, framing, data[size:], True)
                 self._begin(method, url, deadline, False, False)
                 reader.unread(data)

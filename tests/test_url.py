@@ -376,7 +376,7 @@ def test_what_was_asked_for_lately_outlives_the_rest() -> None:
 
 
 def test_the_caches_are_bounded() -> None:
-    for number in range(5000):
+    for number in range(10_000):
         parse(f"http://host{number}.example/{number}")
     assert len(url_module._urls) <= 2 * url_module._CACHED_URLS
     assert len(url_module._sites) <= 2 * url_module._CACHED_SITES

@@ -16,7 +16,7 @@ async def map_all(job: Job, count: Count) -> int:
     """The list."""
     async with Client(limits=Limits(max_connections=KEPT), trust_env=False) as client:
         async for result in client.map(job.lines(), concurrency=CONCURRENCY, per_host=PER_HOST):
-            count.page(result.unwrap().content)
+            count.page(result.unwrap().raise_for_status().content)
         return status_bytes("VmRSS")
 
 

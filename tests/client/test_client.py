@@ -314,6 +314,25 @@ async def test_max_head_and_max_fields_reach_the_connection(raw_server: StartRaw
         assert len((await client.get("/")).headers) == 21
 
 
+async def test_a_head_that_another_client_was_sent_is_held_to_the_own_limits(raw_server: StartRaw) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Known: to another\r\nX-And: y\r\nContent-Length: 2\r\n\r\n"
+    server = await raw_server(head + b"ok")
+    for limits, error in (
+        ({}, None),  # whose head the others are sent again
+        ({"max_fields": 3}, None),
+        ({"max_fields": 2}, aiohttpconn.TooManyFields),
+        ({"max_head": len(head)}, None),
+        ({"max_head": len(head) - 1}, aiohttpconn.LineTooLong),
+    ):
+        async with Client(server.url, **limits, trust_env=False) as client:
+            if error is None:
+                assert (await client.head("/")).content == b""  # the same head, and it means something else
+                assert (await client.get("/")).text == "ok"  # last: this is what the next client is sent again
+            else:
+                with pytest.raises(error):
+                    await client.get("/")
+
+
 async def test_limits_reach_the_pool(http_server: OriginServer) -> None:
     async with Client(http_server.url, limits=Limits(max_connections=2), trust_env=False) as client:
         responses = await asyncio.gather(*(client.get("/bytes/10") for _ in range(20)))
