@@ -43,8 +43,8 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: seconds of wall clock and CPU, and the peak of resident memory in bytes. `growth`: bytes by which that is
-    above what our process had when it began to download; None for the others."""
+    """One run: seconds of wall clock and CPU, and the peak of resident memory in bytes. `growth`: bytes by which that
+    is above what our process had when it began to download; None for the others."""
 
     wall: float
     cpu: float

@@ -92,9 +92,9 @@ class PartFile:
         """Begin to write; the task is done when it is written, and noted."""
         return self._start(self._write, offset, pieces)
 
-    def pump(self, pump: Pump, offset: int, most: int) -> asyncio.Task[int]:
+    def pump(self, pump: Pump, offset: int, room: Callable[[int], int]) -> asyncio.Task[int]:
         """Begin a turn of the pump; the task is done when what it brought is written, and noted: so many bytes."""
-        return self._start(self._pump, pump, offset, most)
+        return self._start(self._pump, pump, offset, room)
 
     async def hash(self, hasher: Any, start: int, end: int) -> None:
         """Give the bytes [start, end) to something with `update()`."""
@@ -215,10 +215,10 @@ class PartFile:
                 self.spans.add(start, end)
                 self._sidecar.note(start, end, self.spans)
 
-    def _pump(self, pump: Pump, offset: int, most: int) -> int:
+    def _pump(self, pump: Pump, offset: int, room: Callable[[int], int]) -> int:
         at = noted = offset
         try:
-            with closing(pump.run(self._descriptor, offset, most)) as moves:
+            with closing(pump.run(self._descriptor, offset, room)) as moves:
                 for moved in moves:
                     at += moved
                     if at - noted >= _NOTED:
@@ -374,9 +374,9 @@ class SegmentWriter:
         if self._writing is not None:
             await asyncio.shield(self._writing)
 
-    async def pump(self, pump: Pump, most: int) -> int:
+    async def pump(self, pump: Pump, room: Callable[[int], int]) -> int:
         """Have a turn of the pump write what comes next; how many bytes it brought. Raises OSError."""
         await self._catch_up()
-        size = await asyncio.shield(self._file.pump(pump, self.offset, most))
+        size = await asyncio.shield(self._file.pump(pump, self.offset, room))
         self.offset += size
         return size

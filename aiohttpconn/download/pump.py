@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 try:
     import fcntl
@@ -74,23 +74,23 @@ class Pump:
         self._poll = select.poll()
         self._poll.register(source, select.POLLIN)
 
-    def run(self, file: int, offset: int, most: int) -> Generator[int]:
-        """Have a turn: move at most so many bytes to this place of a file; yields how many, each time some are there.
+    def run(self, file: int, offset: int, room: Callable[[int], int]) -> Generator[int]:
+        """Have a turn: move bytes to this place of a file; yields how many, each time some are there.
 
-        Raises what writing fails with.
+        `room` is told how many this turn has moved, and says how many more are wanted. Raises what writing fails with.
         """
         try:
             with self._lock:
                 if not self._stopped:
-                    yield from self._run(file, offset, most)
+                    yield from self._run(file, offset, room)
         finally:
             if self._stopped:
                 self.close()
 
-    def _run(self, file: int, offset: int, most: int) -> Iterator[int]:
+    def _run(self, file: int, start: int, room: Callable[[int], int]) -> Iterator[int]:
         until = monotonic() + _TURN
-        left, waited = most, False
-        while left and not self._stopped:
+        at, waited = start, False
+        while (left := room(at - start)) > 0 and not self._stopped:
             try:
                 size = os.splice(
                     self._source, self._in, min(left, _PIPE), flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -112,13 +112,12 @@ class Pump:
             if not size:
                 self.outcome = Outcome.OVER
                 return
-            for moved in self._into_file(file, offset, size):
-                offset += moved
-                left -= moved
+            for moved in self._into_file(file, at, size):
+                at += moved
                 yield moved
             if monotonic() >= until:
                 break
-        if waited and most - left < _LEAST and left:
+        if waited and at - start < _LEAST and room(at - start) > 0:
             self.outcome = Outcome.SLOW
 
     def _into_file(self, file: int, offset: int, size: int) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConnectError, FileChanged, HTTPException, ProtocolError
@@ -215,13 +216,13 @@ class Transfer:
         try:
             if await self._took_all(segment, writer, loan.arrived):
                 return True
-            while pump.outcome is Outcome.GOING and loan.left and (most := self._wanted(segment)) > 0:
-                size = await writer.pump(pump, min(most, loan.left))
+            while pump.outcome is Outcome.GOING and loan.left and self._wanted(segment) > 0:
+                start = segment.position
+                size = await writer.pump(pump, partial(self._room, segment, start, loan.left))
                 loan.took(size)
                 self.received += size
-                size = min(size, max(0, segment.left))  # another connection may have taken over the end meanwhile
-                segment.position += size
-                self._meter.done += size
+                segment.position = min(start + size, segment.end)
+                self._meter.done += segment.position - start
                 if self._meter.watched:
                     self._meter.moved()
             loan.loss = pump.loss
@@ -229,6 +230,15 @@ class Transfer:
         finally:
             pump.close()
         return self._wanted(segment) <= 0
+
+    def _room(self, segment: Segment, start: int, left: int, moved: int) -> int:
+        """How many bytes more are wanted of the `left` ones, once the pump has moved so many. (Called in its thread.)
+
+        The position is kept up to date within a turn, as far as the end is heeded: others would take a segment that
+        seems to stand still for a slow one, and fetch again what is being written.
+        """
+        segment.position = min(start + moved, segment.end)
+        return min(self._wanted(segment), left - moved)
 
     async def _took_all(self, segment: Segment, writer: SegmentWriter, pieces: list[bytes]) -> bool:
         for piece in pieces:
