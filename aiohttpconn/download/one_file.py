@@ -168,6 +168,7 @@ class OneFile:
         if not wanted.in_folder:
             self._place(wanted.path)
             if not self._fresh and await self._reopen(None):
+                await self._confirm()
                 await self._transfer(None)
                 return
         async with self._sources.whole() as (source, response):
@@ -227,6 +228,23 @@ class OneFile:
         self._describe(state)
         self._resumed_from = self._part.spans.size
         return True
+
+    async def _confirm(self) -> None:
+        """Have the server confirm a half file that lacks nothing: nobody else is asked for anything any more, unless a
+        checksum tells."""
+        assert self._part is not None
+        size = self._size
+        if not size or self._wanted.checksum is not None or self._part.spans.gaps(size):
+            return
+        while True:
+            source = self._sources.next()
+            try:
+                async with self._sources.range(source, size - 1, size, size):
+                    return
+            except (FileChanged, RangesIgnored):
+                raise
+            except HTTPException as error:
+                await self._patience.bear(error, self._received)
 
     async def _begin(self, source: Source, response: Fetched, version: Version, coded: bool) -> None:
         """Nothing is there yet that can be gone on with."""

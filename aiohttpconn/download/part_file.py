@@ -7,6 +7,7 @@ meanwhile goes at once, and `close()` waits for the thread.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -17,7 +18,7 @@ import aiofiles.os
 
 from ..errors import DownloadError
 from .file_name import shortened
-from .sidecar import Sidecar, State
+from .sidecar import NO_LINK, Sidecar, State
 from .spans import Spans
 
 if TYPE_CHECKING:
@@ -157,9 +158,16 @@ class PartFile:
 
     def _open(self, flags: int) -> None:
         """Open it, and lock it: until the process ends, however it does."""
-        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | NO_LINK
         while self._descriptor < 0:
-            descriptor = os.open(self.part, flags, 0o666)
+            try:
+                descriptor = os.open(self.part, flags, 0o666)
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise DownloadError(
+                        f"{self.part} is a link: a half file is none, so it is not written to"
+                    ) from error
+                raise
             try:
                 if fcntl is not None:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import Client, Limits
+from aiohttpconn import Client, DownloadError, Limits
 from aiohttpconn.download import ranges
 from tests.download.server import BODY, MIB, Answer, FileServer, cut_first
 
@@ -250,4 +250,41 @@ async def test_all_that_is_missing_is_the_end(server: FileServer, client: Client
         file.write(f"[{MIB}, {len(BODY)}]\n")
     download = await client.download(server.url, tmp_path / "f")
     assert (download.fetched, download.path.read_bytes()) == (0, BODY)
-    assert server.requests == []
+    # Whoever wrote the half file: the server is asked for its last byte, which is what tells the version.
+    assert server.asked == [f"bytes={len(BODY) - 1}-{len(BODY) - 1}"]
+    assert server.requests[0].get("If-Range") == '"v1"'
+
+
+async def test_a_stranger_plants_no_half_file(server: FileServer, client: Client, tmp_path: Path) -> None:
+    await half(server, client, tmp_path / "good")  # what such a sidecar looks like
+    state = (tmp_path / "good.part.jsonl").read_text()
+    for name in ("good.part", "good.part.jsonl"):
+        (tmp_path / name).unlink()
+    async with FileServer(b"evil" * (len(BODY) // 4) + b"e") as evil:
+        for name, evil.body in (
+            ("good.part", evil.body),
+            ("Good.Part.jsonl", state.encode() + b"[0, %d]\n" % len(BODY)),
+            ("good.part.jsonl.NEW", b""),
+            ("x" * 300 + ".part", b""),
+        ):
+            evil.fields = [("Content-Disposition", f'attachment; filename="{name}"')]
+            saved = await client.download(evil.url, tmp_path)
+            assert saved.path.name.endswith("_")
+    # And one that got there all the same does not count: its mode, a link, a version that the server does not have.
+    planted, sidecar = tmp_path / "good.part", tmp_path / "good.part.jsonl"
+    for kind in ("mode", "link", "version"):
+        planted.write_bytes(b"e" * len(BODY))
+        text = f"{state.splitlines()[0]}\n[0, {len(BODY)}]\n"
+        if kind == "link":
+            (tmp_path / "elsewhere").write_text(text)
+            (tmp_path / "elsewhere").chmod(0o600)
+            sidecar.symlink_to(tmp_path / "elsewhere")
+        else:
+            sidecar.write_text(text.replace("v1", "v0") if kind == "version" else text)
+            sidecar.chmod(0o644 if kind == "mode" else 0o600)
+        assert (await client.download(server.url, tmp_path / "good")).path.read_bytes() == BODY, kind
+    (tmp_path / "victim").write_bytes(b"mine")
+    planted.symlink_to(tmp_path / "victim")
+    with pytest.raises(DownloadError, match="is a link"):
+        await client.download(server.url, tmp_path / "good")
+    assert (tmp_path / "victim").read_bytes() == b"mine"
