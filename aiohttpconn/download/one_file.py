@@ -18,10 +18,10 @@ from .digests import Digest, stated_digests
 from .file_name import file_name, numbered
 from .part_file import PartFile, check_replaceable
 from .ranges import LEAST_SEGMENT, UNKNOWN, Plan
-from .repair import Patience
+from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
-from .sources import RangesIgnored, content_length, is_coded
+from .sources import OtherFile, RangesIgnored, content_length, is_coded
 from .transfer import StartOver, Transfer
 from .version import Version, timestamp
 
@@ -91,6 +91,7 @@ class OneFile:
         self._wanted = wanted
         self._meter = meter
         self._rate = rate
+        sources.trusting = wanted.checksum is not None
         self._patience = Patience(wanted.repairs)
         self._part: PartFile | None = None
         self._fresh = not wanted.resume
@@ -159,9 +160,16 @@ class OneFile:
                 cause = turn.__cause__ if isinstance(turn, StartOver) else turn
                 assert isinstance(cause, HTTPException)
                 if restarts > _RESTARTS:
+                    if isinstance(cause, RangesIgnored):
+                        raise DownloadError(*cause.args, doing=cause.doing) from cause
                     raise cause from cause.__cause__
                 if isinstance(turn, StartOver):
                     await self._patience.bear(cause, self._received)
+            except HTTPException as error:
+                if isinstance(error, (DownloadError, ChecksumMismatch)) or not self._sources.turn_to_others(error):
+                    raise
+                self._fresh = True
+                self._patience = Patience(self._wanted.repairs)
 
     async def _bring(self) -> None:
         wanted = self._wanted
@@ -182,7 +190,7 @@ class OneFile:
                     await response.close()
                     await self._transfer(None)
                     return
-            source.version = version
+            self._sources.refer(source, version, response.headers)
             await self._begin(source, response, version, coded)
             pieces = response.iter_bytes() if coded else response.iter_raw()
             await self._transfer((source, response, pieces))
@@ -223,8 +231,7 @@ class OneFile:
             return False
         if version is not None and not state.version.same(version):
             return False
-        if source is not None:
-            source.version = state.version
+        self._sources.refer(source, state.version, Headers(CIMultiDict(state.fields)))
         self._describe(state)
         self._resumed_from = self._part.spans.size
         return True
@@ -241,10 +248,13 @@ class OneFile:
             try:
                 async with self._sources.range(source, size - 1, size, size):
                     return
+            except OtherFile:
+                continue
             except (FileChanged, RangesIgnored):
                 raise
             except HTTPException as error:
-                await self._patience.bear(error, self._received)
+                if is_passing(error) or not self._sources.give_up(source, error):
+                    await self._patience.bear(error, self._received)
 
     async def _begin(self, source: Source, response: Fetched, version: Version, coded: bool) -> None:
         """Nothing is there yet that can be gone on with."""

@@ -7,10 +7,10 @@ from collections import deque
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ..errors import FileChanged, HTTPException, ProtocolError
+from ..errors import ConnectError, DownloadError, FileChanged, HTTPException, ProtocolError
 from .ranges import UNKNOWN
 from .repair import Patience, is_passing
-from .sources import RangesIgnored, content_length, is_coded
+from .sources import OtherFile, RangesIgnored, content_length, is_coded
 from .version import Version
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ class RangeStream:
             source, response = await stack.enter_async_context(self._sources.whole())
             self.headers = response.headers
             self.size = content_length(response.headers)
-            source.version = version = Version.of(response.headers, self.size)
+            version = Version.of(response.headers, self.size)
+            self._sources.refer(source, version, response.headers)
             ranges = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
             divided = ranges and version.validator is not None and self._segments > 1
             coded = is_coded(response.headers)
@@ -142,7 +143,7 @@ class RangeStream:
                 failure = error
             await response.close()
             if failure is not None:
-                async for piece in self._rest(source, at, end, failure):
+                async for piece in self._rest(at, end, failure):
                     yield piece
         if self._tasks:
             self._tasks.append(asyncio.create_task(self._work()))  # in the place of the first response
@@ -154,10 +155,11 @@ class RangeStream:
         if self._rate is not None:
             await self._rate.spent(size)
 
-    async def _rest(self, source: Source, at: int, end: int, failure: HTTPException) -> AsyncIterator[bytes]:
+    async def _rest(self, at: int, end: int, failure: HTTPException) -> AsyncIterator[bytes]:
         """What is missing of the range that the first response was to bring."""
         await self._patience.bear(failure, self._received)
         while at < end:
+            source = self._sources.next()
             try:
                 async with self._sources.range(source, at, end, self.size) as answer:
                     if self.size is None and answer.size is not None:
@@ -173,7 +175,22 @@ class RangeStream:
                 if at == before:
                     raise ProtocolError("a response brought nothing")
             except HTTPException as error:
-                await self._patience.bear(error, self._received)
+                await self._goes_on(error, source, failure)
+
+    async def _goes_on(self, error: HTTPException, source: Source, failure: HTTPException | None) -> None:
+        """Wait until it is time for another request, perhaps to another source. Raises the error if there is none;
+        `failure`, if there is one, where ranges would have been the repair of it, and there are none."""
+        if isinstance(error, OtherFile):
+            return
+        if isinstance(error, FileChanged) and self._sources.is_origin(source):
+            raise error
+        if (isinstance(error, ConnectError) or not is_passing(error)) and self._sources.give_up(source, error):
+            return
+        if isinstance(error, RangesIgnored):
+            if failure is not None:
+                raise failure from error
+            raise DownloadError(*error.args, doing=error.doing) from error
+        await self._patience.bear(error, self._received)
 
     async def _work(self) -> None:
         """One connection's part: range after range, as far ahead as the window goes."""
@@ -212,11 +229,7 @@ class RangeStream:
             if block.position == before:
                 raise ProtocolError("a response brought nothing")
         except HTTPException as error:
-            kept = source is self._sources.all[0] and isinstance(error, FileChanged)
-            useless = not kept and (isinstance(error, RangesIgnored) or not is_passing(error))
-            if useless and self._sources.give_up(source, error):
-                return
-            await self._patience.bear(error, self._received)
+            await self._goes_on(error, source, None)
 
     async def _in_order(self) -> AsyncIterator[Any]:
         at, size = min(self._range, self.size or 0), self.size or 0

@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 from ..errors import DownloadError, FileChanged, HTTPException
 from ..headers import Headers, HeadersInput, header_pairs
 from ..url import parse
+from .digests import stated_digests
 from .ranges import UNKNOWN, content_range, unsatisfied_size
 from .version import Version
 
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
 
     from ..fetch import Fetch, Fetched
     from ..url import URL
+    from .digests import Digest
 
 _ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
 
 
 class RangesIgnored(DownloadError):
     """The server answers a request for a range with something else, though the file has not changed."""
+
+
+class OtherFile(DownloadError):
+    """A mirror has, for all that is known, another file: ranges of it are not mixed with the first source's."""
 
 
 class Answer(NamedTuple):
@@ -43,6 +49,8 @@ class Source:
         self.url = url
         self.version: Version | None = None
         """What it was found to have."""
+        self.differs = False
+        """Whether what it has is not known to be the file of the first source."""
         self.lost: HTTPException | None = None
         """Why it is not asked any more."""
 
@@ -82,6 +90,11 @@ class Sources:
             # Ranges and digests are those of the bytes that are sent (RFC 9110 section 8.4).
             self._pairs.append(("Accept-Encoding", "identity"))
         self.all = [Source(url) for url in urls]
+        self.trusting = False
+        """Whether equal size makes it the same file: a checksum tells in the end."""
+        self._origin = self.all[0]
+        self._version: Version | None = None
+        self._digests: list[Digest] = []
         self._turn = 0
 
     @property
@@ -89,17 +102,52 @@ class Sources:
         """Those that are still asked."""
         return [source for source in self.all if source.lost is None]
 
+    @property
+    def _same(self) -> list[Source]:
+        """Those of them that may bring ranges."""
+        return [source for source in self.alive if not source.differs]
+
+    def is_origin(self, source: Source) -> bool:
+        """Whether it is the source that tells which file it is."""
+        return source is self._origin
+
+    def refer(self, origin: Source | None, version: Version, headers: Headers) -> None:
+        """This is the file: what others have must be the same, else they bring no ranges of it.
+
+        - `origin`: who has it; None for one that is not asked any more.
+        """
+        for source in self.all:
+            source.version, source.differs = None, False
+        if origin is not None:
+            origin.version = version
+        self._origin = origin or self.all[0]
+        self._version, self._digests = version, stated_digests(headers, whole=False)
+
     def next(self) -> Source:
-        """Whom to ask."""
-        alive = self.alive
+        """Whom to ask for a range. Raises what the last was given up for, if there is nobody left."""
+        same = self._same
+        if not same:
+            lost = [source.lost for source in self.all if source.lost is not None]
+            raise lost[-1] if lost else FileChanged("no source has the file any more that it was")
         self._turn += 1
-        return alive[(self._turn - 1) % len(alive)]
+        return same[(self._turn - 1) % len(same)]
 
     def give_up(self, source: Source, error: HTTPException) -> bool:
         """Do not ask a source any more, if there is another; whether there is."""
-        if len(self.alive) > 1:
+        if any(each is not source for each in self._same):
             source.lost = error
         return source.lost is not None
+
+    def turn_to_others(self, error: HTTPException) -> bool:
+        """Those that had the file have failed: whether there are some that have another one, all of it."""
+        others = [source for source in self.alive if source.differs]
+        if not others:
+            return False
+        for source in self._same:
+            source.lost = error
+        for source in others:
+            source.differs, source.version = False, None
+        return True
 
     @asynccontextmanager
     async def whole(self) -> AsyncIterator[tuple[Source, Fetched]]:
@@ -149,14 +197,14 @@ class Sources:
                 yield self._partial(source, response, start, end, size, doing)
             elif response.status == 416 and (there := unsatisfied_size(response.headers)) is not None:
                 if there != (start if size is None else size):
-                    raise FileChanged(f"the file has {there} bytes now", doing=doing)
+                    raise self._changed(source, f"the file has {there} bytes now", doing)
                 if size is not None:
                     raise RangesIgnored(f"bytes {start} to {end} of {size} are said not to be there", doing=doing)
                 yield Answer(response, start, start, start)
             elif response.status == 200:
                 now = Version.of(response.headers, content_length(response.headers))
-                if known is None or not known.same(now):
-                    raise FileChanged("the file is another one than before", doing=doing)
+                if not (self.trusting and now.size == size) and (known is None or not known.same(now)):
+                    raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
             else:
                 response.raise_for_status()
@@ -170,12 +218,27 @@ class Sources:
             raise RangesIgnored(f"bytes {start} to {end} were asked for, and {stated!r} came", doing=doing)
         now = Version.of(response.headers, found.size)
         if size is not None and found.size not in (None, size):
-            raise FileChanged(f"the file has {found.size} bytes instead of {size}", doing=doing)
+            raise self._changed(source, f"the file has {found.size} bytes instead of {size}", doing)
         if source.version is None:
+            if not self.trusting and not self._agrees(now, response.headers):
+                raise self._changed(source, "nothing tells that the file is the same", doing)
             source.version = now
         elif source.version.contradicts(now):
             raise FileChanged("the file is another one than before", doing=doing)
         return Answer(response, start, min(found.end, end), found.size)
+
+    def _agrees(self, version: Version, headers: Headers) -> bool:
+        """Whether a mirror surely has the file."""
+        if self._version is None or not self._version.agrees(version):
+            return False
+        stated = {digest.algorithm: digest.value for digest in stated_digests(headers, whole=False)}
+        return all(stated.get(digest.algorithm, digest.value) == digest.value for digest in self._digests)
+
+    def _changed(self, source: Source, text: str, doing: str) -> DownloadError:
+        if source is self._origin or source.version is not None:
+            return FileChanged(text, doing=doing)
+        source.differs = True
+        return OtherFile(text, doing=doing)
 
     def _stream(self, source: Source, fields: list[tuple[str, str]]) -> Any:
         headers: Headers = Headers(CIMultiDict([*self._pairs, *fields]))
