@@ -148,7 +148,7 @@ class OneFile:
         )
 
     async def _run(self) -> str:
-        restarts = 0
+        restarts = changes = 0
         while True:
             try:
                 await self._bring()
@@ -156,7 +156,10 @@ class OneFile:
             except (FileChanged, RangesIgnored, StartOver) as turn:
                 restarts += 1
                 self._fresh = True
-                self._undivided = self._undivided or isinstance(turn, RangesIgnored)
+                changes += isinstance(turn, FileChanged)
+                # Who changes all the time may be several servers behind one name.
+                self._undivided = self._undivided or isinstance(turn, RangesIgnored) or changes > 1
+                self._sources.lenient = changes > 1 and self._wanted.checksum is not None
                 cause = turn.__cause__ if isinstance(turn, StartOver) else turn
                 assert isinstance(cause, HTTPException)
                 if restarts > _RESTARTS:

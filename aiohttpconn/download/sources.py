@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from multidict import CIMultiDict
 
-from ..errors import DownloadError, FileChanged, HTTPException
+from ..errors import DownloadError, FileChanged, HTTPException, PoolTimeout
 from ..headers import Headers, HeadersInput, header_pairs
 from ..url import parse
 from .digests import stated_digests
@@ -16,12 +17,15 @@ from .ranges import UNKNOWN, content_range, unsatisfied_size
 from .version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from ..fetch import Fetch, Fetched
+    from ..messages import Request
     from ..url import URL
     from .digests import Digest
 
+_OF_URL: Final = frozenset(["headers", "params"])
+"""What of a request's keywords is in it once it is built."""
 _ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
 
 
@@ -51,6 +55,8 @@ class Source:
         """What it was found to have."""
         self.differs = False
         """Whether what it has is not known to be the file of the first source."""
+        self.landed: Request | None = None
+        """The request that redirects led to: further ones go there, since a redirector may choose anew each time."""
         self.lost: HTTPException | None = None
         """Why it is not asked any more."""
 
@@ -91,7 +97,9 @@ class Sources:
             self._pairs.append(("Accept-Encoding", "identity"))
         self.all = [Source(url) for url in urls]
         self.trusting = False
-        """Whether equal size makes it the same file: a checksum tells in the end."""
+        """Whether of a mirror equal size makes it the same file: a checksum tells in the end."""
+        self.lenient = False
+        """Whether that is so of any response."""
         self._origin = self.all[0]
         self._version: Version | None = None
         self._digests: list[Digest] = []
@@ -118,6 +126,7 @@ class Sources:
         """
         for source in self.all:
             source.version, source.differs = None, False
+            source.landed = source.landed if source is origin else None
         if origin is not None:
             origin.version = version
         self._origin = origin or self.all[0]
@@ -175,6 +184,7 @@ class Sources:
                     if self.give_up(source, error):
                         continue
                     raise
+                _land(source, response)
                 yield source, response
                 return
             finally:
@@ -188,10 +198,11 @@ class Sources:
         Raises `FileChanged`, `RangesIgnored`, `HTTPStatusError`, and what requests raise.
         """
         fields = [("Range", f"bytes={start}-{end - 1 if end < UNKNOWN else ''}")]
-        known = source.version
+        known = None if self.lenient else source.version
         if known is not None and known.validator is not None:
             fields.append(("If-Range", known.validator))
-        async with self._stream(source, fields) as response:
+        async with AsyncExitStack() as stack:
+            response = await self._open(stack, source, fields)
             doing = f"GET {response.url.shown}"
             if response.status == 206:
                 yield self._partial(source, response, start, end, size, doing)
@@ -203,7 +214,9 @@ class Sources:
                 yield Answer(response, start, start, start)
             elif response.status == 200:
                 now = Version.of(response.headers, content_length(response.headers))
-                if not (self.trusting and now.size == size) and (known is None or not known.same(now)):
+                if not (self.lenient and now.size == size) and (
+                    known is None or not known.same(now)
+                ):
                     raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
             else:
@@ -219,12 +232,13 @@ class Sources:
         now = Version.of(response.headers, found.size)
         if size is not None and found.size not in (None, size):
             raise self._changed(source, f"the file has {found.size} bytes instead of {size}", doing)
-        if source.version is None:
+        if source.version is None or self.lenient:
             if not self.trusting and not self._agrees(now, response.headers):
                 raise self._changed(source, "nothing tells that the file is the same", doing)
             source.version = now
         elif source.version.contradicts(now):
             raise FileChanged("the file is another one than before", doing=doing)
+        _land(source, response)
         return Answer(response, start, min(found.end, end), found.size)
 
     def _agrees(self, version: Version, headers: Headers) -> bool:
@@ -240,9 +254,48 @@ class Sources:
         source.differs = True
         return OtherFile(text, doing=doing)
 
+    async def _open(self, stack: AsyncExitStack, source: Source, fields: list[tuple[str, str]]) -> Fetched:
+        """The response to a request for a range: from where redirects led before, else from the source's own URL."""
+        landed = source.landed
+        if landed is not None:
+            try:
+                response = await stack.enter_async_context(self._stream_from(landed.with_fields(fields)))
+            except PoolTimeout:
+                raise
+            except HTTPException:
+                source.landed = None
+            else:
+                if response.status < 400 or response.status in (416, 429, 503):
+                    return response
+                source.landed = None
+                await response.close()
+        return await stack.enter_async_context(self._stream(source, fields))
+
+    @asynccontextmanager
+    async def _stream_from(self, request: Request) -> AsyncIterator[Fetched]:
+        keywords = {name: value for name, value in self._keywords.items() if name not in _OF_URL}
+        first = request.redirected_from
+        if first is not None and first != request.url.origin:
+            # What was given for one origin stays there: the client keeps back its own.
+            keywords.pop("auth", None)
+            if isinstance(keywords.get("cookies"), Mapping):
+                del keywords["cookies"]
+        response = await self._fetch.send(request, stream=True, **keywords)
+        try:
+            yield response
+        finally:
+            await response.close()
+
     def _stream(self, source: Source, fields: list[tuple[str, str]]) -> Any:
         headers: Headers = Headers(CIMultiDict([*self._pairs, *fields]))
         return self._fetch.stream("GET", source.url, headers=headers, **self._keywords)
+
+
+def _land(source: Source, response: Fetched) -> None:
+    """Remember where redirects led. (Fields of the hop, signed anew each time, are left out.)"""
+    request = response.asked or response.request
+    landed = request.redirected_from is not None
+    source.landed = request.without_fields("Range", "If-Range") if landed else None
 
 
 def content_length(headers: Headers) -> int | None:

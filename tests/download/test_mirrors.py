@@ -104,3 +104,61 @@ async def test_a_stream_that_breaks_where_there_are_no_ranges_says_what_broke(
     server.twist = lambda request, number, answer: cut_first(MIB)(request, 0, answer)
     with pytest.raises(IncompleteRead):
         await stream(client, server.url)
+
+
+# --- redirects --------------------------------------------------------------------------------------------------------
+
+
+async def test_further_ranges_go_where_the_first_redirect_led(
+    server: FileServer, mirror: FileServer, client: Client, tmp_path: Path
+) -> None:
+    # The same file on two servers, whose entity tags differ, behind one that sends everybody to each in turn.
+    mirror.body = BODY
+    async with FileServer() as redirector:
+
+        def turn(request: Received, number: int, answer: Answer) -> Answer:
+            to = (server, mirror)[number % 2]
+            return Answer(302, [("Location", f"{to.url}/there?x=1")], b"")
+
+        redirector.twist = turn
+        options = {"segments": 3, "headers": {"Authorization": "Basic secret", "X-Key": "k"}, "params": {"a": "b"}}
+        download = await client.download(redirector.url, tmp_path / "f", **options)  # type: ignore[arg-type]
+        assert download.path.read_bytes() == BODY
+        assert len(redirector.requests) == 1
+        assert [request.target for request in server.requests] == ["/there?x=1"] * 3
+        for request in server.requests:
+            assert request.get("Authorization") is request.get("X-Key") is None
+        # Where that fails, the redirector is asked again.
+        server.requests.clear()
+        requests = len(redirector.requests)
+
+        def expired(request: Received, number: int, answer: Answer) -> Answer:
+            return cut_first(MIB)(request, number, answer) if number == 0 else Answer(403, [], b"")
+
+        server.twist = expired
+        redirector.twist = lambda request, number, answer: turn(request, number - requests, answer)
+        mirror.etag, mirror.modified = server.etag, server.modified
+        download = await client.download(redirector.url, tmp_path / "g")
+        assert download.path.read_bytes() == BODY
+        assert len(mirror.requests) == 1
+
+
+async def test_one_name_that_is_several_servers(server: FileServer, client: Client, tmp_path: Path) -> None:
+    # Each answer has an entity tag of its own: in the end it comes undivided, and with a checksum, by equal size.
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        server.etag = f'"{number}"'
+        server.modified = None
+        return server.answer(request)
+
+    server.twist = twist
+    download = await client.download(server.url, tmp_path / "f", segments=3)
+    assert (download.path.read_bytes() == BODY, server.asked[-1]) == (True, "")
+
+    def broken(request: Received, number: int, answer: Answer) -> Answer:
+        answer = twist(request, number, answer)
+        answer.cut, answer.length = min(MIB, len(answer.body)), len(answer.body)
+        return answer
+
+    server.twist = broken
+    download = await client.download(server.url, tmp_path / "g", segments=3, checksum=CHECKSUM)
+    assert download.path.read_bytes() == BODY
