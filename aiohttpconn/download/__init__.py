@@ -49,6 +49,8 @@ async def _download(
     bar: Bar | None,
     claimed: set[str],
     *,
+    number: int | None = None,
+    last: bool = True,
     segments: int | str = 1,
     checksum: str | None = None,
     mirrors: Sequence[str | URL] = (),
@@ -75,6 +77,8 @@ async def _download(
         sync=fsync,
         repairs=repairs,
         claimed=claimed,
+        number=number,
+        last=last,
     )
     sources = Sources(fetch, _urls(url, mirrors), headers, {**request, "timeout": timeout})
     return await OneFile(sources, wanted, Meter(on_progress, bar), Rate.of(limit_rate)).run(total)
@@ -95,7 +99,7 @@ async def download_all(
     claimed: set[str] = set()
     places: set[str] = set()
 
-    async def bring(url: str | URL, path: str | os.PathLike[str] | None) -> Download:
+    async def bring(url: str | URL, path: str | os.PathLike[str] | None, *, number: int, last: bool) -> Download:
         place = path
         if directory is not None:
             place = os.path.join(directory, "" if path is None else path)
@@ -104,7 +108,8 @@ async def download_all(
             if where in places:
                 raise ValueError(f"another item is saved as {where}")
             places.add(where)
-        return await _download(fetch, url, place, bar, claimed, limit_rate=rate, **options)
+        names: dict[str, Any] = {"number": number, "last": last}
+        return await _download(fetch, url, place, bar, claimed, limit_rate=rate, **names, **options)
 
     with ExitStack() as stack:
         bar = _bar(progress, stack)

@@ -22,6 +22,7 @@ from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
 from .sources import OtherFile, RangesIgnored, content_length, is_coded
+from .there import is_there
 from .transfer import StartOver, Transfer
 from .version import Version, timestamp
 
@@ -47,7 +48,8 @@ class Wanted:
     """What the caller asked for.
 
     - `path`: the file, or the folder if `in_folder`; `claimed`: the names that others of the same call have, lowered.
-    - `overwrite`: None for whatever was asked for by name, and for nothing else.
+    - `overwrite`: None for whatever was asked for by name, and for nothing else; what is there and the same is left.
+    - `number`: which of the items of the same call it is; `last`: whether no others will claim names any more.
     """
 
     path: str
@@ -59,6 +61,12 @@ class Wanted:
     sync: bool
     repairs: int
     claimed: set[str] = field(default_factory=set)
+    number: int | None = None
+    last: bool = True
+
+
+class NameTaken(Exception):
+    """The name may be that of another item, which is still to come."""
 
 
 def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:
@@ -104,6 +112,8 @@ class OneFile:
         self._resumed_from = 0
         self._received = 0
         self._connections = 1
+        self._there = ""
+        """The file that was there already."""
 
     async def run(self, total: float | None) -> Download:
         """Bring it. `total`: seconds for everything, None for no limit."""
@@ -152,7 +162,7 @@ class OneFile:
         while True:
             try:
                 await self._bring()
-                return await self._finish()
+                return self._there or await self._finish()
             except (FileChanged, RangesIgnored, StartOver) as turn:
                 restarts += 1
                 self._fresh = True
@@ -178,6 +188,8 @@ class OneFile:
         wanted = self._wanted
         if not wanted.in_folder:
             self._place(wanted.path)
+            if wanted.checksum is not None and await self._is_there(wanted.path, None):
+                return
             if not self._fresh and await self._reopen(None):
                 await self._confirm()
                 await self._transfer(None)
@@ -185,10 +197,16 @@ class OneFile:
         async with self._sources.whole() as (source, response):
             coded = is_coded(response.headers)
             version = Version.of(response.headers, content_length(response.headers))
+            self._fields, self._url = response.headers, response.url.without_userinfo().href
+            if self._part is None:
+                path = await self._choose(file_name(response.headers, response.url), version)
+            else:
+                path = self._part.path
+            if self._there or await self._is_there(path, version):
+                await response.close()
+                return
             if wanted.in_folder:
-                if self._part is None:
-                    name = self._free_name(file_name(response.headers, response.url))
-                    self._place(os.path.join(wanted.path, name))
+                self._place(path)
                 if not self._fresh and await self._reopen(version):
                     await response.close()
                     await self._transfer(None)
@@ -210,14 +228,49 @@ class OneFile:
         check_replaceable(path)
         self._part = PartFile(path)
 
-    def _free_name(self, name: str) -> str:
-        """The name, numbered if another download of the same call has it."""
-        free, number = name, 1
-        while free.lower() in self._wanted.claimed:
+    async def _is_there(self, path: str, version: Version | None) -> bool:
+        """Whether the file is there already, and nothing has to be fetched."""
+        if self._wanted.overwrite is not None:
+            return False
+        checksum = self._wanted.checksum
+        size = await is_there(path, version, checksum)
+        if size is None:
+            return False
+        self._there, self._size, self._resumed_from, self._connections = path, size, size, 0
+        self._digests = [] if checksum is None else [checksum]
+        return True
+
+    def _is_taken(self, path: str) -> bool:
+        return self._wanted.overwrite is None and os.path.lexists(path)
+
+    async def _choose(self, name: str, version: Version) -> str:
+        """Where a file goes whose name the server chose: under another item's name, with a number, which is its own so
+        that it has the same in another run."""
+        wanted = self._wanted
+        if wanted.number is None:
+            return os.path.join(wanted.path, name)
+        names = [name, numbered(name, wanted.number + 1)]
+        owners: dict[str, str | None] = {}
+        for each in names:
+            path = os.path.join(wanted.path, each)
+            owners[each] = owner = await PartFile(path).begun_by()
+            mine = any(source.key == owner for source in self._sources.all)
+            if each.lower() not in wanted.claimed and (mine or await self._is_there(path, version)):
+                if each.lower() not in wanted.claimed:  # meanwhile
+                    wanted.claimed.add(each.lower())
+                    return path
+                self._there = ""
+        first = next((each for each in names if each.lower() not in wanted.claimed), names[1])
+        path = os.path.join(wanted.path, first)
+        doubtful = owners[first] is not None or self._is_taken(path)
+        if first == name and doubtful and not wanted.last:
+            raise NameTaken
+        number = wanted.number + 1
+        while first.lower() in wanted.claimed:
             number += 1
-            free = numbered(name, number)
-        self._wanted.claimed.add(free.lower())
-        return free
+            first = numbered(name, number)
+        wanted.claimed.add(first.lower())
+        return os.path.join(wanted.path, first)
 
     async def _reopen(self, version: Version | None) -> bool:
         """Whether there is a half file that can be gone on with. `version` is what the server has, where that is known:

@@ -69,6 +69,10 @@ class PartFile:
         """Open the half file of an earlier run, if there is one that can be gone on with."""
         return await self._in_thread(self._load)
 
+    async def begun_by(self) -> str | None:
+        """The `key` of the source that an earlier run began it with; None if there is no half file."""
+        return await self._in_thread(self._begun_by)
+
     async def start_over(self, state: State | None) -> None:
         """Begin with nothing. `state` is None for a file that no other run could go on with.
 
@@ -155,6 +159,10 @@ class PartFile:
                 self.spans = spans.clipped(os.fstat(self._descriptor).st_size)
                 self._sidecar.begin(self.state, self.spans)
             return self.state
+
+    def _begun_by(self) -> str | None:
+        found = self._sidecar.load()
+        return None if found is None else found[0].source
 
     def _open(self, flags: int) -> None:
         """Open it, and lock it: until the process ends, however it does."""

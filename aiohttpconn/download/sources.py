@@ -214,9 +214,7 @@ class Sources:
                 yield Answer(response, start, start, start)
             elif response.status == 200:
                 now = Version.of(response.headers, content_length(response.headers))
-                if not (self.lenient and now.size == size) and (
-                    known is None or not known.same(now)
-                ):
+                if not (self.lenient and now.size == size) and (known is None or not known.same(now)):
                     raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
             else:

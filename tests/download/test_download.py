@@ -57,7 +57,9 @@ async def test_a_file_is_saved_and_described(server: FileServer, client: Client,
 async def test_from_nginx_in_segments_over_http_and_tls(nginx: Nginx, client: Client, tmp_path: Path) -> None:
     digest = hashlib.sha256(pattern(nginx.big)).hexdigest()
     for base in (nginx.http, nginx.https):
-        download = await client.download(f"{base}/big", tmp_path / "big", segments=4, checksum=f"sha256:{digest}")
+        download = await client.download(
+            f"{base}/big", tmp_path / "big", segments=4, checksum=f"sha256:{digest}", overwrite=True
+        )
         assert download.verified == (f"sha256:{digest}",)
         assert (download.segments, download.size, download.fetched) == (4, nginx.big, nginx.big)
 
@@ -91,6 +93,7 @@ async def test_the_name_is_the_servers(server: FileServer, client: Client, tmp_p
     server.fields = [("Content-Disposition", "attachment; filename=\"x.txt\"; filename*=UTF-8''..%2F%e2%82%ac.txt")]
     download = await client.download(f"{server.url}/path/name.bin", tmp_path)
     assert download.path == tmp_path / "€.txt"
+    (tmp_path / "€.txt").write_bytes(b"mine")
     with pytest.raises(FileExistsError) as info:  # a stranger's choice replaces nothing
         await client.download(f"{server.url}/path/name.bin", f"{tmp_path}{os.sep}")
     assert info.value.filename == str(tmp_path / "€.txt")
@@ -236,7 +239,7 @@ async def test_a_mirror_takes_the_place_of_what_fails(server: FileServer, client
         # And when both work, both are asked.
         server.twist = lambda request, number, answer: answer
         before = mirror.connections, server.connections
-        await client.download(server.url, tmp_path / "f", mirrors=[mirror.url], segments=3)
+        await client.download(server.url, tmp_path / "f", mirrors=[mirror.url], segments=3, overwrite=True)
         assert mirror.requests[-1].get("If-Range") in (None, '"other"')
         assert len(mirror.requests) + len(server.requests) >= 6
         assert (mirror.connections, server.connections) != before
