@@ -633,7 +633,8 @@ class Client:
         - `resume`: whether to go on with what an earlier run left; `repairs`: how many failures in a row, without a
           byte between, are borne (5).
         - `overwrite`: whether a file that is there is replaced; left out, one that `path` names is, one whose name the
-          server chose is not (FileExistsError).
+          server chose is not (FileExistsError), and one that has the checksum, or else the size and the Last-Modified
+          that the server says, is the file: nothing is fetched then.
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
         - `limit_rate`: bytes per second over all segments. `fsync`: whether it is on the disk when this returns.
@@ -659,8 +660,10 @@ class Client:
         - `concurrency`: how many at a time (8).
         - the others are those of `download`, for each file; `limit_rate` is for all together.
 
-        A file that fails does not stop the others: its `DownloadResult` has the error. Names that servers choose are
-        numbered where two are the same. When this is cancelled, all are, and the same call goes on with them.
+        A file that fails does not stop the others: its `DownloadResult` has the error, and so has an item that is none.
+        Where servers choose the same name twice, one gets the number of its item. When this is cancelled, all are, and
+        the same call goes on with them; what is complete is not fetched again. What `items` raises is raised when those
+        before it are done.
         """
         from ..download import download_all  # noqa: PLC0415 - the same
 

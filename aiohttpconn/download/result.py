@@ -16,8 +16,9 @@ class Download:
     """A file that is complete.
 
     - `path`: where it is. `url`: where it came from, after redirects. `size`: its bytes.
-    - `resumed_from`: how many of them an earlier run had brought. `fetched`: bytes that this run received.
-    - `segments`: how many connections brought it, at most, at one time.
+    - `resumed_from`: how many of them an earlier run had brought (all, if it was there already). `fetched`: bytes that
+      this run received.
+    - `segments`: how many connections brought it, at most, at one time; 0 if it was there already.
     - `verified`: the digests that it was found to have, as "sha256:…"; empty if nobody stated any.
     - `elapsed`: seconds. `headers`: the fields of the response that it began with; of one that an earlier run got,
       those that describe the file.

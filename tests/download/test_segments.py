@@ -262,12 +262,13 @@ async def test_a_stranger_plants_no_half_file(server: FileServer, client: Client
     for name in ("good.part", "good.part.jsonl"):
         (tmp_path / name).unlink()
     async with FileServer(b"evil" * (len(BODY) // 4) + b"e") as evil:
-        for name, evil.body in (
+        for name, body in (
             ("good.part", evil.body),
             ("Good.Part.jsonl", state.encode() + b"[0, %d]\n" % len(BODY)),
             ("good.part.jsonl.NEW", b""),
             ("x" * 300 + ".part", b""),
         ):
+            evil.body = body
             evil.fields = [("Content-Disposition", f'attachment; filename="{name}"')]
             saved = await client.download(evil.url, tmp_path)
             assert saved.path.name.endswith("_")
