@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ..secrets import masked_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 class Download:
     """A file that is complete.
 
-    - `path`: where it is. `url`: where it came from, after redirects. `size`: its bytes.
+    - `path`: where it is. `url`: where it came from, after redirects, without userinfo, query and
+      fragment, which may be secret. `size`: its bytes.
     - `resumed_from`: how many of them an earlier run had brought (all, if it was there already). `fetched`: bytes that
       this run received.
     - `segments`: how many connections brought it, at most, at one time; 0 if it was there already.
@@ -32,7 +35,7 @@ class Download:
     segments: int
     verified: tuple[str, ...]
     elapsed: float
-    headers: Headers
+    headers: Headers = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,10 @@ class DownloadResult:
     path: Path | None
     download: Download | None = None
     error: Exception | None = None
+
+    def __repr__(self) -> str:
+        url = masked_url(self.url)
+        return f"DownloadResult({url!r}, {self.path!r}, download={self.download!r}, error={self.error!r})"
 
     @property
     def ok(self) -> bool:
