@@ -17,11 +17,12 @@ from .spans import Spans
 from .version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ..headers import Headers
 
 FORMAT: Final = 1
 _KEPT_FIELDS: Final = (
     "Content-Type",
+    "Content-Encoding",
     "Content-Length",
     "Content-Disposition",
     "Content-Language",
@@ -49,8 +50,8 @@ class State(NamedTuple):
     fields: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, source: str, checksum: str | None, version: Version, url: str, headers: Mapping[str, str]) -> State:
-        fields = tuple((name, headers[name]) for name in _KEPT_FIELDS if name in headers)
+    def of(cls, source: str, checksum: str | None, version: Version, url: str, headers: Headers) -> State:
+        fields = tuple((name, value) for name in _KEPT_FIELDS for value in headers.getall(name, []))
         return cls(source, checksum, version, url, fields)
 
     def line(self) -> str:
