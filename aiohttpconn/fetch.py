@@ -74,6 +74,11 @@ class Fetch(Protocol):
         ...
 
     @property
+    def max_body(self) -> int | None:
+        """Bytes that a body may have; None for no limit."""
+        ...
+
+    @property
     def build_request(self) -> Callable[..., Request]:
         """Of a method, a URL (which may be relative where the client has a base) and keywords: the `Request`."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..config import UNSET
 from .digests import parse_checksum
@@ -20,13 +20,19 @@ from .result import Download, DownloadResult
 from .sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from ..fetch import Fetch
     from ..url import URL
     from .progress import Bar
 
 __all__ = ["Download", "DownloadResult", "Progress", "RangeStream", "Rate", "download", "download_all", "stream_ranges"]
+
+
+_OF_REQUESTS: Final = frozenset(
+    ["params", "cookies", "auth", "follow_redirects", "timeout", "proxy", "retries", "hedge", "max_body"]
+)
+"""The keywords of requests that those of a download may have, besides `headers`."""
 
 
 async def download(
@@ -65,6 +71,7 @@ async def _download(
     **request: Any,
 ) -> Download:
     check_segments(segments)
+    _check_keywords(request)
     total, timeout = seconds_in_all(timeout, fetch.timeout)
     place, in_folder = target(path)
     wanted = Wanted(
@@ -125,12 +132,21 @@ def stream_ranges(
     mirrors: Sequence[str | URL] = (),
     repairs: int = 5,
     limit_rate: float | Rate | None = None,
+    checksum: str | None = None,
     headers: Any = None,
     **request: Any,
 ) -> RangeStream:
     """`Client.stream_ranges`."""
+    _check_keywords(request)
     sources = Sources(fetch, _urls(url, mirrors), headers, request)
-    return RangeStream(sources, segments, window, repairs, Rate.of(limit_rate))
+    digest = None if checksum is None else parse_checksum(checksum)
+    return RangeStream(sources, segments, window, repairs, Rate.of(limit_rate), digest)
+
+
+def _check_keywords(request: Mapping[str, Any]) -> None:
+    for name in request:
+        if name not in _OF_REQUESTS:
+            raise TypeError(f"a download takes no {name}=: it is a GET without a body")
 
 
 def _urls(url: str | URL, mirrors: Sequence[str | URL]) -> list[str | URL]:

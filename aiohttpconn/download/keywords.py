@@ -26,6 +26,7 @@ class RangeRequestKeywords(TypedDict, total=False):
     timeout: Timeout | float | Unset | None
     proxy: ProxyInput | Unset | None
     retries: Retry | int | Unset | None
+    max_body: int | Unset | None
 
 
 class RangeStreamKeywords(RangeRequestKeywords, total=False):
@@ -33,6 +34,7 @@ class RangeStreamKeywords(RangeRequestKeywords, total=False):
 
     segments: int
     window: int
+    checksum: str | None
     mirrors: Sequence[str | URL]
     repairs: int
     limit_rate: float | Rate | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -14,14 +15,14 @@ from multidict import CIMultiDict
 from ..config import UNSET, Timeout
 from ..errors import ChecksumMismatch, DownloadError, FileChanged, HTTPException, TotalTimeout
 from ..headers import Headers
-from .digests import Digest, stated_digests
+from .digests import Digest, mismatch, stated_digests
 from .file_name import file_name, numbered
 from .part_file import PartFile, check_replaceable
 from .ranges import LEAST_SEGMENT, UNKNOWN, Plan
 from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
-from .sources import OtherFile, RangesIgnored, content_length, is_coded
+from .sources import OtherFile, RangesIgnored
 from .there import is_there
 from .transfer import StartOver, Transfer
 from .version import Version, timestamp
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..config import Unset
     from ..fetch import Fetched
+    from ..url import URL
     from .progress import Meter
     from .rate import Rate
     from .sources import Source, Sources
@@ -194,10 +196,10 @@ class OneFile:
                 await self._confirm()
                 await self._transfer(None)
                 return
-        async with self._sources.whole() as (source, response):
-            coded = is_coded(response.headers)
-            version = Version.of(response.headers, content_length(response.headers))
-            self._fields, self._url = response.headers, response.url.without_userinfo().href
+        async with self._sources.whole(self._patience, self._received) as (source, response):
+            coded = self._sources.is_coded(response.headers)
+            version = Version.of(response.headers, self._sources.content_length(response.headers))
+            self._fields, self._url = response.headers, _said(response.url)
             if self._part is None:
                 path = await self._choose(file_name(response.headers, response.url), version)
             else:
@@ -215,6 +217,8 @@ class OneFile:
             await self._begin(source, response, version, coded)
             pieces = response.iter_bytes() if coded else response.iter_raw()
             await self._transfer((source, response, pieces))
+            if not coded:
+                self._digests += stated_digests(response.trailers, whole=True)
 
     def _place(self, path: str) -> None:
         """This is where it goes."""
@@ -287,6 +291,7 @@ class OneFile:
             return False
         if version is not None and not state.version.same(version):
             return False
+        self._sources.check_size(state.version.size)
         self._sources.refer(source, state.version, Headers(CIMultiDict(state.fields)))
         self._describe(state)
         self._resumed_from = self._part.spans.size
@@ -315,14 +320,15 @@ class OneFile:
     async def _begin(self, source: Source, response: Fetched, version: Version, coded: bool) -> None:
         """Nothing is there yet that can be gone on with."""
         assert self._part is not None
+        self._sources.check_size(version.size)
         checksum = self._wanted.checksum
-        url = response.url.shown.partition("?")[0]
+        url = _said(response.url)
         state = State.of(source.key, None if checksum is None else str(checksum), version, url, response.headers)
         resumable = not coded and (version.validator is not None or checksum is not None)
         await self._part.start_over(state if resumable else None)
         self._describe(state)
         self._digests = [] if coded else self._digests
-        self._fields, self._url = response.headers, response.url.without_userinfo().href
+        self._fields, self._url = response.headers, _said(response.url)
         self._resumed_from = 0
 
     def _describe(self, state: State) -> None:
@@ -396,13 +402,13 @@ class OneFile:
             found = hashers[digest.algorithm].digest()
             if found != digest.value:
                 await part.discard()
-                stated = "the caller" if digest.source == "checksum" else digest.source
-                raise ChecksumMismatch(
-                    f"the {digest.algorithm} of the {size} bytes received is {found.hex()}, and {stated} says "
-                    f"{digest.value.hex()}: they were thrown away",
-                    doing=f"downloading {self._url}",
-                )
+                raise mismatch(digest, found, self._url, f": all {size} bytes were thrown away")
         self._digests = list({digest[:2]: digest for digest in expected}.values())
+
+
+def _said(url: URL) -> str:
+    """The URL without what may be secret, as it is also kept for another run."""
+    return re.split("[?#]", url.shown)[0]
 
 
 def seconds_in_all(timeout: Timeout | float | Unset | None, default: Timeout) -> tuple[float | None, Any]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from multidict import CIMultiDict
+
 from ..errors import ConnectError, DownloadError, FileChanged, HTTPException, ProtocolError
+from ..headers import Headers
+from .digests import mismatch, stated_digests
 from .ranges import UNKNOWN
 from .repair import Patience, is_passing
-from .sources import OtherFile, RangesIgnored, content_length, is_coded
+from .sources import OtherFile, RangesIgnored
 from .version import Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-    from ..headers import Headers
+    from .digests import Digest
     from .rate import Rate
     from .sources import Source, Sources
 
@@ -47,12 +52,23 @@ class RangeStream:
       first piece, `size` also where the server does not say it.
     """
 
-    def __init__(self, sources: Sources, segments: int, window: int, repairs: int, rate: Rate | None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        segments: int,
+        window: int,
+        repairs: int,
+        rate: Rate | None,
+        checksum: Digest | None = None,
+    ) -> None:
         if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
             raise ValueError(f"segments must be a number, at least 1, not {segments!r}")
         if window < LEAST_WINDOW:
             raise ValueError(f"window must be at least {LEAST_WINDOW} bytes: {window!r}")
         self._sources = sources
+        sources.trusting = checksum is not None
+        self._expected = [] if checksum is None else [checksum]
+        self._hashers: dict[str, Any] = {}
         self._segments = segments
         self._range = max(window // (_BLOCKS * segments), 1)
         self._patience = Patience(repairs)
@@ -78,10 +94,33 @@ class RangeStream:
         if self._pieces is None:
             self._pieces = self._run()
         try:
-            return await anext(self._pieces)
+            piece = await anext(self._pieces)
         except BaseException:  # the end, too
             await self.aclose()
             raise
+        for hasher in self._hashers.values():
+            hasher.update(piece)
+        return piece
+
+    def _expect(self, headers: Headers) -> None:
+        """What a response says that the file is has to be so."""
+        self._expected += stated_digests(headers, whole=True)
+        names = {each.algorithm for each in self._expected}
+        if "Trailer" in headers:  # what is said at the end, and hashed until then
+            names.update(("sha512", "sha256", "md5"))
+        for name in names:
+            self._hashers.setdefault(name, hashlib.new(name, usedforsecurity=False))
+
+    def _expect_at_the_end(self, trailers: Headers) -> None:
+        """Trailers count as far as what they state was hashed on the way."""
+        self._expected += [each for each in stated_digests(trailers, whole=True) if each.algorithm in self._hashers]
+
+    def _verify(self) -> None:
+        """All has been handed out."""
+        for digest in self._expected:
+            found = self._hashers[digest.algorithm].digest()
+            if found != digest.value:
+                raise mismatch(digest, found, self._sources.all[0].shown)
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,14 +152,16 @@ class RangeStream:
 
     async def _run(self) -> AsyncIterator[bytes]:
         async with AsyncExitStack() as stack:
-            source, response = await stack.enter_async_context(self._sources.whole())
+            source, response = await stack.enter_async_context(self._sources.whole(self._patience, self._received))
             self.headers = response.headers
-            self.size = content_length(response.headers)
+            self.size = self._sources.content_length(response.headers)
+            self._sources.check_size(self.size)
             version = Version.of(response.headers, self.size)
             self._sources.refer(source, version, response.headers)
             ranges = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
             divided = ranges and version.validator is not None and self._segments > 1
-            coded = is_coded(response.headers)
+            coded = self._sources.is_coded(response.headers)
+            self._expect(Headers(CIMultiDict()) if coded else response.headers)
             end = UNKNOWN if self.size is None else self.size
             if divided and self.size is not None and self.size > self._range:
                 end = self._range
@@ -137,6 +178,8 @@ class RangeStream:
                         break
                 else:
                     end = at
+                    if not coded:
+                        self._expect_at_the_end(response.trailers)
             except HTTPException as error:
                 if coded or version.validator is None:
                     raise
@@ -149,6 +192,7 @@ class RangeStream:
             self._tasks.append(asyncio.create_task(self._work()))  # in the place of the first response
             async for piece in self._in_order():
                 yield piece
+        self._verify()
 
     async def _count(self, size: int) -> None:
         self._received += size

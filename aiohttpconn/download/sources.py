@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from multidict import CIMultiDict
 
-from ..errors import DownloadError, FileChanged, HTTPException, PoolTimeout
+from ..config import UNSET, Unset
+from ..errors import BodyTooLarge, DownloadError, FileChanged, HTTPException, PoolTimeout
 from ..headers import Headers, HeadersInput, header_pairs
+from ..secrets import masked_url
 from ..url import parse
 from .digests import stated_digests
 from .ranges import UNKNOWN, content_range, unsatisfied_size
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ..messages import Request
     from ..url import URL
     from .digests import Digest
+    from .repair import Patience
 
 _OF_URL: Final = frozenset(["headers", "params"])
 """What of a request's keywords is in it once it is built."""
@@ -66,7 +69,7 @@ class Source:
         try:
             return parse(self.url).shown
         except HTTPException:
-            return str(self.url)  # relative to the client's base URL
+            return masked_url(self.url)  # relative to the client's base URL
 
     @property
     def key(self) -> str:
@@ -87,12 +90,17 @@ class Sources:
         self, fetch: Fetch, urls: Sequence[str | URL], headers: HeadersInput | None, keywords: Mapping[str, Any]
     ) -> None:
         self._fetch = fetch
-        self._keywords = {**keywords, "max_body": None}
+        self._keywords = dict(keywords)
+        limit = self._keywords.get("max_body", UNSET)
+        self._max_body: int | None = fetch.max_body if isinstance(limit, Unset) else limit
         self._pairs = header_pairs(headers)
         for name, _ in self._pairs:
             if name.lower() in _ITS_OWN:
                 raise ValueError(f"a download sets {_ITS_OWN[name.lower()]} itself")
-        if not any(name.lower() == "accept-encoding" for name, _ in self._pairs):
+        asked = [value for name, value in self._pairs if name.lower() == "accept-encoding"]
+        self._decodes = any(_codings(asked))
+        """Whether the caller asked for codings. One that nobody asked for (.tar.gz, aws-chunked) is the file's own."""
+        if not asked:
             # Ranges and digests are those of the bytes that are sent (RFC 9110 section 8.4).
             self._pairs.append(("Accept-Encoding", "identity"))
         self.all = [Source(url) for url in urls]
@@ -103,6 +111,7 @@ class Sources:
         self._origin = self.all[0]
         self._version: Version | None = None
         self._digests: list[Digest] = []
+        self._codings: list[str] = []
         self._turn = 0
 
     @property
@@ -131,6 +140,7 @@ class Sources:
             origin.version = version
         self._origin = origin or self.all[0]
         self._version, self._digests = version, stated_digests(headers, whole=False)
+        self._codings = _codings(headers.getall("Content-Encoding", []))
 
     def next(self) -> Source:
         """Whom to ask for a range. Raises what the last was given up for, if there is nobody left."""
@@ -159,36 +169,31 @@ class Sources:
         return True
 
     @asynccontextmanager
-    async def whole(self) -> AsyncIterator[tuple[Source, Fetched]]:
-        """The response to a request for all of the file, of the first source that has it.
+    async def whole(self, patience: Patience, received: int) -> AsyncIterator[tuple[Source, Fetched]]:
+        """The response to a request for all of the file, of the first source that has it, asked again after a failure
+        that passes. `received`: bytes so far.
 
         Raises what the last of them failed with.
         """
         while True:
-            source = self.alive[0]
-            block = self._stream(source, [])
-            try:
-                response = await block.__aenter__()
-            except HTTPException as error:
-                if self.give_up(source, error):
-                    continue
-                raise
-            try:
+            source = (self._same or self.alive)[0]
+            failure: HTTPException
+            async with AsyncExitStack() as stack:
                 try:
+                    response = await stack.enter_async_context(self._stream(source, []))
                     response.raise_for_status()
                     if response.status not in (200, 203):
                         raise DownloadError(
                             f"status {response.status} brings no file", doing=f"GET {response.url.shown}"
                         )
                 except HTTPException as error:
-                    if self.give_up(source, error):
-                        continue
-                    raise
-                _land(source, response)
-                yield source, response
-                return
-            finally:
-                await block.__aexit__(None, None, None)
+                    failure = error
+                else:
+                    _land(source, response)
+                    yield source, response
+                    return
+            if not self.give_up(source, failure):
+                await patience.bear(failure, received)
 
     @asynccontextmanager
     async def range(self, source: Source, start: int, end: int, size: int | None) -> AsyncIterator[Answer]:
@@ -213,7 +218,7 @@ class Sources:
                     raise RangesIgnored(f"bytes {start} to {end} of {size} are said not to be there", doing=doing)
                 yield Answer(response, start, start, start)
             elif response.status == 200:
-                now = Version.of(response.headers, content_length(response.headers))
+                now = Version.of(response.headers, self.content_length(response.headers))
                 if not (self.lenient and now.size == size) and (known is None or not known.same(now)):
                     raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
@@ -223,7 +228,7 @@ class Sources:
 
     def _partial(self, source: Source, response: Fetched, start: int, end: int, size: int | None, doing: str) -> Answer:
         found = content_range(response.headers)
-        if found is None or found.start != start or "Content-Encoding" in response.headers:
+        if found is None or found.start != start or self._is_coded_otherwise(response.headers):
             # Among them multipart/byteranges, which nobody asked for (RFC 9110 section 15.3.7.2).
             stated = response.headers.get("Content-Range", response.headers.get("Content-Type", "nothing"))
             raise RangesIgnored(f"bytes {start} to {end} were asked for, and {stated!r} came", doing=doing)
@@ -238,6 +243,29 @@ class Sources:
             raise FileChanged("the file is another one than before", doing=doing)
         _land(source, response)
         return Answer(response, start, min(found.end, end), found.size)
+
+    def is_coded(self, headers: Headers) -> bool:
+        """Whether the content is not the file itself, but has to be decoded first."""
+        return self._decodes and bool(_codings(headers.getall("Content-Encoding", [])))
+
+    def _is_coded_otherwise(self, headers: Headers) -> bool:
+        codings = _codings(headers.getall("Content-Encoding", []))
+        return bool(codings) and (self._decodes or codings != self._codings)
+
+    def content_length(self, headers: Headers) -> int | None:
+        """Content-Length, if it is one, and the file's."""
+        stated = headers.get("Content-Length", "").partition(",")[0].strip()
+        if not (stated.isascii() and stated.isdigit()) or len(stated) > 18:
+            return None
+        if "Transfer-Encoding" in headers or self.is_coded(headers):
+            return None
+        return int(stated)
+
+    def check_size(self, size: int | None) -> None:
+        """Raise `BodyTooLarge` for a file that is over `max_body`."""
+        limit = self._max_body
+        if limit is not None and size is not None and size > limit:
+            raise BodyTooLarge(f"the file has {size} bytes, and max_body is {limit}", doing=f"GET {self.all[0].shown}")
 
     def _agrees(self, version: Version, headers: Headers) -> bool:
         """Whether a mirror surely has the file."""
@@ -296,17 +324,7 @@ def _land(source: Source, response: Fetched) -> None:
     source.landed = request.without_fields("Range", "If-Range") if landed else None
 
 
-def content_length(headers: Headers) -> int | None:
-    """Content-Length, if it is one, and the file's."""
-    stated = headers.get("Content-Length", "").partition(",")[0].strip()
-    if not (stated.isascii() and stated.isdigit()) or len(stated) > 18:
-        return None
-    if "Transfer-Encoding" in headers or is_coded(headers):
-        return None
-    return int(stated)
-
-
-def is_coded(headers: Headers) -> bool:
-    """Whether the content is not the file itself, but has to be decoded first."""
-    codings = ",".join(headers.getall("Content-Encoding", [])).lower().split(",")
-    return any(coding.strip() not in ("", "identity") for coding in codings)
+def _codings(values: Sequence[str]) -> list[str]:
+    """The content codings that fields name, identity left out."""
+    named = [coding.partition(";")[0].strip() for coding in ",".join(values).lower().split(",")]
+    return [coding for coding in named if coding not in ("", "identity")]
