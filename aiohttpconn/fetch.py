@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .client.response import Response
     from .config import Timeout
     from .headers import Headers
+    from .loan import Loan
     from .messages import Request
     from .url import URL
 
@@ -54,6 +55,10 @@ class Fetched(Protocol):
 
     def iter_bytes(self, size: int | None = None) -> AsyncIterator[bytes]:
         """The decoded body as it comes."""
+        ...
+
+    def lend_socket(self) -> Loan | None:
+        """The socket, to take what is left of the body from it; None where that cannot be done."""
         ...
 
     def raise_for_status(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -21,12 +22,13 @@ from .errors import (
 )
 from .headers import EMPTY_HEADERS, Headers
 from .pace import Pace
-from .wire.framing import BodyDecoder, Framing
+from .wire.framing import BodyDecoder, Framing, LengthDecoder
 
 if TYPE_CHECKING:
     import ssl
 
     from .config import Deadline
+    from .loan import Loan
     from .messages import Opening, Request, ResponseHead
     from .net.stream import Stream, StreamReader, StreamWriter
     from .net.tls_info import TLSInfo
@@ -38,6 +40,8 @@ MAX_PIECE = 262_144
 _ARRIVED = 131_072
 """Bytes of the body that are taken off the stream before they are asked for. It holds up to 512 KiB itself: with this
 and one piece more, a response that nobody reads stays below 1 MiB."""
+_LENT = 1 << 20
+"""Bytes that must be missing for the socket to be lent: of less, most has come by then."""
 
 
 class ResponseOwner(Protocol):
@@ -623,6 +627,51 @@ class HTTPResponse:
         if not self.ended:
             self._abort()
         self._discard()
+
+    def lend(self, count: Callable[[int], None] | None = None) -> Loan | None:
+        """The socket, for somebody who takes the rest of the body from it himself; None if that cannot be done: it is
+        nearly all there, comes in chunks or through TLS, or is watched or timed as it comes.
+
+        - `count`: told how many bytes are taken past this response.
+        """
+        decoder = self._decoder
+        if self.ended or self._closed or self._failure is not None or not isinstance(decoder, LengthDecoder):
+            return None
+        if self._tap is not None or self._pace is not None or self.upload is not None or self._deadline.at != math.inf:
+            return None
+        self.check_loop()
+        stream = self._stream
+        reader, socket = stream.reader, stream.bare_socket
+        if socket is None or decoder.remaining - reader.buffered < _LENT:
+            return None
+        try:
+            descriptor = os.dup(socket)
+        except OSError:
+            return None  # there are too many already
+        for data in reader.hold():
+            self.feed(data)
+        arrived = list(self._queue())
+        self._discard()
+        from .loan import Loan  # noqa: PLC0415 - for large downloads
+
+        return Loan(self, descriptor, arrived, decoder.remaining, count)
+
+    def take_back(self, taken: int | None, loss: OSError | None) -> None:
+        """The socket that was lent is needed no more. So many bytes of the body were taken from it, None for nobody
+        knows how many; `loss`: what the socket has told."""
+        if self.ended:
+            return
+        if taken is None:
+            self._fail(None)
+            return
+        decoder = self._decoder
+        assert isinstance(decoder, LengthDecoder)
+        decoder.skip(taken)
+        self._stream.reader.release()
+        if decoder.done:
+            self._finish()
+        elif loss is not None:
+            self._stream.broke(loss)
 
     async def detach(self) -> tuple[StreamReader, StreamWriter]:
         """Hand over the streams, unread bytes first: after a 101, or by hand.

@@ -27,7 +27,7 @@ FLOORS = (
     ("config", "headers", "secrets", "unix_socket", "url", "proxy", "messages"),
     ("wire",),
     ("net",),
-    ("connection", "http1", "request_head", "upload", "response", "pace", "exchange"),
+    ("connection", "http1", "request_head", "upload", "response", "loan", "pace", "exchange"),
     ("lifetime", "pool", "transport"),
     ("client", "fetch", "download", "bulk", "politeness", "cache"),
     ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),

@@ -85,6 +85,10 @@ class RawPieces:
         self.count += len(piece)
         return piece
 
+    def counted(self, size: int) -> None:
+        """So many bytes were taken by somebody else."""
+        self.count += size
+
     async def turn(self) -> None:
         """Let others have their turn: nothing else would, for as long as nothing is waited for."""
         self._since_turn = 0

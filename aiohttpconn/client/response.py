@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from ..config import Deadline
+    from ..loan import Loan
     from ..messages import Request
     from ..net.tls_info import TLSInfo
     from ..response import HTTPResponse
@@ -470,6 +471,18 @@ class Response:
     def iter_bytes(self, size: int | None = None) -> BodyIterator[bytes]:
         """The decoded body as it comes, at most 256 KiB at a time; in pieces of `size` bytes if given."""
         return self._in_pieces(self._decoded(), size)
+
+    def lend_socket(self) -> Loan | None:
+        """In the midst of `iter_raw()`: the socket, for somebody who takes what is left of the body from it himself, by
+        the system's own means (a download does: `os.splice`).
+
+        None where that cannot be done: the body is nearly all there, comes in chunks or through TLS, or is limited,
+        timed as a whole, or told to hooks.
+        """
+        pieces = self._pieces
+        if type(pieces) is not RawPieces or self.max_body is not None:
+            return None
+        return self._raw.lend(pieces.counted)
 
     def iter_text(self) -> BodyIterator[str]:
         """The body as text by `encoding`, as it comes, characters whole."""

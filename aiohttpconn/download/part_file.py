@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiofiles.os
@@ -24,6 +25,8 @@ from .spans import Spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from .pump import Pump
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -35,6 +38,8 @@ _AT_ONCE: Final = 512
 _READ: Final = 1 << 20
 _HASHED: Final = 32 << 20
 """Bytes that a thread hashes before it asks whether it should go on: some 20 to 60 ms."""
+_NOTED: Final = 256 << 10
+"""Bytes that are pumped between two notes, at least: 10 µs each. A kill loses them, and what the pipe holds."""
 _NAME_MAX: Final = 255
 
 
@@ -91,6 +96,10 @@ class PartFile:
     def write(self, offset: int, pieces: Sequence[bytes]) -> asyncio.Task[None]:
         """Begin to write; the task is done when it is written, and noted."""
         return self._start(self._write, offset, pieces)
+
+    def pump(self, pump: Pump, offset: int, room: Callable[[int], int]) -> asyncio.Task[int]:
+        """Begin a turn of the pump; the task is done when what it brought is written, and noted: so many bytes."""
+        return self._start(self._pump, pump, offset, room)
 
     async def hash(self, hasher: Any, start: int, end: int) -> None:
         """Give the bytes [start, end) to something with `update()`."""
@@ -213,10 +222,27 @@ class PartFile:
                 for written in self._written(at, pieces[first : first + _AT_ONCE]):
                     at += written
         finally:
-            if at > offset:
-                with self._lock:
-                    self.spans.add(offset, at)
-                    self._sidecar.note(offset, at, self.spans)
+            self._note(offset, at)
+
+    def _note(self, start: int, end: int) -> None:
+        """These bytes are there."""
+        if end > start:
+            with self._lock:
+                self.spans.add(start, end)
+                self._sidecar.note(start, end, self.spans)
+
+    def _pump(self, pump: Pump, offset: int, room: Callable[[int], int]) -> int:
+        at = noted = offset
+        try:
+            with closing(pump.run(self._descriptor, offset, room)) as moves:
+                for moved in moves:
+                    at += moved
+                    if at - noted >= _NOTED:
+                        self._note(noted, at)
+                        noted = at
+        finally:
+            self._note(noted, at)
+        return at - offset
 
     def _written(self, offset: int, pieces: Sequence[bytes]) -> Iterable[int]:
         if hasattr(os, "pwritev"):
@@ -355,8 +381,18 @@ class SegmentWriter:
 
     async def end(self) -> None:
         """Write the rest, and wait for it. Raises OSError."""
+        await self._catch_up()
+        self._file.unwritten.remove(self)
+
+    async def _catch_up(self) -> None:
         if self.pieces:
             await self.flush()
         if self._writing is not None:
             await asyncio.shield(self._writing)
-        self._file.unwritten.remove(self)
+
+    async def pump(self, pump: Pump, room: Callable[[int], int]) -> int:
+        """Have a turn of the pump write what comes next; how many bytes it brought. Raises OSError."""
+        await self._catch_up()
+        size = await asyncio.shield(self._file.pump(pump, self.offset, room))
+        self.offset += size
+        return size

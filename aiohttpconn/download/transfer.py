@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConnectError, FileChanged, HTTPException, ProtocolError
 from .part_file import SegmentWriter
+from .pump import AMPLE, AVAILABLE, Outcome, Pump
 from .ranges import UNKNOWN
 from .repair import is_passing, is_refusal
 from .sources import OtherFile, RangesIgnored
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ..fetch import Fetched
+    from ..loan import Loan
     from .part_file import PartFile
     from .progress import Meter
     from .ranges import Plan, Segment
@@ -62,6 +65,7 @@ class Transfer:
         self._meter = meter
         self._rate = rate
         self._resumable = resumable
+        self._pumps = AVAILABLE and rate is None
         self._block = LARGEST_BLOCK
         self._over = asyncio.Event()
         self._ignored: RangesIgnored | None = None
@@ -144,7 +148,7 @@ class Transfer:
     ) -> None:
         segment.reach = UNKNOWN if self.size is None else self.size
         try:
-            await self._read(segment, writer, pieces)
+            await self._read(segment, writer, pieces, response)
             if self.size is None:
                 segment.end = self.size = segment.position
         except HTTPException as error:
@@ -161,7 +165,7 @@ class Transfer:
             self._learn(answer, segment)
             segment.reach = answer.end
             try:
-                await self._read(segment, writer, answer.response.iter_raw())
+                await self._read(segment, writer, answer.response.iter_raw(), answer.response)
             finally:
                 segment.reach = segment.position
         if segment.position == before and segment.left > 0:
@@ -171,25 +175,80 @@ class Transfer:
         if self.size is None and answer.size is not None:
             segment.end = self.size = self._meter.total = answer.size
 
-    async def _read(self, segment: Segment, writer: SegmentWriter, pieces: AsyncIterator[bytes]) -> None:
-        meter, rate = self._meter, self._rate
+    async def _read(
+        self, segment: Segment, writer: SegmentWriter, pieces: AsyncIterator[bytes], response: Fetched
+    ) -> None:
         async for piece in pieces:
-            left = min(segment.end, segment.reach) - segment.position
-            size = len(piece)
-            if size > left:
-                size = left
-                segment.reach = segment.position + size  # what is cut off is gone: this response brings no more
-            segment.position += size
-            self.received += size
-            meter.done += size
-            if writer.add(piece if len(piece) == size else piece[:size]):
-                await writer.flush()
-            if meter.watched:
-                meter.moved()
-            if rate is not None:
-                await rate.spent(size)
-            if segment.position >= segment.end or segment.position >= segment.reach:
+            if await self._took(segment, writer, piece):
                 return
+            if len(piece) >= AMPLE and self._pumps and (loan := response.lend_socket()) is not None:
+                with loan:
+                    if await self._pump(segment, writer, loan):
+                        return
+
+    async def _took(self, segment: Segment, writer: SegmentWriter, piece: bytes) -> bool:
+        """A piece has come; whether it was the last that is wanted."""
+        meter, rate = self._meter, self._rate
+        left = self._wanted(segment)
+        size = len(piece)
+        if size > left:
+            size = left
+            segment.reach = segment.position + size  # what is cut off is gone: this response brings no more
+        segment.position += size
+        self.received += size
+        meter.done += size
+        if writer.add(piece if len(piece) == size else piece[:size]):
+            await writer.flush()
+        if meter.watched:
+            meter.moved()
+        if rate is not None:
+            await rate.spent(size)
+        return self._wanted(segment) <= 0
+
+    async def _pump(self, segment: Segment, writer: SegmentWriter, loan: Loan) -> bool:
+        """Have what comes pumped into the file, for as long as that is the faster way; whether the last that is wanted
+        has come."""
+        try:
+            pump = Pump(loan.descriptor)
+        except OSError:  # too many are open: all goes on without
+            self._pumps = False
+            return await self._took_all(segment, writer, loan.arrived)
+        try:
+            if await self._took_all(segment, writer, loan.arrived):
+                return True
+            while pump.outcome is Outcome.GOING and loan.left and self._wanted(segment) > 0:
+                start = segment.position
+                size = await writer.pump(pump, partial(self._room, segment, start, loan.left))
+                loan.took(size)
+                self.received += size
+                segment.position = min(start + size, segment.end)
+                self._meter.done += segment.position - start
+                if self._meter.watched:
+                    self._meter.moved()
+            loan.loss = pump.loss
+            self._pumps = self._pumps and pump.outcome is not Outcome.UNABLE
+        finally:
+            pump.close()
+        return self._wanted(segment) <= 0
+
+    def _room(self, segment: Segment, start: int, left: int, moved: int) -> int:
+        """How many bytes more are wanted of the `left` ones, once the pump has moved so many. (Called in its thread.)
+
+        The position is kept up to date within a turn, as far as the end is heeded: others would take a segment that
+        seems to stand still for a slow one, and fetch again what is being written.
+        """
+        segment.position = min(start + moved, segment.end)
+        return min(self._wanted(segment), left - moved)
+
+    async def _took_all(self, segment: Segment, writer: SegmentWriter, pieces: list[bytes]) -> bool:
+        for piece in pieces:
+            if await self._took(segment, writer, piece):
+                return True
+        return False
+
+    def _wanted(self, segment: Segment) -> int:
+        """Bytes of this response that the segment still needs."""
+        return min(segment.end, segment.reach) - segment.position
 
     async def _goes_on(self, error: HTTPException, source: Source, segment: Segment | None) -> bool:
         """Whether to go on with the segment after a failure, once it is time to; None is one that was just begun.

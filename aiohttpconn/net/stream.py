@@ -149,6 +149,19 @@ class StreamReader(asyncio.StreamReader):
             self._chunks.insert(0, data)
             self.buffered += len(data)
 
+    def hold(self) -> list[bytes]:
+        """Receive nothing until `release()`; what is there, taken."""
+        if self._source is not None and not self._source_paused:
+            self._source.pause_reading()
+            self._source_paused = True
+        chunks, self._chunks, self.buffered = self._chunks, [], 0
+        return chunks
+
+    def release(self) -> None:
+        """Receive again."""
+        if self._source_paused:
+            self._resume_source()
+
     def _resume_source(self) -> None:
         self._source_paused = False
         if self._source is not None and not self._source.is_closing():
@@ -479,6 +492,20 @@ class Stream(asyncio.Protocol):
         """Whether TLS ended without the peer's close_notify: the end may be an attacker's (RFC 8446 section 6.1)."""
         tls = self.tls
         return tls is not None and not tls.close_notify_received
+
+    @property
+    def bare_socket(self) -> int | None:
+        """The descriptor of the socket, if what it receives is what `reader` is given; else, and once the end has come,
+        None."""
+        if self.tls is not None or self.lost or self.reader.ended or self.transport.is_closing():
+            return None
+        return self._descriptor
+
+    def broke(self, error: OSError) -> None:
+        """The socket said so to somebody who read from it himself, and says it only once."""
+        if not self.lost:
+            self._loss = error
+            self.abort()
 
     def is_stale(self) -> bool:
         """Whether an idle connection must not be used any more: closed by the peer, or holding bytes nobody asked for.

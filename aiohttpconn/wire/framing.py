@@ -153,6 +153,11 @@ class LengthDecoder:
             data = data[:remaining]
         return [data] if data else []
 
+    def skip(self, size: int) -> None:
+        """So many bytes of the body were taken by somebody else."""
+        self.remaining -= size
+        self.done = self.remaining == 0
+
     def eof(self) -> None:
         if not self.done:
             self.error = IncompleteRead(b"", self.remaining)
