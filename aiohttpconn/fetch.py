@@ -34,6 +34,21 @@ class Fetched(Protocol):
         """The URL that this is the response to, after redirects."""
         ...
 
+    @property
+    def request(self) -> Request:
+        """What it is the response to, as it was sent: after redirects, signed, with cookies."""
+        ...
+
+    @property
+    def asked(self) -> Request | None:
+        """The same before it was signed and given cookies, where that makes a difference."""
+        ...
+
+    @property
+    def trailers(self) -> Headers:
+        """The fields that came after the body, once it has been read to its end."""
+        ...
+
     def iter_raw(self, size: int | None = None) -> AsyncIterator[bytes]:
         """The body as it comes, content codings left on."""
         ...
@@ -61,6 +76,11 @@ class Fetch(Protocol):
     @property
     def timeout(self) -> Timeout:
         """What holds for requests without one of their own."""
+        ...
+
+    @property
+    def max_body(self) -> int | None:
+        """Bytes that a body may have; None for no limit."""
         ...
 
     @property

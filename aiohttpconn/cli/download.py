@@ -196,7 +196,6 @@ async def download(options: DownloadOptions) -> Exit:
                     segments=options.segments,
                     resume=options.resume,
                     overwrite=options.overwrite,
-                    only_if_changed=options.overwrite is not True,
                     fsync=options.fsync,
                     repairs=options.repairs,
                     limit_rate=options.limit_rate,

@@ -621,7 +621,8 @@ class Client:
 
         What breaks off, or is killed, is gone on with: by this call after a failure that passes, else by the same call
         in another run. The file's version is told by its entity tag or Last-Modified (RFC 9110 section 13.1.5); one
-        that has changed meanwhile is begun anew. What a server sends with a Content-Encoding is saved decoded.
+        that has changed meanwhile is begun anew. It is saved as it is sent, a Content-Encoding that nobody asked for
+        left on; with an Accept-Encoding field of the caller's own, decoded.
 
         - `path`: the file; or a folder that is there, or a name that ends in a separator, or None for the current
           folder: then the name is Content-Disposition's, else the URL's, made harmless.
@@ -629,17 +630,18 @@ class Client:
           "auto": one for each 16 MiB, at most 8. A server that has no ranges sends it over one.
         - `checksum`: "sha256:…", or another algorithm of `hashlib`, in hexadecimal or base64. What Repr-Digest,
           Content-Digest, Digest or Content-MD5 say is verified too.
-        - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails.
+        - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails. Without `checksum`,
+          ranges are taken from one whose strong ETag, or Last-Modified and size, is that of the first.
         - `resume`: whether to go on with what an earlier run left; `repairs`: how many failures in a row, without a
           byte between, are borne (5).
         - `overwrite`: whether a file that is there is replaced; left out, one that `path` names is, one whose name the
-          server chose is not (FileExistsError). `only_if_changed`: a file that is there, has the size and the time of
-          last change that the server states, and the checksum if one is given, is left as it is (`fetched` is 0).
+          server chose is not (FileExistsError), and one that has the checksum, or else the size and the Last-Modified
+          that the server says, is the file: nothing is fetched then.
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
         - `limit_rate`: bytes per second over all segments. `fsync`: whether it is on the disk when this returns.
         - `params`, `headers`, `cookies`, `auth`, `follow_redirects`, `timeout` (`total` is for all of it), `proxy`,
-          `retries`: as of `request`.
+          `retries`: as of `request`; and `max_body`, which left out is the client's: `BodyTooLarge` for a file above.
 
         Raises `HTTPStatusError`, `ChecksumMismatch` (the bytes are thrown away), `FileChanged` and other
         `DownloadError`, OSError of the file system, and what requests raise. A note of the error says what was kept.
@@ -660,8 +662,10 @@ class Client:
         - `concurrency`: how many at a time (8). `on_result`: called with each `DownloadResult` as it comes.
         - the others are those of `download`, for each file; `limit_rate` is for all together.
 
-        A file that fails does not stop the others: its `DownloadResult` has the error. Names that servers choose are
-        numbered where two are the same. When this is cancelled, all are, and the same call goes on with them.
+        A file that fails does not stop the others: its `DownloadResult` has the error, and so has an item that is none.
+        Where servers choose the same name twice, one gets the number of its item. When this is cancelled, all are, and
+        the same call goes on with them; what is complete is not fetched again. What `items` raises is raised when those
+        before it are done.
         """
         from ..download import download_all  # noqa: PLC0415 - the same
 
@@ -672,7 +676,8 @@ class Client:
         block, which a loop that is left early needs.
 
         - `segments`: how many connections (4). `window`: bytes that are held, at most (16 MiB).
-        - `mirrors`, `repairs`, `limit_rate`, and the request's keywords: those of `download`.
+        - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file
+          is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
 
         A file without ranges, or whose version cannot be told, comes over one connection. Raises `FileChanged` for one
         that changes meanwhile.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..config import UNSET
 from .digests import parse_checksum
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from .progress import Bar
 
 __all__ = ["Download", "DownloadResult", "Progress", "RangeStream", "Rate", "download", "download_all", "stream_ranges"]
+
+
+_OF_REQUESTS: Final = frozenset(
+    ["params", "cookies", "auth", "follow_redirects", "timeout", "proxy", "retries", "hedge", "max_body"]
+)
+"""The keywords of requests that those of a download may have, besides `headers`."""
 
 
 async def download(
@@ -49,12 +55,13 @@ async def _download(
     bar: Bar | None,
     claimed: set[str],
     *,
+    number: int | None = None,
+    last: bool = True,
     segments: int | str = 1,
     checksum: str | None = None,
     mirrors: Sequence[str | URL] = (),
     resume: bool = True,
     overwrite: bool | None = None,
-    only_if_changed: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     limit_rate: float | Rate | None = None,
     fsync: bool = False,
@@ -64,6 +71,7 @@ async def _download(
     **request: Any,
 ) -> Download:
     check_segments(segments)
+    _check_keywords(request)
     total, timeout = seconds_in_all(timeout, fetch.timeout)
     place, in_folder = target(path)
     wanted = Wanted(
@@ -76,7 +84,8 @@ async def _download(
         sync=fsync,
         repairs=repairs,
         claimed=claimed,
-        only_if_changed=only_if_changed,
+        number=number,
+        last=last,
     )
     sources = Sources(fetch, _urls(url, mirrors), headers, {**request, "timeout": timeout})
     return await OneFile(sources, wanted, Meter(on_progress, bar), Rate.of(limit_rate)).run(total)
@@ -98,7 +107,9 @@ async def download_all(
     claimed: set[str] = set()
     places: set[str] = set()
 
-    async def bring(url: str | URL, path: str | os.PathLike[str] | None, own: Mapping[str, Any]) -> Download:
+    async def bring(
+        url: str | URL, path: str | os.PathLike[str] | None, own: Mapping[str, Any], *, number: int, last: bool
+    ) -> Download:
         place = path
         if directory is not None:
             place = os.path.join(directory, "" if path is None else path)
@@ -107,7 +118,8 @@ async def download_all(
             if where in places:
                 raise ValueError(f"another item is saved as {where}")
             places.add(where)
-        return await _download(fetch, url, place, bar, claimed, **{**options, "limit_rate": rate, **own})
+        keywords = {**options, "limit_rate": rate, **own, "number": number, "last": last}
+        return await _download(fetch, url, place, bar, claimed, **keywords)
 
     with ExitStack() as stack:
         bar = _bar(progress, stack)
@@ -123,12 +135,21 @@ def stream_ranges(
     mirrors: Sequence[str | URL] = (),
     repairs: int = 5,
     limit_rate: float | Rate | None = None,
+    checksum: str | None = None,
     headers: Any = None,
     **request: Any,
 ) -> RangeStream:
     """`Client.stream_ranges`."""
+    _check_keywords(request)
     sources = Sources(fetch, _urls(url, mirrors), headers, request)
-    return RangeStream(sources, segments, window, repairs, Rate.of(limit_rate))
+    digest = None if checksum is None else parse_checksum(checksum)
+    return RangeStream(sources, segments, window, repairs, Rate.of(limit_rate), digest)
+
+
+def _check_keywords(request: Mapping[str, Any]) -> None:
+    for name in request:
+        if name not in _OF_REQUESTS:
+            raise TypeError(f"a download takes no {name}=: it is a GET without a body")
 
 
 def _urls(url: str | URL, mirrors: Sequence[str | URL]) -> list[str | URL]:

@@ -8,6 +8,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..errors import ChecksumMismatch
+
 if TYPE_CHECKING:
     from ..headers import Headers
 
@@ -27,6 +29,15 @@ class Digest(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.value.hex()}"
+
+
+def mismatch(digest: Digest, found: bytes, shown: str, note: str = "") -> ChecksumMismatch:
+    """The error for bytes that are not those. `shown`: the URL without secrets; `note`: what became of them."""
+    stated = "the caller" if digest.source == "checksum" else digest.source
+    return ChecksumMismatch(
+        f"the {digest.algorithm} of what was received is {found.hex()}, and {stated} says {digest.value.hex()}{note}",
+        doing=f"downloading {shown}",
+    )
 
 
 def parse_checksum(text: str) -> Digest:

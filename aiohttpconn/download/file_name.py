@@ -21,6 +21,8 @@ _PARAMETER: Final = re.compile(
 _EXTENDED: Final = re.compile(r"(?P<charset>[\w!#$%&+^{}~-]+)'[\w-]*'(?P<value>.*)", re.DOTALL | re.ASCII)  # RFC 8187
 # What some file system or shell gives a meaning of its own.
 _MEANINGFUL: Final = re.compile(r'[<>:"/\\|?*]')
+# What a download keeps beside a file, and reads again: a stranger does not get to write that.
+_OURS: Final = (".part", ".part.jsonl", ".part.jsonl.new")
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)[ ]*(\..*)?", re.IGNORECASE)
 
 
@@ -59,8 +61,8 @@ def file_name(headers: Headers, url: URL) -> str:
 
 def safe_name(name: str) -> str:
     """A name without harm: the part after the last separator, no control or bidirectional character, none that file
-    systems or shells read, no dot or dash in front (hidden files, options), no device's name, at most 200 bytes, the
-    extension kept. "" if nothing is left.
+    systems or shells read, no dot or dash in front (hidden files, options), no device's name, none of what downloads
+    keep beside a file (".part"), at most 200 bytes, the extension kept. "" if nothing is left.
 
     >>> safe_name("../../etc/passwd"), safe_name("C:\\\\nul.txt"), safe_name(".bashrc"), safe_name("..")
     ('passwd', '_nul.txt', '_.bashrc', '')
@@ -74,7 +76,8 @@ def safe_name(name: str) -> str:
         return ""
     if name[0] in ".-" or _DEVICE.fullmatch(name):
         name = "_" + name
-    return shortened(name, LONGEST)
+    name = shortened(name, LONGEST)
+    return name + "_" if name.casefold().endswith(_OURS) else name
 
 
 def shortened(name: str, longest: int) -> str:

@@ -27,6 +27,7 @@ class RangeRequestKeywords(TypedDict, total=False):
     timeout: Timeout | float | Unset | None
     proxy: ProxyInput | Unset | None
     retries: Retry | int | Unset | None
+    max_body: int | Unset | None
 
 
 class RangeStreamKeywords(RangeRequestKeywords, total=False):
@@ -34,6 +35,7 @@ class RangeStreamKeywords(RangeRequestKeywords, total=False):
 
     segments: int
     window: int
+    checksum: str | None
     mirrors: Sequence[str | URL]
     repairs: int
     limit_rate: float | Rate | None
@@ -45,7 +47,6 @@ class EachDownloadKeywords(RangeRequestKeywords, total=False):
     segments: int | str
     resume: bool
     overwrite: bool | None
-    only_if_changed: bool
     on_progress: Callable[[Progress], object] | None
     progress: Any
     limit_rate: float | Rate | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -14,14 +15,15 @@ from multidict import CIMultiDict
 from ..config import UNSET, Timeout
 from ..errors import ChecksumMismatch, DownloadError, FileChanged, HTTPException, TotalTimeout
 from ..headers import Headers
-from .digests import Digest, stated_digests
+from .digests import Digest, mismatch, stated_digests
 from .file_name import file_name, numbered
 from .part_file import PartFile, check_replaceable
 from .ranges import LEAST_SEGMENT, UNKNOWN, Plan
-from .repair import Patience
+from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
-from .sources import RangesIgnored, content_length, is_coded
+from .sources import OtherFile, RangesIgnored
+from .there import is_there
 from .transfer import StartOver, Transfer
 from .version import Version, timestamp
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..config import Unset
     from ..fetch import Fetched
+    from ..url import URL
     from .progress import Meter
     from .rate import Rate
     from .sources import Source, Sources
@@ -47,8 +50,8 @@ class Wanted:
     """What the caller asked for.
 
     - `path`: the file, or the folder if `in_folder`; `claimed`: the names that others of the same call have, lowered.
-    - `overwrite`: None for whatever was asked for by name, and for nothing else.
-    - `only_if_changed`: whether a file that is there is looked at first.
+    - `overwrite`: None for whatever was asked for by name, and for nothing else; what is there and the same is left.
+    - `number`: which of the items of the same call it is; `last`: whether no others will claim names any more.
     """
 
     path: str
@@ -60,7 +63,12 @@ class Wanted:
     sync: bool
     repairs: int
     claimed: set[str] = field(default_factory=set)
-    only_if_changed: bool = False
+    number: int | None = None
+    last: bool = True
+
+
+class NameTaken(Exception):
+    """The name may be that of another item, which is still to come."""
 
 
 def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:
@@ -93,6 +101,7 @@ class OneFile:
         self._wanted = wanted
         self._meter = meter
         self._rate = rate
+        sources.trusting = wanted.checksum is not None
         self._patience = Patience(wanted.repairs)
         self._part: PartFile | None = None
         self._there: str | None = None  # the complete file, if nothing has to be brought
@@ -106,6 +115,8 @@ class OneFile:
         self._resumed_from = 0
         self._received = 0
         self._connections = 1
+        self._there = ""
+        """The file that was there already."""
 
     async def run(self, total: float | None) -> Download:
         """Bring it. `total`: seconds for everything, None for no limit."""
@@ -150,50 +161,65 @@ class OneFile:
         )
 
     async def _run(self) -> str:
-        restarts = 0
+        restarts = changes = 0
         while True:
             try:
                 await self._bring()
-                return await self._finish() if self._there is None else self._there
+                return self._there or await self._finish()
             except (FileChanged, RangesIgnored, StartOver) as turn:
                 restarts += 1
                 self._fresh = True
-                self._undivided = self._undivided or isinstance(turn, RangesIgnored)
+                changes += isinstance(turn, FileChanged)
+                # Who changes all the time may be several servers behind one name.
+                self._undivided = self._undivided or isinstance(turn, RangesIgnored) or changes > 1
+                self._sources.lenient = changes > 1 and self._wanted.checksum is not None
                 cause = turn.__cause__ if isinstance(turn, StartOver) else turn
                 assert isinstance(cause, HTTPException)
                 if restarts > _RESTARTS:
+                    if isinstance(cause, RangesIgnored):
+                        raise DownloadError(*cause.args, doing=cause.doing) from cause
                     raise cause from cause.__cause__
                 if isinstance(turn, StartOver):
                     await self._patience.bear(cause, self._received)
+            except HTTPException as error:
+                if isinstance(error, (DownloadError, ChecksumMismatch)) or not self._sources.turn_to_others(error):
+                    raise
+                self._fresh = True
+                self._patience = Patience(self._wanted.repairs)
 
     async def _bring(self) -> None:
         wanted = self._wanted
-        looked_at = wanted.only_if_changed and self._part is None and os.path.lexists(wanted.path)  # noqa: ASYNC240
-        if not wanted.in_folder and not looked_at:
+        if not wanted.in_folder:
             self._place(wanted.path)
+            if wanted.checksum is not None and await self._is_there(wanted.path, None):
+                return
             if not self._fresh and await self._reopen(None):
+                await self._confirm()
                 await self._transfer(None)
                 return
-        async with self._sources.whole() as (source, response):
-            coded = is_coded(response.headers)
-            version = Version.of(response.headers, content_length(response.headers))
-            if wanted.in_folder or looked_at:
-                if self._part is None:
-                    path = wanted.path
-                    if wanted.in_folder:
-                        path = os.path.join(path, self._free_name(file_name(response.headers, response.url)))
-                    if wanted.only_if_changed and not coded and await self._is_there(path, version):
-                        self._stays(path, response)
-                        return
-                    self._place(path)
+        async with self._sources.whole(self._patience, self._received) as (source, response):
+            coded = self._sources.is_coded(response.headers)
+            version = Version.of(response.headers, self._sources.content_length(response.headers))
+            self._fields, self._url = response.headers, _said(response.url)
+            if self._part is None:
+                path = await self._choose(file_name(response.headers, response.url), version)
+            else:
+                path = self._part.path
+            if self._there or await self._is_there(path, version):
+                await response.close()
+                return
+            if wanted.in_folder:
+                self._place(path)
                 if not self._fresh and await self._reopen(version):
                     await response.close()
                     await self._transfer(None)
                     return
-            source.version = version
+            self._sources.refer(source, version, response.headers)
             await self._begin(source, response, version, coded)
             pieces = response.iter_bytes() if coded else response.iter_raw()
             await self._transfer((source, response, pieces))
+            if not coded:
+                self._digests += stated_digests(response.trailers, whole=True)
 
     def _place(self, path: str) -> None:
         """This is where it goes."""
@@ -207,36 +233,49 @@ class OneFile:
         check_replaceable(path)
         self._part = PartFile(path)
 
-    async def _is_there(self, path: str, version: Version) -> bool:
-        """Whether the file is there already: of the size and the time that the server states, and with the checksum."""
-        try:
-            found = os.stat(path)
-        except OSError:
-            return False
-        modified = timestamp(version.modified)
-        if modified is None or found.st_size != version.size or int(found.st_mtime) != int(modified):
+    async def _is_there(self, path: str, version: Version | None) -> bool:
+        """Whether the file is there already, and nothing has to be fetched."""
+        if self._wanted.overwrite is not None:
             return False
         checksum = self._wanted.checksum
-        return checksum is None or await asyncio.to_thread(_digest_of, path, checksum.algorithm) == checksum.value
+        size = await is_there(path, version, checksum)
+        if size is None:
+            return False
+        self._there, self._size, self._resumed_from, self._connections = path, size, size, 0
+        self._digests = [] if checksum is None else [checksum]
+        return True
 
-    def _stays(self, path: str, response: Fetched) -> None:
-        """It is there: nothing has to be brought."""
-        self._there = path
-        self._size = self._resumed_from = os.path.getsize(path)
-        self._connections = 0
-        self._digests = [] if self._wanted.checksum is None else [self._wanted.checksum]
-        self._fields, self._url = response.headers, response.url.without_userinfo().href
-        self._meter.start(path, self._size, self._size)
-        self._meter.done = self._size
+    def _is_taken(self, path: str) -> bool:
+        return self._wanted.overwrite is None and os.path.lexists(path)
 
-    def _free_name(self, name: str) -> str:
-        """The name, numbered if another download of the same call has it."""
-        free, number = name, 1
-        while free.lower() in self._wanted.claimed:
+    async def _choose(self, name: str, version: Version) -> str:
+        """Where a file goes whose name the server chose: under another item's name, with a number, which is its own so
+        that it has the same in another run."""
+        wanted = self._wanted
+        if wanted.number is None:
+            return os.path.join(wanted.path, name)
+        names = [name, numbered(name, wanted.number + 1)]
+        owners: dict[str, str | None] = {}
+        for each in names:
+            path = os.path.join(wanted.path, each)
+            owners[each] = owner = await PartFile(path).begun_by()
+            mine = any(source.key == owner for source in self._sources.all)
+            if each.lower() not in wanted.claimed and (mine or await self._is_there(path, version)):
+                if each.lower() not in wanted.claimed:  # meanwhile
+                    wanted.claimed.add(each.lower())
+                    return path
+                self._there = ""
+        first = next((each for each in names if each.lower() not in wanted.claimed), names[1])
+        path = os.path.join(wanted.path, first)
+        doubtful = owners[first] is not None or self._is_taken(path)
+        if first == name and doubtful and not wanted.last:
+            raise NameTaken
+        number = wanted.number + 1
+        while first.lower() in wanted.claimed:
             number += 1
-            free = numbered(name, number)
-        self._wanted.claimed.add(free.lower())
-        return free
+            first = numbered(name, number)
+        wanted.claimed.add(first.lower())
+        return os.path.join(wanted.path, first)
 
     async def _reopen(self, version: Version | None) -> bool:
         """Whether there is a half file that can be gone on with. `version` is what the server has, where that is known:
@@ -253,23 +292,44 @@ class OneFile:
             return False
         if version is not None and not state.version.same(version):
             return False
-        if source is not None:
-            source.version = state.version
+        self._sources.check_size(state.version.size)
+        self._sources.refer(source, state.version, Headers(CIMultiDict(state.fields)))
         self._describe(state)
         self._resumed_from = self._part.spans.size
         return True
 
+    async def _confirm(self) -> None:
+        """Have the server confirm a half file that lacks nothing: nobody else is asked for anything any more, unless a
+        checksum tells."""
+        assert self._part is not None
+        size = self._size
+        if not size or self._wanted.checksum is not None or self._part.spans.gaps(size):
+            return
+        while True:
+            source = self._sources.next()
+            try:
+                async with self._sources.range(source, size - 1, size, size):
+                    return
+            except OtherFile:
+                continue
+            except (FileChanged, RangesIgnored):
+                raise
+            except HTTPException as error:
+                if is_passing(error) or not self._sources.give_up(source, error):
+                    await self._patience.bear(error, self._received)
+
     async def _begin(self, source: Source, response: Fetched, version: Version, coded: bool) -> None:
         """Nothing is there yet that can be gone on with."""
         assert self._part is not None
+        self._sources.check_size(version.size)
         checksum = self._wanted.checksum
-        url = response.url.shown.partition("?")[0]
+        url = _said(response.url)
         state = State.of(source.key, None if checksum is None else str(checksum), version, url, response.headers)
         resumable = not coded and (version.validator is not None or checksum is not None)
         await self._part.start_over(state if resumable else None)
         self._describe(state)
         self._digests = [] if coded else self._digests
-        self._fields, self._url = response.headers, response.url.without_userinfo().href
+        self._fields, self._url = response.headers, _said(response.url)
         self._resumed_from = 0
 
     def _describe(self, state: State) -> None:
@@ -343,20 +403,13 @@ class OneFile:
             found = hashers[digest.algorithm].digest()
             if found != digest.value:
                 await part.discard()
-                stated = "the caller" if digest.source == "checksum" else digest.source
-                raise ChecksumMismatch(
-                    f"the {digest.algorithm} of the {size} bytes received is {found.hex()}, and {stated} says "
-                    f"{digest.value.hex()}: they were thrown away",
-                    doing=f"downloading {self._url}",
-                )
+                raise mismatch(digest, found, self._url, f": all {size} bytes were thrown away")
         self._digests = list({digest[:2]: digest for digest in expected}.values())
 
 
-def _digest_of(path: str, algorithm: str) -> bytes:
-    import hashlib  # noqa: PLC0415 - loaded by then
-
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).digest()
+def _said(url: URL) -> str:
+    """The URL without what may be secret, as it is also kept for another run."""
+    return re.split("[?#]", url.shown)[0]
 
 
 def seconds_in_all(timeout: Timeout | float | Unset | None, default: Timeout) -> tuple[float | None, Any]:

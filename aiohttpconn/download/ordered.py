@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ..errors import FileChanged, HTTPException, ProtocolError
+from multidict import CIMultiDict
+
+from ..errors import ConnectError, DownloadError, FileChanged, HTTPException, ProtocolError
+from ..headers import Headers
+from .digests import mismatch, stated_digests
 from .ranges import UNKNOWN
 from .repair import Patience, is_passing
-from .sources import RangesIgnored, content_length, is_coded
+from .sources import OtherFile, RangesIgnored
 from .version import Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-    from ..headers import Headers
+    from .digests import Digest
     from .rate import Rate
     from .sources import Source, Sources
 
@@ -47,12 +52,23 @@ class RangeStream:
       first piece, `size` also where the server does not say it.
     """
 
-    def __init__(self, sources: Sources, segments: int, window: int, repairs: int, rate: Rate | None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        segments: int,
+        window: int,
+        repairs: int,
+        rate: Rate | None,
+        checksum: Digest | None = None,
+    ) -> None:
         if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
             raise ValueError(f"segments must be a number, at least 1, not {segments!r}")
         if window < LEAST_WINDOW:
             raise ValueError(f"window must be at least {LEAST_WINDOW} bytes: {window!r}")
         self._sources = sources
+        sources.trusting = checksum is not None
+        self._expected = [] if checksum is None else [checksum]
+        self._hashers: dict[str, Any] = {}
         self._segments = segments
         self._range = max(window // (_BLOCKS * segments), 1)
         self._patience = Patience(repairs)
@@ -78,10 +94,33 @@ class RangeStream:
         if self._pieces is None:
             self._pieces = self._run()
         try:
-            return await anext(self._pieces)
+            piece = await anext(self._pieces)
         except BaseException:  # the end, too
             await self.aclose()
             raise
+        for hasher in self._hashers.values():
+            hasher.update(piece)
+        return piece
+
+    def _expect(self, headers: Headers) -> None:
+        """What a response says that the file is has to be so."""
+        self._expected += stated_digests(headers, whole=True)
+        names = {each.algorithm for each in self._expected}
+        if "Trailer" in headers:  # what is said at the end, and hashed until then
+            names.update(("sha512", "sha256", "md5"))
+        for name in names:
+            self._hashers.setdefault(name, hashlib.new(name, usedforsecurity=False))
+
+    def _expect_at_the_end(self, trailers: Headers) -> None:
+        """Trailers count as far as what they state was hashed on the way."""
+        self._expected += [each for each in stated_digests(trailers, whole=True) if each.algorithm in self._hashers]
+
+    def _verify(self) -> None:
+        """All has been handed out."""
+        for digest in self._expected:
+            found = self._hashers[digest.algorithm].digest()
+            if found != digest.value:
+                raise mismatch(digest, found, self._sources.all[0].shown)
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,13 +152,16 @@ class RangeStream:
 
     async def _run(self) -> AsyncIterator[bytes]:
         async with AsyncExitStack() as stack:
-            source, response = await stack.enter_async_context(self._sources.whole())
+            source, response = await stack.enter_async_context(self._sources.whole(self._patience, self._received))
             self.headers = response.headers
-            self.size = content_length(response.headers)
-            source.version = version = Version.of(response.headers, self.size)
+            self.size = self._sources.content_length(response.headers)
+            self._sources.check_size(self.size)
+            version = Version.of(response.headers, self.size)
+            self._sources.refer(source, version, response.headers)
             ranges = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
             divided = ranges and version.validator is not None and self._segments > 1
-            coded = is_coded(response.headers)
+            coded = self._sources.is_coded(response.headers)
+            self._expect(Headers(CIMultiDict()) if coded else response.headers)
             end = UNKNOWN if self.size is None else self.size
             if divided and self.size is not None and self.size > self._range:
                 end = self._range
@@ -136,28 +178,32 @@ class RangeStream:
                         break
                 else:
                     end = at
+                    if not coded:
+                        self._expect_at_the_end(response.trailers)
             except HTTPException as error:
                 if coded or version.validator is None:
                     raise
                 failure = error
             await response.close()
             if failure is not None:
-                async for piece in self._rest(source, at, end, failure):
+                async for piece in self._rest(at, end, failure):
                     yield piece
         if self._tasks:
             self._tasks.append(asyncio.create_task(self._work()))  # in the place of the first response
             async for piece in self._in_order():
                 yield piece
+        self._verify()
 
     async def _count(self, size: int) -> None:
         self._received += size
         if self._rate is not None:
             await self._rate.spent(size)
 
-    async def _rest(self, source: Source, at: int, end: int, failure: HTTPException) -> AsyncIterator[bytes]:
+    async def _rest(self, at: int, end: int, failure: HTTPException) -> AsyncIterator[bytes]:
         """What is missing of the range that the first response was to bring."""
         await self._patience.bear(failure, self._received)
         while at < end:
+            source = self._sources.next()
             try:
                 async with self._sources.range(source, at, end, self.size) as answer:
                     if self.size is None and answer.size is not None:
@@ -173,7 +219,22 @@ class RangeStream:
                 if at == before:
                     raise ProtocolError("a response brought nothing")
             except HTTPException as error:
-                await self._patience.bear(error, self._received)
+                await self._goes_on(error, source, failure)
+
+    async def _goes_on(self, error: HTTPException, source: Source, failure: HTTPException | None) -> None:
+        """Wait until it is time for another request, perhaps to another source. Raises the error if there is none;
+        `failure`, if there is one, where ranges would have been the repair of it, and there are none."""
+        if isinstance(error, OtherFile):
+            return
+        if isinstance(error, FileChanged) and self._sources.is_origin(source):
+            raise error
+        if (isinstance(error, ConnectError) or not is_passing(error)) and self._sources.give_up(source, error):
+            return
+        if isinstance(error, RangesIgnored):
+            if failure is not None:
+                raise failure from error
+            raise DownloadError(*error.args, doing=error.doing) from error
+        await self._patience.bear(error, self._received)
 
     async def _work(self) -> None:
         """One connection's part: range after range, as far ahead as the window goes."""
@@ -212,11 +273,7 @@ class RangeStream:
             if block.position == before:
                 raise ProtocolError("a response brought nothing")
         except HTTPException as error:
-            kept = source is self._sources.all[0] and isinstance(error, FileChanged)
-            useless = not kept and (isinstance(error, RangesIgnored) or not is_passing(error))
-            if useless and self._sources.give_up(source, error):
-                return
-            await self._patience.bear(error, self._received)
+            await self._goes_on(error, source, None)
 
     async def _in_order(self) -> AsyncIterator[Any]:
         at, size = min(self._range, self.size or 0), self.size or 0

@@ -7,6 +7,7 @@ meanwhile goes at once, and `close()` waits for the thread.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -18,7 +19,7 @@ import aiofiles.os
 
 from ..errors import DownloadError
 from .file_name import shortened
-from .sidecar import Sidecar, State
+from .sidecar import NO_LINK, Sidecar, State
 from .spans import Spans
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class PartFile:
     async def load(self) -> State | None:
         """Open the half file of an earlier run, if there is one that can be gone on with."""
         return await self._in_thread(self._load)
+
+    async def begun_by(self) -> str | None:
+        """The `key` of the source that an earlier run began it with; None if there is no half file."""
+        return await self._in_thread(self._begun_by)
 
     async def start_over(self, state: State | None) -> None:
         """Begin with nothing. `state` is None for a file that no other run could go on with.
@@ -164,11 +169,22 @@ class PartFile:
                 self._sidecar.begin(self.state, self.spans)
             return self.state
 
+    def _begun_by(self) -> str | None:
+        found = self._sidecar.load()
+        return None if found is None else found[0].source
+
     def _open(self, flags: int) -> None:
         """Open it, and lock it: until the process ends, however it does."""
-        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | NO_LINK
         while self._descriptor < 0:
-            descriptor = os.open(self.part, flags, 0o666)
+            try:
+                descriptor = os.open(self.part, flags, 0o666)
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise DownloadError(
+                        f"{self.part} is a link: a half file is none, so it is not written to"
+                    ) from error
+                raise
             try:
                 if fcntl is not None:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import Final
 
+from ..client.retries import retry_after
 from ..errors import (
     AddressBlocked,
     ConnectError,
@@ -75,5 +77,4 @@ class Patience:
 def _asked(error: HTTPException) -> float:
     if not isinstance(error, HTTPStatusError):
         return 0.0
-    stated = str(error.response.headers.get("Retry-After", ""))
-    return min(float(stated), _LONGEST_ASKED) if stated.isascii() and stated.isdigit() and len(stated) < 9 else 0.0
+    return min(retry_after(error.response.headers, time.time()), _LONGEST_ASKED)

@@ -7,19 +7,22 @@ is noted is there. (When the machine loses power, it may not be: see `fsync` and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .spans import Spans
 from .version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ..headers import Headers
 
 FORMAT: Final = 1
 _KEPT_FIELDS: Final = (
     "Content-Type",
+    "Content-Encoding",
     "Content-Length",
     "Content-Disposition",
     "Content-Language",
@@ -47,8 +50,8 @@ class State(NamedTuple):
     fields: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, source: str, checksum: str | None, version: Version, url: str, headers: Mapping[str, str]) -> State:
-        fields = tuple((name, headers[name]) for name in _KEPT_FIELDS if name in headers)
+    def of(cls, source: str, checksum: str | None, version: Version, url: str, headers: Headers) -> State:
+        fields = tuple((name, value) for name in _KEPT_FIELDS for value in headers.getall(name, []))
         return cls(source, checksum, version, url, fields)
 
     def line(self) -> str:
@@ -86,9 +89,13 @@ class Sidecar:
         self._notes = 0
 
     def load(self) -> tuple[State, Spans] | None:
-        """What it holds; None if there is none, or none that makes sense. A line that was cut short is passed over."""
+        """What it holds; None if there is none, or none that makes sense, or that this user wrote: whoever writes it
+        says which bytes are right. A line that was cut short is passed over."""
         try:
-            with open(self.path, encoding="utf-8", errors="replace") as file:
+            descriptor = os.open(self.path, os.O_RDONLY | _FLAGS | NO_LINK)
+            with open(descriptor, encoding="utf-8", errors="replace") as file:
+                if not _is_ours(os.fstat(descriptor)):
+                    return None
                 state = State.parsed(file.readline())
                 if state is None:
                     return None
@@ -106,11 +113,14 @@ class Sidecar:
         """Write it anew: in one step, so that there is always the old or the new one."""
         self.close()
         new = self.path + ".new"
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600), "w", encoding="utf-8") as file:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)  # of a run that was killed, or not ours at all
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS | NO_LINK
+        with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(state.line())
             file.writelines(f"[{start}, {end}]\n" for start, end in spans)
         os.replace(new, self.path)
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | _FLAGS)
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | _FLAGS | NO_LINK)
         self._state, self._notes = state, len(spans)
 
     def note(self, start: int, end: int, spans: Spans) -> None:
@@ -145,4 +155,12 @@ def _json(line: str) -> Any:
         return None
 
 
+def _is_ours(status: os.stat_result) -> bool:
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    return not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o600)
+
+
+NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+"""A link in the place of what is kept beside a file was put there by somebody else."""
 _FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

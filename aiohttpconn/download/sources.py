@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from multidict import CIMultiDict
 
-from ..errors import DownloadError, FileChanged, HTTPException
+from ..config import UNSET, Unset
+from ..errors import BodyTooLarge, DownloadError, FileChanged, HTTPException, PoolTimeout
 from ..headers import Headers, HeadersInput, header_pairs
+from ..secrets import masked_url
 from ..url import parse
+from .digests import stated_digests
 from .ranges import UNKNOWN, content_range, unsatisfied_size
 from .version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from ..fetch import Fetch, Fetched
+    from ..messages import Request
     from ..url import URL
+    from .digests import Digest
+    from .repair import Patience
 
+_OF_URL: Final = frozenset(["headers", "params"])
+"""What of a request's keywords is in it once it is built."""
 _ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
 
 
 class RangesIgnored(DownloadError):
     """The server answers a request for a range with something else, though the file has not changed."""
+
+
+class OtherFile(DownloadError):
+    """A mirror has, for all that is known, another file: ranges of it are not mixed with the first source's."""
 
 
 class Answer(NamedTuple):
@@ -43,6 +56,10 @@ class Source:
         self.url = url
         self.version: Version | None = None
         """What it was found to have."""
+        self.differs = False
+        """Whether what it has is not known to be the file of the first source."""
+        self.landed: Request | None = None
+        """The request that redirects led to: further ones go there, since a redirector may choose anew each time."""
         self.lost: HTTPException | None = None
         """Why it is not asked any more."""
 
@@ -52,7 +69,7 @@ class Source:
         try:
             return parse(self.url).shown
         except HTTPException:
-            return str(self.url)  # relative to the client's base URL
+            return masked_url(self.url)  # relative to the client's base URL
 
     @property
     def key(self) -> str:
@@ -73,15 +90,28 @@ class Sources:
         self, fetch: Fetch, urls: Sequence[str | URL], headers: HeadersInput | None, keywords: Mapping[str, Any]
     ) -> None:
         self._fetch = fetch
-        self._keywords = {**keywords, "max_body": None}
+        self._keywords = dict(keywords)
+        limit = self._keywords.get("max_body", UNSET)
+        self._max_body: int | None = fetch.max_body if isinstance(limit, Unset) else limit
         self._pairs = header_pairs(headers)
         for name, _ in self._pairs:
             if name.lower() in _ITS_OWN:
                 raise ValueError(f"a download sets {_ITS_OWN[name.lower()]} itself")
-        if not any(name.lower() == "accept-encoding" for name, _ in self._pairs):
+        asked = [value for name, value in self._pairs if name.lower() == "accept-encoding"]
+        self._decodes = any(_codings(asked))
+        """Whether the caller asked for codings. One that nobody asked for (.tar.gz, aws-chunked) is the file's own."""
+        if not asked:
             # Ranges and digests are those of the bytes that are sent (RFC 9110 section 8.4).
             self._pairs.append(("Accept-Encoding", "identity"))
         self.all = [Source(url) for url in urls]
+        self.trusting = False
+        """Whether of a mirror equal size makes it the same file: a checksum tells in the end."""
+        self.lenient = False
+        """Whether that is so of any response."""
+        self._origin = self.all[0]
+        self._version: Version | None = None
+        self._digests: list[Digest] = []
+        self._codings: list[str] = []
         self._turn = 0
 
     @property
@@ -89,48 +119,81 @@ class Sources:
         """Those that are still asked."""
         return [source for source in self.all if source.lost is None]
 
+    @property
+    def _same(self) -> list[Source]:
+        """Those of them that may bring ranges."""
+        return [source for source in self.alive if not source.differs]
+
+    def is_origin(self, source: Source) -> bool:
+        """Whether it is the source that tells which file it is."""
+        return source is self._origin
+
+    def refer(self, origin: Source | None, version: Version, headers: Headers) -> None:
+        """This is the file: what others have must be the same, else they bring no ranges of it.
+
+        - `origin`: who has it; None for one that is not asked any more.
+        """
+        for source in self.all:
+            source.version, source.differs = None, False
+            source.landed = source.landed if source is origin else None
+        if origin is not None:
+            origin.version = version
+        self._origin = origin or self.all[0]
+        self._version, self._digests = version, stated_digests(headers, whole=False)
+        self._codings = _codings(headers.getall("Content-Encoding", []))
+
     def next(self) -> Source:
-        """Whom to ask."""
-        alive = self.alive
+        """Whom to ask for a range. Raises what the last was given up for, if there is nobody left."""
+        same = self._same
+        if not same:
+            lost = [source.lost for source in self.all if source.lost is not None]
+            raise lost[-1] if lost else FileChanged("no source has the file any more that it was")
         self._turn += 1
-        return alive[(self._turn - 1) % len(alive)]
+        return same[(self._turn - 1) % len(same)]
 
     def give_up(self, source: Source, error: HTTPException) -> bool:
         """Do not ask a source any more, if there is another; whether there is."""
-        if len(self.alive) > 1:
+        if any(each is not source for each in self._same):
             source.lost = error
         return source.lost is not None
 
+    def turn_to_others(self, error: HTTPException) -> bool:
+        """Those that had the file have failed: whether there are some that have another one, all of it."""
+        others = [source for source in self.alive if source.differs]
+        if not others:
+            return False
+        for source in self._same:
+            source.lost = error
+        for source in others:
+            source.differs, source.version = False, None
+        return True
+
     @asynccontextmanager
-    async def whole(self) -> AsyncIterator[tuple[Source, Fetched]]:
-        """The response to a request for all of the file, of the first source that has it.
+    async def whole(self, patience: Patience, received: int) -> AsyncIterator[tuple[Source, Fetched]]:
+        """The response to a request for all of the file, of the first source that has it, asked again after a failure
+        that passes. `received`: bytes so far.
 
         Raises what the last of them failed with.
         """
         while True:
-            source = self.alive[0]
-            block = self._stream(source, [])
-            try:
-                response = await block.__aenter__()
-            except HTTPException as error:
-                if self.give_up(source, error):
-                    continue
-                raise
-            try:
+            source = (self._same or self.alive)[0]
+            failure: HTTPException
+            async with AsyncExitStack() as stack:
                 try:
+                    response = await stack.enter_async_context(self._stream(source, []))
                     response.raise_for_status()
                     if response.status not in (200, 203):
                         raise DownloadError(
                             f"status {response.status} brings no file", doing=f"GET {response.url.shown}"
                         )
                 except HTTPException as error:
-                    if self.give_up(source, error):
-                        continue
-                    raise
-                yield source, response
-                return
-            finally:
-                await block.__aexit__(None, None, None)
+                    failure = error
+                else:
+                    _land(source, response)
+                    yield source, response
+                    return
+            if not self.give_up(source, failure):
+                await patience.bear(failure, received)
 
     @asynccontextmanager
     async def range(self, source: Source, start: int, end: int, size: int | None) -> AsyncIterator[Answer]:
@@ -140,23 +203,24 @@ class Sources:
         Raises `FileChanged`, `RangesIgnored`, `HTTPStatusError`, and what requests raise.
         """
         fields = [("Range", f"bytes={start}-{end - 1 if end < UNKNOWN else ''}")]
-        known = source.version
+        known = None if self.lenient else source.version
         if known is not None and known.validator is not None:
             fields.append(("If-Range", known.validator))
-        async with self._stream(source, fields) as response:
+        async with AsyncExitStack() as stack:
+            response = await self._open(stack, source, fields)
             doing = f"GET {response.url.shown}"
             if response.status == 206:
                 yield self._partial(source, response, start, end, size, doing)
             elif response.status == 416 and (there := unsatisfied_size(response.headers)) is not None:
                 if there != (start if size is None else size):
-                    raise FileChanged(f"the file has {there} bytes now", doing=doing)
+                    raise self._changed(source, f"the file has {there} bytes now", doing)
                 if size is not None:
                     raise RangesIgnored(f"bytes {start} to {end} of {size} are said not to be there", doing=doing)
                 yield Answer(response, start, start, start)
             elif response.status == 200:
-                now = Version.of(response.headers, content_length(response.headers))
-                if known is None or not known.same(now):
-                    raise FileChanged("the file is another one than before", doing=doing)
+                now = Version.of(response.headers, self.content_length(response.headers))
+                if not (self.lenient and now.size == size) and (known is None or not known.same(now)):
+                    raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
             else:
                 response.raise_for_status()
@@ -164,35 +228,103 @@ class Sources:
 
     def _partial(self, source: Source, response: Fetched, start: int, end: int, size: int | None, doing: str) -> Answer:
         found = content_range(response.headers)
-        if found is None or found.start != start or "Content-Encoding" in response.headers:
+        if found is None or found.start != start or self._is_coded_otherwise(response.headers):
             # Among them multipart/byteranges, which nobody asked for (RFC 9110 section 15.3.7.2).
             stated = response.headers.get("Content-Range", response.headers.get("Content-Type", "nothing"))
             raise RangesIgnored(f"bytes {start} to {end} were asked for, and {stated!r} came", doing=doing)
         now = Version.of(response.headers, found.size)
         if size is not None and found.size not in (None, size):
-            raise FileChanged(f"the file has {found.size} bytes instead of {size}", doing=doing)
-        if source.version is None:
+            raise self._changed(source, f"the file has {found.size} bytes instead of {size}", doing)
+        if source.version is None or self.lenient:
+            if not self.trusting and not self._agrees(now, response.headers):
+                raise self._changed(source, "nothing tells that the file is the same", doing)
             source.version = now
         elif source.version.contradicts(now):
             raise FileChanged("the file is another one than before", doing=doing)
+        _land(source, response)
         return Answer(response, start, min(found.end, end), found.size)
+
+    def is_coded(self, headers: Headers) -> bool:
+        """Whether the content is not the file itself, but has to be decoded first."""
+        return self._decodes and bool(_codings(headers.getall("Content-Encoding", [])))
+
+    def _is_coded_otherwise(self, headers: Headers) -> bool:
+        codings = _codings(headers.getall("Content-Encoding", []))
+        return bool(codings) and (self._decodes or codings != self._codings)
+
+    def content_length(self, headers: Headers) -> int | None:
+        """Content-Length, if it is one, and the file's."""
+        stated = headers.get("Content-Length", "").partition(",")[0].strip()
+        if not (stated.isascii() and stated.isdigit()) or len(stated) > 18:
+            return None
+        if "Transfer-Encoding" in headers or self.is_coded(headers):
+            return None
+        return int(stated)
+
+    def check_size(self, size: int | None) -> None:
+        """Raise `BodyTooLarge` for a file that is over `max_body`."""
+        limit = self._max_body
+        if limit is not None and size is not None and size > limit:
+            raise BodyTooLarge(f"the file has {size} bytes, and max_body is {limit}", doing=f"GET {self.all[0].shown}")
+
+    def _agrees(self, version: Version, headers: Headers) -> bool:
+        """Whether a mirror surely has the file."""
+        if self._version is None or not self._version.agrees(version):
+            return False
+        stated = {digest.algorithm: digest.value for digest in stated_digests(headers, whole=False)}
+        return all(stated.get(digest.algorithm, digest.value) == digest.value for digest in self._digests)
+
+    def _changed(self, source: Source, text: str, doing: str) -> DownloadError:
+        if source is self._origin or source.version is not None:
+            return FileChanged(text, doing=doing)
+        source.differs = True
+        return OtherFile(text, doing=doing)
+
+    async def _open(self, stack: AsyncExitStack, source: Source, fields: list[tuple[str, str]]) -> Fetched:
+        """The response to a request for a range: from where redirects led before, else from the source's own URL."""
+        landed = source.landed
+        if landed is not None:
+            try:
+                response = await stack.enter_async_context(self._stream_from(landed.with_fields(fields)))
+            except PoolTimeout:
+                raise
+            except HTTPException:
+                source.landed = None
+            else:
+                if response.status < 400 or response.status in (416, 429, 503):
+                    return response
+                source.landed = None
+                await response.close()
+        return await stack.enter_async_context(self._stream(source, fields))
+
+    @asynccontextmanager
+    async def _stream_from(self, request: Request) -> AsyncIterator[Fetched]:
+        keywords = {name: value for name, value in self._keywords.items() if name not in _OF_URL}
+        first = request.redirected_from
+        if first is not None and first != request.url.origin:
+            # What was given for one origin stays there: the client keeps back its own.
+            keywords.pop("auth", None)
+            if isinstance(keywords.get("cookies"), Mapping):
+                del keywords["cookies"]
+        response = await self._fetch.send(request, stream=True, **keywords)
+        try:
+            yield response
+        finally:
+            await response.close()
 
     def _stream(self, source: Source, fields: list[tuple[str, str]]) -> Any:
         headers: Headers = Headers(CIMultiDict([*self._pairs, *fields]))
         return self._fetch.stream("GET", source.url, headers=headers, **self._keywords)
 
 
-def content_length(headers: Headers) -> int | None:
-    """Content-Length, if it is one, and the file's."""
-    stated = headers.get("Content-Length", "").partition(",")[0].strip()
-    if not (stated.isascii() and stated.isdigit()) or len(stated) > 18:
-        return None
-    if "Transfer-Encoding" in headers or is_coded(headers):
-        return None
-    return int(stated)
+def _land(source: Source, response: Fetched) -> None:
+    """Remember where redirects led. (Fields of the hop, signed anew each time, are left out.)"""
+    request = response.asked or response.request
+    landed = request.redirected_from is not None
+    source.landed = request.without_fields("Range", "If-Range") if landed else None
 
 
-def is_coded(headers: Headers) -> bool:
-    """Whether the content is not the file itself, but has to be decoded first."""
-    codings = ",".join(headers.getall("Content-Encoding", [])).lower().split(",")
-    return any(coding.strip() not in ("", "identity") for coding in codings)
+def _codings(values: Sequence[str]) -> list[str]:
+    """The content codings that fields name, identity left out."""
+    named = [coding.partition(";")[0].strip() for coding in ",".join(values).lower().split(",")]
+    return [coding for coding in named if coding not in ("", "identity")]

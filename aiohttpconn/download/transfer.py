@@ -11,7 +11,7 @@ from .part_file import SegmentWriter
 from .pump import AMPLE, AVAILABLE, Outcome, Pump
 from .ranges import UNKNOWN
 from .repair import is_passing, is_refusal
-from .sources import RangesIgnored
+from .sources import OtherFile, RangesIgnored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -256,6 +256,8 @@ class Transfer:
         Raises the error if nobody can go on.
         """
         others = len(self._plan.active) > 1
+        if isinstance(error, OtherFile):
+            return True
         if isinstance(error, RangesIgnored):
             if segment is None or self._sources.give_up(source, error):
                 return True
@@ -264,7 +266,7 @@ class Transfer:
                 return False
             raise error
         if isinstance(error, FileChanged):
-            if source is not self._sources.all[0] and self._sources.give_up(source, error):
+            if not self._sources.is_origin(source) and self._sources.give_up(source, error):
                 return True
             raise error
         if (isinstance(error, ConnectError) or not is_passing(error)) and self._sources.give_up(source, error):

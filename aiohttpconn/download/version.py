@@ -48,6 +48,15 @@ class Version(NamedTuple):
         """Whether both are surely the same version."""
         return self.validator is not None and self.size == other.size and not self.contradicts(other)
 
+    def agrees(self, other: Version) -> bool:
+        """Whether what two servers have is surely the same file: by a strong entity tag, or by Last-Modified and size.
+        (Entity tags of two servers may differ though the files do not.)"""
+        if None not in (self.size, other.size) and self.size != other.size:
+            return False
+        if self.etag is not None and self.etag == other.etag and self.etag.startswith('"'):
+            return True
+        return None not in (self.size, other.size, self.modified) and self.modified == other.modified
+
     def contradicts(self, other: Version) -> bool:
         """Whether the two are surely different versions. (A 206 need not repeat what a 200 said.)"""
         return (

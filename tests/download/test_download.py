@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiohttpconn import (
+    BodyTooLarge,
     ChecksumMismatch,
     Client,
     ConnectError,
@@ -48,7 +50,7 @@ async def test_a_file_is_saved_and_described(server: FileServer, client: Client,
     assert download.path.read_bytes() == BODY
     assert only(tmp_path) == ["f.bin"]
     assert (download.size, download.fetched, download.resumed_from) == (len(BODY), len(BODY), 0)
-    assert (download.segments, download.verified, download.url) == (1, (), f"{server.url}/f?secret=1")
+    assert (download.segments, download.verified, download.url) == (1, (), f"{server.url}/f")
     assert download.headers["ETag"] == '"v1"'
     assert download.path.stat().st_mtime == 1445412480  # Last-Modified
     assert server.requests[0].get("Accept-Encoding") == "identity"
@@ -57,6 +59,7 @@ async def test_a_file_is_saved_and_described(server: FileServer, client: Client,
 async def test_from_nginx_in_segments_over_http_and_tls(nginx: Nginx, client: Client, tmp_path: Path) -> None:
     digest = hashlib.sha256(pattern(nginx.big)).hexdigest()
     for base in (nginx.http, nginx.https):
+        (tmp_path / "big").unlink(missing_ok=True)
         download = await client.download(f"{base}/big", tmp_path / "big", segments=4, checksum=f"sha256:{digest}")
         assert download.verified == (f"sha256:{digest}",)
         assert (download.segments, download.size, download.fetched) == (4, nginx.big, nginx.big)
@@ -82,15 +85,24 @@ async def test_what_is_coded_is_saved_decoded(client: Client, tmp_path: Path) ->
     async with FileServer(coded) as server:
         server.fields = [("Content-Encoding", "gzip"), ("Repr-Digest", f"sha-256=:{digest}:")]
         server.twist = cut_first(MIB)  # and cannot be gone on with
-        download = await client.download(server.url, tmp_path / "f", segments=4)
+        decoded = {"Accept-Encoding": "gzip"}
+        download = await client.download(server.url, tmp_path / "f", segments=4, headers=decoded)
         assert download.path.read_bytes() == BODY
         assert server.asked == ["", ""]
+        # What nobody asked for is the file's own (a .tar.gz): saved as it came, in ranges, and verified as such.
+        server.fields.append(("Content-Encoding", "aws-chunked"))
+        download = await client.download(server.url, tmp_path / "g", segments=3)
+        assert download.path.read_bytes() == coded
+        assert (download.segments, download.verified) == (3, ("sha256:" + hashlib.sha256(coded).hexdigest(),))
+        async with client.stream_ranges(server.url, window=MIB) as stream:
+            assert b"".join([piece async for piece in stream]) == coded
 
 
 async def test_the_name_is_the_servers(server: FileServer, client: Client, tmp_path: Path) -> None:
     server.fields = [("Content-Disposition", "attachment; filename=\"x.txt\"; filename*=UTF-8''..%2F%e2%82%ac.txt")]
     download = await client.download(f"{server.url}/path/name.bin", tmp_path)
     assert download.path == tmp_path / "€.txt"
+    (tmp_path / "€.txt").write_bytes(b"mine")
     with pytest.raises(FileExistsError) as info:  # a stranger's choice replaces nothing
         await client.download(f"{server.url}/path/name.bin", f"{tmp_path}{os.sep}")
     assert info.value.filename == str(tmp_path / "€.txt")
@@ -196,7 +208,7 @@ async def test_a_date_tells_versions_apart_if_it_is_old_enough(
     # A file changed within the same second may be another one: it is begun anew, without a Range.
     server.date = server.modified
     server.requests.clear()
-    assert (await client.download(server.url, tmp_path / "f")).path.read_bytes() == BODY
+    assert (await client.download(server.url, tmp_path / "g")).path.read_bytes() == BODY
     assert server.asked == ["", ""]
 
 
@@ -204,7 +216,7 @@ async def test_what_does_not_pass_is_raised_at_once(server: FileServer, client: 
     for status in (404, 503, 204):
         server.twist = lambda request, number, answer, status=status: Answer(status, [], b"", length=0)
         with pytest.raises((HTTPStatusError, DownloadError), match=str(status)):
-            await client.download(server.url, tmp_path / "f")
+            await client.download(server.url, tmp_path / "f", repairs=0 if status == 503 else 5)
     assert len(server.requests) == 3
     assert only(tmp_path) == []
 
@@ -236,7 +248,7 @@ async def test_a_mirror_takes_the_place_of_what_fails(server: FileServer, client
         # And when both work, both are asked.
         server.twist = lambda request, number, answer: answer
         before = mirror.connections, server.connections
-        await client.download(server.url, tmp_path / "f", mirrors=[mirror.url], segments=3)
+        await client.download(server.url, tmp_path / "f", mirrors=[mirror.url], segments=3, overwrite=True)
         assert mirror.requests[-1].get("If-Range") in (None, '"other"')
         assert len(mirror.requests) + len(server.requests) >= 6
         assert (mirror.connections, server.connections) != before
@@ -244,7 +256,7 @@ async def test_a_mirror_takes_the_place_of_what_fails(server: FileServer, client
         mirror.body = BODY[:-1]
         assert (await client.download(server.url, tmp_path / "f", mirrors=[mirror.url], segments=3)).size == len(BODY)
     with pytest.raises(ConnectError):
-        await client.download(mirror.url, tmp_path / "f", mirrors=[mirror.url + "/x"])
+        await client.download(mirror.url, tmp_path / "f", mirrors=[mirror.url + "/x"], repairs=0)
 
 
 async def test_a_file_that_cannot_be_written(server: FileServer, client: Client, tmp_path: Path) -> None:
@@ -300,6 +312,8 @@ async def test_what_cannot_be_asked_for(server: FileServer, client: Client, tmp_
         (ValueError, {"checksum": "crc:00"}),
         (TypeError, {"repairs": -1}),
         (TypeError, {"on_progress": 1}),
+        (TypeError, {"content": b"x"}),
+        (TypeError, {"json": {}}),
     ]
     for kind, options in wrong:
         with pytest.raises(kind):
@@ -393,3 +407,89 @@ async def test_what_is_kept_is_of_the_last_version_only(server: FileServer, clie
     server.twist = lambda request, number, answer: answer
     download = await client.download(server.url, tmp_path / "f")
     assert (download.resumed_from, download.path.read_bytes() == other) == (MIB // 4, True)
+
+
+async def test_the_first_request_is_repaired_too(
+    server: FileServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def at_once(delay: float) -> None:
+        pauses.append(delay)
+        await sleep(0)
+
+    date = ("Date", "Thu, 22 Oct 2015 07:28:00 GMT")
+    busy = [Answer(503, [date, ("Retry-After", "Thu, 22 Oct 2015 07:28:20 GMT")], b""), Answer(429, [], b"")]
+    server.twist = lambda request, number, answer: busy.pop(0) if busy else answer
+    with monkeypatch.context() as patched:
+        patched.setattr("aiohttpconn.download.repair.asyncio.sleep", at_once)
+        download = await client.download(server.url, tmp_path / "f")
+    assert download.path.read_bytes() == BODY
+    assert pauses[0] == 20  # the date, by the server's clock
+
+
+async def test_a_limit_of_bodies_holds_for_files(server: FileServer, tmp_path: Path) -> None:
+    async with Client(trust_env=False, max_body=MIB) as client:
+        with pytest.raises(BodyTooLarge):
+            await client.download(server.url, tmp_path / "f")
+        with pytest.raises(BodyTooLarge):
+            async with client.stream_ranges(server.url) as stream:
+                await anext(stream)
+        assert only(tmp_path) == []
+        assert (await client.download(server.url, tmp_path / "f", max_body=None)).size == len(BODY)
+
+
+async def test_nothing_shows_secrets(server: FileServer, client: Client, tmp_path: Path) -> None:
+    url = server.url.replace("//", "//joe:pass@") + "/f?token=TOK"
+    server.fields = [("Set-Cookie", "sid=COOKIE")]
+    download = await client.download(url, tmp_path / "f")
+    (result,) = await client.download_all([(url, tmp_path / "g")])
+    errors: list[str] = []
+    for options in ({"checksum": "md5:" + "0" * 32}, {"timeout": Timeout(total=0.1), "limit_rate": MIB}):
+        with pytest.raises((ChecksumMismatch, TotalTimeout)) as info:
+            await client.download(url, tmp_path / "h", overwrite=True, **options)  # type: ignore[arg-type]
+        errors.append(str(info.value))
+    text = " ".join([repr(download), repr(result), *errors])
+    assert not [secret for secret in ("TOK", "joe", "pass", "COOKIE") if secret in text]
+    # And of what was gone on with, it is the same URL.
+    resumed = await client.download(url, tmp_path / "h")
+    assert resumed.resumed_from > 0
+    assert resumed.url == download.url == f"{server.url}/f"
+
+
+async def test_all_lines_of_a_digest_field_and_trailers_count(
+    server: FileServer, client: Client, tmp_path: Path
+) -> None:
+    wrong = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+    server.fields = [("Repr-Digest", "unixsum=:MQ==:"), ("Repr-Digest", f"sha-256=:{wrong}:")]
+    server.twist = cut_first(MIB)
+    with pytest.raises(IncompleteRead):
+        await client.download(server.url, tmp_path / "f", repairs=0)
+    with pytest.raises(ChecksumMismatch):
+        await client.download(server.url, tmp_path / "f")
+
+    def trailing(request: Received, number: int, answer: Answer) -> Answer:
+        body = b"5\r\nhello\r\n0\r\nRepr-Digest: sha-256=:%s:\r\n\r\n" % wrong.encode()
+        fields = [("Transfer-Encoding", "chunked"), ("Trailer", "Repr-Digest"), ("ETag", '"v1"')]
+        return Answer(200, fields, body, length=-1)
+
+    server.twist = trailing
+    with pytest.raises(ChecksumMismatch, match="Repr-Digest"):
+        await client.download(server.url, tmp_path / "g")
+    with pytest.raises(ChecksumMismatch, match="Repr-Digest"):
+        async with client.stream_ranges(server.url) as stream:
+            assert [piece async for piece in stream] == [b"hello"]
+
+
+async def test_a_stream_is_verified_at_its_end(server: FileServer, client: Client) -> None:
+    async def read(**options: Any) -> bytes:
+        async with client.stream_ranges(server.url, window=MIB, segments=2, **options) as stream:
+            return b"".join([piece async for piece in stream])
+
+    assert await read(checksum="sha256:" + hashlib.sha256(BODY).hexdigest()) == BODY
+    with pytest.raises(ChecksumMismatch, match="the caller"):
+        await read(checksum="md5:" + "0" * 32)
+    server.fields = [field_of("Repr-Digest", BODY + b"x")]
+    with pytest.raises(ChecksumMismatch, match="Repr-Digest"):
+        await read()

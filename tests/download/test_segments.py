@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import Client, Limits
+from aiohttpconn import Client, DownloadError, Limits
 from aiohttpconn.download import ranges
 from tests.download.server import BODY, MIB, Answer, FileServer, cut_first
 
@@ -27,8 +27,8 @@ async def test_segments_come_over_connections_of_their_own(server: FileServer, c
     assert sorted(server.asked) == ["", f"bytes={third}-{2 * third - 1}", f"bytes={2 * third}-{len(BODY) - 1}"]
     assert server.connections == 3
     # "auto": three MiB are not worth a second connection; and fewer segments than MiB are wanted.
-    assert (await client.download(server.url, tmp_path / "f", segments="auto")).segments == 1
-    assert (await client.download(server.url, tmp_path / "f", segments=64)).segments == 3
+    assert (await client.download(server.url, tmp_path / "g", segments="auto")).segments == 1
+    assert (await client.download(server.url, tmp_path / "h", segments=64)).segments == 3
 
 
 def _whole(server: FileServer, answer: Answer) -> Answer:
@@ -105,7 +105,7 @@ async def test_a_server_that_has_enough_of_connections(
     server.twist = twist
     for _ in range(5):  # the refusal meets the first response at one place or another
         refused = 0
-        download = await client.download(server.url, tmp_path / "f", segments=3)
+        download = await client.download(server.url, tmp_path / "f", segments=3, overwrite=True)
         assert download.path.read_bytes() == BODY
         assert refused == 2
 
@@ -166,6 +166,7 @@ async def test_a_file_that_changes_between_ranges_is_begun_anew(
 
 async def half(server: FileServer, client: Client, path: Path, **options: object) -> None:
     """Leave a half file behind: one MiB of it."""
+    path.unlink(missing_ok=True)
     requests = len(server.requests)
 
     def cut(request: Received, number: int, answer: Answer) -> Answer:
@@ -250,4 +251,44 @@ async def test_all_that_is_missing_is_the_end(server: FileServer, client: Client
         file.write(f"[{MIB}, {len(BODY)}]\n")
     download = await client.download(server.url, tmp_path / "f")
     assert (download.fetched, download.path.read_bytes()) == (0, BODY)
-    assert server.requests == []
+    # Whoever wrote the half file: the server is asked for its last byte, which is what tells the version.
+    assert server.asked == [f"bytes={len(BODY) - 1}-{len(BODY) - 1}"]
+    assert server.requests[0].get("If-Range") == '"v1"'
+
+
+async def test_a_stranger_plants_no_half_file(server: FileServer, client: Client, tmp_path: Path) -> None:
+    await half(server, client, tmp_path / "good")  # what such a sidecar looks like
+    state = (tmp_path / "good.part.jsonl").read_text()
+    for name in ("good.part", "good.part.jsonl"):
+        (tmp_path / name).unlink()
+    async with FileServer(b"evil" * (len(BODY) // 4) + b"e") as evil:
+        for name, body in (
+            ("good.part", evil.body),
+            ("Good.Part.jsonl", state.encode() + b"[0, %d]\n" % len(BODY)),
+            ("good.part.jsonl.NEW", b""),
+            ("x" * 300 + ".part", b""),
+        ):
+            evil.body = body
+            evil.fields = [("Content-Disposition", f'attachment; filename="{name}"')]
+            saved = await client.download(evil.url, tmp_path)
+            assert saved.path.name.endswith("_")
+    # And one that got there all the same does not count: its mode, a link, a version that the server does not have.
+    planted, sidecar = tmp_path / "good.part", tmp_path / "good.part.jsonl"
+    for kind in ("mode", "link", "version"):
+        (tmp_path / "good").unlink(missing_ok=True)
+        planted.write_bytes(b"e" * len(BODY))
+        text = f"{state.splitlines()[0]}\n[0, {len(BODY)}]\n"
+        if kind == "link":
+            (tmp_path / "elsewhere").write_text(text)
+            (tmp_path / "elsewhere").chmod(0o600)
+            sidecar.symlink_to(tmp_path / "elsewhere")
+        else:
+            sidecar.write_text(text.replace("v1", "v0") if kind == "version" else text)
+            sidecar.chmod(0o644 if kind == "mode" else 0o600)
+        assert (await client.download(server.url, tmp_path / "good")).path.read_bytes() == BODY, kind
+    (tmp_path / "good").unlink()
+    (tmp_path / "victim").write_bytes(b"mine")
+    planted.symlink_to(tmp_path / "victim")
+    with pytest.raises(DownloadError, match="is a link"):
+        await client.download(server.url, tmp_path / "good")
+    assert (tmp_path / "victim").read_bytes() == b"mine"
