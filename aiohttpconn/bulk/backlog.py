@@ -9,8 +9,6 @@ from ..messages import Request
 from .feed import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .ledger import Ledger
 
 SCHEMA = """
@@ -38,10 +36,9 @@ class Backlog:
     - `keep`: whether all of them are in the ledger as well until they are `done`, because the file is to stay.
     """
 
-    def __init__(self, limit: int, ledger: Callable[[], Ledger], keep: bool) -> None:
+    def __init__(self, limit: int, ledger: Ledger, keep: bool) -> None:
         self._limit = max(2, limit)
-        self._ledger_of = ledger
-        self._ledger: Ledger | None = None
+        self._ledger = ledger
         self._keep = keep
         self._heap: list[Entry] = []
         self._beyond: tuple[int, int] | None = None
@@ -50,8 +47,7 @@ class Backlog:
         self.next_number = 0
         """The number of the next entry, higher than all that are there."""
         if keep:
-            self._ledger = ledger()
-            [(self._waiting, last)] = self._ledger.ask("SELECT count(*), max(number) FROM backlog")
+            [(self._waiting, last)] = ledger.ask("SELECT count(*), max(number) FROM backlog")
             if self._waiting:
                 self._beyond, self.next_number = _FIRST, last + 1
 
@@ -63,7 +59,7 @@ class Backlog:
         self._waiting += 1
         beyond = self._beyond
         elsewhere = beyond is not None and entry[:2] >= beyond
-        if self._ledger is not None and (self._keep or elsewhere):
+        if self._keep or elsewhere:
             self._ledger.put(_INSERT, *_row(entry))
         if elsewhere:
             return
@@ -89,12 +85,12 @@ class Backlog:
         self._out.discard(entry.number)
         if self._beyond is None or entry[:2] < self._beyond:
             heapq.heappush(self._heap, entry)
-        elif self._ledger is not None and not self._keep:
+        elif not self._keep:
             self._ledger.put(_INSERT, *_row(entry))
 
     def done(self, entry: Entry) -> None:
         """One that was taken out need not be there any more the next time."""
-        if self._keep and self._ledger is not None:
+        if self._keep:
             self._out.discard(entry.number)
             self._ledger.put(_DELETE, entry.rank, entry.number)
 
@@ -103,8 +99,6 @@ class Backlog:
         heap.sort()
         later = heap[len(heap) // 2 :]
         del heap[len(heap) // 2 :]
-        if self._ledger is None:
-            self._ledger = self._ledger_of()
         if not self._keep:
             for entry in later:
                 self._ledger.put(_INSERT, *_row(entry))
@@ -113,9 +107,8 @@ class Backlog:
     def _load(self) -> None:
         """Take the next ones into memory."""
         ledger, beyond = self._ledger, self._beyond
-        assert ledger is not None
         assert beyond is not None
-        ledger.write_here()
+        ledger.write_now()
         size = min(_LOADED, self._limit)
         rows = ledger.ask(_NEXT, *beyond, size)
         self._heap = [_entry(*row) for row in rows if row[1] not in self._out]  # in order: that is a heap

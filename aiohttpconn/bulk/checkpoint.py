@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     _Piece: TypeAlias = tuple[Sequence[Any], Exception | None]
 
+_KIND = 0x61686D70  # "ahmp"
 _SCHEMA = "CREATE TABLE IF NOT EXISTS finished (key INTEGER PRIMARY KEY)"
 _FINISHED = "INSERT OR IGNORE INTO finished VALUES (?)"
 _IS_FINISHED = "SELECT 1 FROM finished WHERE key = ?"
@@ -30,7 +31,7 @@ class Checkpoint:
     """The finished requests of `Client.map`, in an SQLite file at `path`, eight bytes each."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._ledger = Ledger(os.fspath(path), _SCHEMA)
+        self._ledger = Ledger(os.fspath(path), _KIND, _SCHEMA)
 
     def finished(self, key: int) -> None:
         """A request is finished."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .result import MapResult
 
+_KIND = 0x61686672  # "ahfr"
 _HOSTS = "CREATE TABLE IF NOT EXISTS hosts (origin TEXT PRIMARY KEY, pages INTEGER) WITHOUT ROWID;"
 _COUNT = "INSERT INTO hosts VALUES (?, 1) ON CONFLICT (origin) DO UPDATE SET pages = pages + 1"
 _DETERMINED = ("/", "http://", "https://")
@@ -78,15 +79,15 @@ class Frontier:
         self._accept = accept
         self._canonical = canonical
         self._path = None if checkpoint is None else os.fspath(checkpoint)
-        self._ledger: Ledger | None = None
         keep = checkpoint is not None
-        self._seen = Seen(memory, self._ledger_now, keep)
-        self._backlog = Backlog(memory // 4, self._ledger_now, keep)
+        self._ledger = Ledger(self._path or "", _KIND, seen.SCHEMA + backlog.SCHEMA + _HOSTS)
+        self._seen = Seen(memory, self._ledger, keep)
+        self._backlog = Backlog(memory // 4, self._ledger, keep)
         self._under_way: dict[int, Entry] = {}
         self._taken = 0
         self._hosts: dict[Origin, int] = {}
         if keep and max_per_host is not None:
-            for origin, pages in self._ledger_now().ask("SELECT origin, pages FROM hosts"):
+            for origin, pages in self._ledger.ask("SELECT origin, pages FROM hosts"):
                 self._hosts[parse(origin).origin] = pages
         # Most links of a page have been met before: those are known by their very text, which costs 0.1 µs and not 6.
         self._met: dict[Origin, set[str]] = {}
@@ -94,11 +95,6 @@ class Frontier:
         self._met_count = 0
         for request in start:
             self.add(request)
-
-    def _ledger_now(self) -> Ledger:
-        if self._ledger is None:
-            self._ledger = Ledger(self._path or "", seen.SCHEMA + backlog.SCHEMA + _HOSTS)
-        return self._ledger
 
     # --- what is added ---
 
@@ -110,6 +106,7 @@ class Frontier:
 
         Raises `InvalidURL`, and TypeError for a request whose body is not in memory.
         """
+        self._ledger.check()
         if self.max_depth is not None and depth > self.max_depth:
             return False
         if isinstance(request, Request):
@@ -125,18 +122,20 @@ class Frontier:
             request = url.href.partition("#")[0]  # the fragment is not sent
         if key in self._seen or (self._accept is not None and not self._accept(url)):
             return False
-        if self.max_per_host is not None:
-            origin = url.origin
-            pages = self._hosts.get(origin, 0)
-            if pages >= self.max_per_host:
-                return False
-            self._hosts[origin] = pages + 1
-            if self._path is not None:
-                self._ledger_now().put(_COUNT, str(origin))
-        self._seen.add(key)
+        origin = url.origin
+        pages = 0
+        if self.max_per_host is not None and (pages := self._hosts.get(origin, 0)) >= self.max_per_host:
+            return False
+        # One change of the checkpoint, of which nothing is written without the rest: the request's row comes first,
+        # and `Seen`, which may have everything written, last.
         waiting = self._backlog
         waiting.push(Entry(-priority, waiting.next_number, request, depth))
         waiting.next_number += 1
+        if self.max_per_host is not None:
+            self._hosts[origin] = pages + 1
+            if self._path is not None:
+                self._ledger.put_with_it(_COUNT, str(origin))
+        self._seen.add(key)
         if self.wake is not None:
             self.wake()
         return True
@@ -209,8 +208,7 @@ class Frontier:
 
     async def settle(self) -> None:
         """Write the checkpoint."""
-        if self._ledger is not None:
-            await self._ledger.flush()
+        await self._ledger.flush()
 
     async def __aiter__(self) -> AsyncIterator[str | URL | Request]:
         """The requests one after the other, without a map; each is finished when the next is asked for. Ends when none
@@ -229,8 +227,7 @@ class Frontier:
 
     async def close(self) -> None:
         """Write the checkpoint and close its file. Idempotent."""
-        if self._ledger is not None:
-            await self._ledger.close()
+        await self._ledger.close()
 
     async def __aenter__(self) -> Self:
         return self
