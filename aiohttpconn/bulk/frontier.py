@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _KIND = 0x61686672  # "ahfr"
 _HOSTS = "CREATE TABLE IF NOT EXISTS hosts (origin TEXT PRIMARY KEY, pages INTEGER) WITHOUT ROWID;"
 _COUNT = "INSERT INTO hosts VALUES (?, 1) ON CONFLICT (origin) DO UPDATE SET pages = pages + 1"
+_MOST = 1 << 63  # SQLite's whole numbers are below
 _DETERMINED = ("/", "http://", "https://")
 """How references begin that mean the same on all pages of an origin."""
 
@@ -41,7 +42,9 @@ class Frontier:
     - `canonical`: what makes of a `URL` the text by which it is told whether it has been there; see `canonical_url`.
     - `checkpoint`: path of an SQLite file that the crawl is kept in: another run with it goes on with what was not
       finished (see `Client.map`), and does not accept what was there before. What comes to an error is tried again by
-      the next run. `start` is looked at each time, and known by then.
+      the next run. `start` is looked at each time, and known by then. Requests are in there as they are sent, with user
+      name, password and fields: a new file is its owner's alone (mode 0600). One that is no frontier's, or cannot be
+      written, is an OSError.
     - `memory`: how many of the accepted are remembered in memory, 70 bytes each, and a quarter as many kept waiting
       there; beyond that they are in SQLite, in the checkpoint or a temporary file.
 
@@ -70,8 +73,16 @@ class Frontier:
         checkpoint: str | os.PathLike[str] | None = None,
         memory: int = 100_000,
     ) -> None:
-        if isinstance(start, (str, URL, Request)):
+        if isinstance(start, (str, bytes, URL, Request)):
             raise TypeError(f"start must be an iterable of URLs and requests, not one: give [{start!r}]")
+        for name, limit in (("max_depth", max_depth), ("max_per_host", max_per_host), ("max_pages", max_pages)):
+            if limit is not None:
+                _whole(name, limit, 0)
+        _whole("memory", memory, 1)
+        if accept is not None and not callable(accept):
+            raise TypeError(f"accept must be a function of a URL, not {accept!r}")
+        if not callable(canonical):
+            raise TypeError(f"canonical must be a function of a URL, not {canonical!r}")
         self.max_depth = max_depth
         self.max_per_host = max_per_host
         self.max_pages = max_pages
@@ -104,8 +115,13 @@ class Frontier:
         - `depth`: how many links away from the start it is. `priority`: higher goes first; within one, first come,
           first served.
 
-        Raises `InvalidURL`, and TypeError for a request whose body is not in memory.
+        Raises `InvalidURL`, TypeError for a request whose body is not in memory, RuntimeError once the frontier is
+        closed, and OSError for a checkpoint that cannot be written; nothing is added then.
         """
+        if depth.__class__ is not int or not 0 <= depth < _MOST:
+            _whole("depth", depth, 0)
+        if priority.__class__ is not int or not -_MOST < priority < _MOST:
+            _whole("priority", priority, -_MOST + 1)
         self._ledger.check()
         if self.max_depth is not None and depth > self.max_depth:
             return False
@@ -202,13 +218,15 @@ class Frontier:
     def give_back(self) -> None:
         """See `Feed`."""
         self._taken -= len(self._under_way)
-        for entry in self._under_way.values():
-            self._backlog.push_back(entry)
+        if not self._ledger.is_closed:  # else they wait in its file, if it was to stay
+            for entry in self._under_way.values():
+                self._backlog.push_back(entry)
         self._under_way.clear()
 
     async def settle(self) -> None:
         """Write the checkpoint."""
-        await self._ledger.flush()
+        if not self._ledger.is_closed:
+            await self._ledger.flush()
 
     async def __aiter__(self) -> AsyncIterator[str | URL | Request]:
         """The requests one after the other, without a map; each is finished when the next is asked for. Ends when none
@@ -226,7 +244,7 @@ class Frontier:
                 self.done(entry, finished)
 
     async def close(self) -> None:
-        """Write the checkpoint and close its file. Idempotent."""
+        """Write the checkpoint and close its file; nothing can be added then. Idempotent."""
         await self._ledger.close()
 
     async def __aenter__(self) -> Self:
@@ -237,3 +255,11 @@ class Frontier:
 
     def __repr__(self) -> str:
         return f"<Frontier {len(self)} waiting, {len(self._under_way)} under way>"
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    """Raise TypeError for what is no whole number, ValueError for one out of bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if not least <= value < _MOST:
+        raise ValueError(f"{name} must be {least} to {_MOST - 1}: {value!r}")

@@ -120,6 +120,11 @@ class Ledger:
         if self._closed:
             raise RuntimeError(f"{self._file} is closed")
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be put any more."""
+        return self._closed
+
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             self.close_soon()
@@ -275,7 +280,7 @@ class _File:
         return error
 
     def __str__(self) -> str:
-        return f"the checkpoint {self._path}" if self._path else "the temporary file of a frontier"
+        return f"the checkpoint {self._path}" if self._path else "the frontier"
 
 
 _in_use: set[_File] = set()

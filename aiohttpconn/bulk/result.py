@@ -46,9 +46,11 @@ class MapResult:
 
     @property
     def url(self) -> str:
-        """The URL that was asked for; as it was given, if it is none. (`response.url` is where redirects led.)"""
+        """The URL that was asked for, without user name and password; as it was given, if it is none. (`response.url`
+        is where redirects led.)"""
         if self.request is not None:
-            return self.request.url.href
+            url = self.request.url
+            return url.without_userinfo().href if url.has_userinfo else url.href
         return str(self.given.url if isinstance(self.given, Request) else self.given)
 
     @property

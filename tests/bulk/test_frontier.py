@@ -88,6 +88,58 @@ def test_ones_own_canonical_form() -> None:
     assert not frontier.add(f"{SITE}/a?2")
 
 
+async def test_wrong_values_change_nothing(tmp_path: Path) -> None:
+    wrong: list[tuple[dict[str, Any], type[Exception]]] = [
+        ({"priority": "high"}, TypeError),
+        ({"priority": None}, TypeError),
+        ({"priority": float("nan")}, TypeError),
+        ({"priority": True}, TypeError),
+        ({"priority": 2**63}, ValueError),
+        ({"priority": -(2**63)}, ValueError),
+        ({"depth": None}, TypeError),
+        ({"depth": "1"}, TypeError),
+        ({"depth": -1}, ValueError),
+    ]
+    async with Frontier(checkpoint=tmp_path / "f", max_depth=3, max_per_host=2) as frontier:
+        for values, error in wrong:
+            with pytest.raises(error, match=next(iter(values))):
+                frontier.add(f"{SITE}/", **values)
+        assert frontier.add(f"{SITE}/", priority=2**63 - 1)
+        assert frontier.add(f"{SITE}/last", priority=-(2**63) + 1)
+        await frontier.settle()
+        assert drained(frontier) == ["/", "/last"]
+    with pytest.raises(RuntimeError, match="closed"):
+        frontier.add(f"{SITE}/2")
+    async with Frontier() as frontier:
+        pass
+    with pytest.raises(RuntimeError, match="the frontier is closed"):
+        frontier.add(f"{SITE}/2")
+    options: list[tuple[dict[str, Any], type[Exception]]] = [
+        ({"memory": -5}, ValueError),
+        ({"memory": None}, TypeError),
+        ({"max_pages": "x"}, TypeError),
+        ({"max_depth": "3"}, TypeError),
+        ({"max_per_host": -1}, ValueError),
+        ({"accept": 5}, TypeError),
+        ({"canonical": None}, TypeError),
+        ({"start": b"http://example.org/"}, TypeError),
+    ]
+    for values, error in options:
+        with pytest.raises(error, match=next(iter(values))):
+            Frontier(**values)
+
+
+async def test_closed_before_its_map(client: Client, site: str, tmp_path: Path) -> None:
+    """The map being left after it, what was under way is in the file."""
+    for path in (tmp_path / "f", None):
+        async with Frontier([site, site + "0"], checkpoint=path) as frontier:
+            results = client.map(frontier)
+            await anext(results)
+        await results.aclose()
+    async with Frontier(checkpoint=tmp_path / "f") as frontier:
+        assert len(frontier) == 2
+
+
 def test_limits() -> None:
     frontier = Frontier(max_depth=1, max_per_host=2, accept=lambda url: url.path != "/no")
     assert frontier.add(f"{SITE}/deep", depth=2) is False

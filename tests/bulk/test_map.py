@@ -66,6 +66,12 @@ async def test_every_request_has_one_result(client: Client, http_server: OriginS
         assert result.depth == 0
 
 
+async def test_the_url_of_a_result_is_fit_to_be_written_down(client: Client, http_server: OriginServer) -> None:
+    [result] = [result async for result in client.map([http_server.url.replace("//", "//user:word@") + "/request"])]
+    assert result.url == http_server.url + "/request"
+    assert "Authorization" in str(result.unwrap().json()["fields"])
+
+
 @pytest.mark.parametrize("kind", ["list", "generator", "async generator"])
 async def test_sources(kind: str, client: Client, http_server: OriginServer) -> None:
     given = [
