@@ -82,6 +82,37 @@ def test_each_once_by_its_canonical_url() -> None:
     assert canonical_url(URL("http://a/?")) == "http://a/"
 
 
+def test_spellings_of_one_page() -> None:
+    same = [
+        ("http://x.org/~u", "http://x.org/%7Eu"),
+        ("http://x.org/~u?a=~", "http://x.org/%7eu?a=%7e"),
+        ("http://x.org/a%2fb?c=%2f", "http://x.org/a%2Fb?c=%2F"),
+        ("http://x.org/é", "http://x.org/%c3%a9"),
+        ("http://x.org./", "http://x.org/"),
+        ("http://x.org.:8000/", "http://x.org:8000/"),
+        ("http://x.org/?a=1&", "http://x.org/?a=1"),
+        ("http://x.org/?&&b=2&&a=1", "http://x.org/?a=1&b=2"),
+        ("http://x.org/?&", "http://x.org/"),
+        ("http://x.org/?b=%41&a", "http://x.org/?a&b=A"),
+        ("http://[::1]/", "http://[0:0:0:0:0:0:0:1]:80/"),
+    ]
+    for one, other in same:
+        assert canonical_url(URL(one)) == canonical_url(URL(other))
+    distinct = [
+        ("http://x.org/?a=b+c", "http://x.org/?a=b%20c"),
+        ("http://x.org/a%2Fb", "http://x.org/a/b"),
+        ("http://x.org/a%25", "http://x.org/a%2525"),
+        ("http://x.org/a", "http://x.org/a/"),
+        ("http://x.org/?a=1&a=1", "http://x.org/?a=1"),
+        ("http://x.org/?a=1%26", "http://x.org/?a=1&"),
+        ("http://x.org/", "https://x.org/"),
+    ]
+    for one, other in distinct:
+        assert canonical_url(URL(one)) != canonical_url(URL(other))
+    socket = "http+unix://%2Frun%2Fapp./a"
+    assert canonical_url(URL(socket)) == socket
+
+
 def test_ones_own_canonical_form() -> None:
     frontier = Frontier(canonical=lambda url: url.path.lower())
     assert frontier.add(f"{SITE}/A?1")
