@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..messages import Request
 from ..url import URL
 from .feed import Feed
+from .keywords import told_apart
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from .result import MapResult
     from .workers import Requests
 
-_OF_SENDING = frozenset(
-    {"cookies", "auth", "follow_redirects", "timeout", "proxy", "max_body", "retries", "hedge"},
-)
 _WINDOW = 10
 
 
@@ -58,6 +56,7 @@ class MapResults:
             raise TypeError(f"handle must be a coroutine function, not {handle!r}")
         concurrency = _count("concurrency", concurrency)
         per_host = _count("per_host", per_host)
+        build, send = told_apart(fetch, method, keywords)
         if window is None:
             window = concurrency if ordered or isinstance(requests, Feed) else _WINDOW * concurrency
         self._requests = requests
@@ -77,8 +76,8 @@ class MapResults:
             "ordered": ordered,
             "handle": handle,
             "method": method,
-            "build": {name: value for name, value in keywords.items() if name not in _OF_SENDING},
-            "send": {name: value for name, value in keywords.items() if name in _OF_SENDING},
+            "build": build,
+            "send": send,
         }
         self._fetch = fetch
 

@@ -719,7 +719,9 @@ class Client:
         Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
         (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
 
-        What goes wrong with one, an invalid URL included, is its result's `error`. What the source itself raises ends
+        What is wrong with the keywords, which would be so with each request, is raised here: TypeError for a name that
+        is none, and for a body that can be read only once. What goes wrong with one request, an invalid URL included,
+        is its result's `error`. What the source itself raises ends
         the map after the last result, and so does `close()`. See `MapResults` for leaving it early.
 
         >>> async def main():
@@ -729,7 +731,7 @@ class Client:
         """
         from ..bulk.map import MapResults  # noqa: PLC0415 - for who has many
 
-        return MapResults(
+        results = MapResults(
             self,
             requests,
             concurrency=concurrency,
@@ -741,6 +743,8 @@ class Client:
             method=method,
             **options,
         )
+        _check_own(_Own(**{name: value for name, value in options.items() if name in _Own._fields}))  # type: ignore[arg-type]
+        return results
 
     # --- state ---
 
@@ -906,6 +910,28 @@ class _Own(NamedTuple):
 
 
 _NOTHING = _Own()
+
+
+def _check_own(own: _Own) -> None:
+    """Raise what `_call` would, without a loop."""
+    if not isinstance(own.timeout, Unset):
+        Timeout.of(own.timeout)
+    if own.cookies is not None:
+        _jar_and_cookies(own.cookies)
+    if not isinstance(own.auth, Unset):
+        _auth(own.auth)
+    if not isinstance(own.follow_redirects, Unset):
+        _flag("follow_redirects", own.follow_redirects)
+    if not isinstance(own.max_body, Unset):
+        _max_body(own.max_body)
+    if not isinstance(own.retries, Unset):
+        _retry(own.retries)
+    if not isinstance(own.hedge, Unset):
+        _hedge(own.hedge)
+    if not isinstance(own.proxy, Unset) and _proxy_chooser(own.proxy) is None:
+        from ..proxy import Proxy  # noqa: PLC0415 - for who uses one
+
+        Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
 
 
 def _auth(value: AuthInput | None) -> Auth | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -294,6 +295,34 @@ async def test_wrong_arguments(client: Client) -> None:
             client.map([], **{name: 1.5})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="handle"):
         client.map([], handle=7)  # type: ignore[arg-type]
+
+
+async def test_wrong_keywords_are_wrong_once(client: Client) -> None:
+    """They would be so with each request, or be passed over with `Request`s."""
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"concurency": 5}, TypeError, "did you mean 'concurrency'"),
+        ({"stream": True}, TypeError, "stream"),
+        ({"timeout": "x"}, TypeError, "timeout|seconds|number"),
+        ({"method": "B AD"}, ValueError, "B AD"),
+        ({"headers": 5}, TypeError, "int"),
+        ({"headers": iter([("a", "b")])}, TypeError, "headers.*only once"),
+        ({"retries": "x"}, TypeError, "retries"),
+        ({"hedge": "x"}, ValueError, "seconds"),
+        ({"auth": 5}, TypeError, "auth"),
+        ({"cookies": 5}, TypeError, "cookies"),
+        ({"proxy": 5}, TypeError, "proxy"),
+        ({"max_body": "x"}, TypeError, "max_body"),
+        ({"follow_redirects": 1}, TypeError, "follow_redirects"),
+        ({"content": iter([b"x"])}, TypeError, "content.*only once"),
+        ({"content": io.BytesIO(b"x")}, TypeError, "content.*only once"),
+        ({"files": {"file": ("name", io.BytesIO(b"x"))}}, TypeError, "files.*only once"),
+        ({"content": b"x", "json": 1}, TypeError, "exclude"),
+    ]
+    for source in (["http://127.0.0.1:1/"], [Request("GET", "http://127.0.0.1:1/")], Frontier()):
+        for values, error, said in wrong:
+            with pytest.raises(error, match=said):
+                client.map(source, **values)
+    client.map([], content=b"x", timeout=None, cookies=False, auth=None, proxy=None, retries=None, hedge=None)
 
 
 # --- leaving it early -------------------------------------------------------------------------------------------------
