@@ -59,6 +59,16 @@ class Fetch(Protocol):
         ...
 
     @property
+    def follow_redirects(self) -> bool:
+        """Whether redirects are followed where the caller does not say."""
+        ...
+
+    @property
+    def max_redirects(self) -> int:
+        """How many of them."""
+        ...
+
+    @property
     def build_request(self) -> Callable[..., Request]:
         """Of a method, a URL (which may be relative where the client has a base) and keywords: the `Request`."""
         ...

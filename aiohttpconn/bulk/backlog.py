@@ -6,6 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Request
+from ..url import parse
 from .feed import Entry
 
 if TYPE_CHECKING:
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS backlog (
     rank INTEGER, number INTEGER, depth INTEGER, method TEXT, url TEXT, fields TEXT, body BLOB, idempotent INTEGER,
+    origin TEXT, via TEXT,
     PRIMARY KEY (rank, number)
 ) WITHOUT ROWID;
 """
-_INSERT = "INSERT INTO backlog VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO backlog VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEXT = """
-SELECT rank, number, depth, method, url, fields, body, idempotent FROM backlog
+SELECT rank, number, depth, method, url, fields, body, idempotent, origin, via FROM backlog
 WHERE (rank, number) >= (?, ?) ORDER BY rank, number LIMIT ?
 """
 _DELETE = "DELETE FROM backlog WHERE (rank, number) = (?, ?)"
@@ -121,22 +123,35 @@ class Backlog:
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    rank, number, request, depth = entry
+    rank, number, request, depth, via = entry
     if not isinstance(request, Request):
-        return rank, number, depth, "GET", str(request), None, None, None
+        return rank, number, depth, "GET", str(request), None, None, None, None, None
     import json  # noqa: PLC0415 - few add more than URLs
 
     body = request.body.encode("latin-1") if isinstance(request.body, str) else request.body
     fields = json.dumps(list(request.headers.items()))
-    return rank, number, depth, request.method, request.url.href, fields, body, request.idempotent
+    origin = None if request.redirected_from is None else str(request.redirected_from)
+    more = (body, request.idempotent, origin, json.dumps(via) if via else None)
+    return rank, number, depth, request.method, request.url.href, fields, *more
 
 
 def _entry(
-    rank: int, number: int, depth: int, method: str, url: str, fields: str | None, body: bytes | None, twice: int | None
+    rank: int,
+    number: int,
+    depth: int,
+    method: str,
+    url: str,
+    fields: str | None,
+    body: bytes | None,
+    twice: int | None,
+    origin: str | None,
+    via: str | None,
 ) -> Entry:
     if fields is None:
         return Entry(rank, number, url, depth)
     import json  # noqa: PLC0415 - the same
 
     idempotent = None if twice is None else bool(twice)
-    return Entry(rank, number, Request(method, url, json.loads(fields), body, idempotent=idempotent), depth)
+    first = None if origin is None else parse(origin).origin
+    request = Request(method, url, json.loads(fields), body, idempotent=idempotent, redirected_from=first)
+    return Entry(rank, number, request, depth, tuple(json.loads(via)) if via else ())

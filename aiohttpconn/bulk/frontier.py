@@ -48,6 +48,11 @@ class Frontier:
     - `memory`: how many of the accepted are remembered in memory, 70 bytes each, and a quarter as many kept waiting
       there; beyond that they are in SQLite, in the checkpoint or a temporary file.
 
+    A redirect is a link like others: `Client.map` gives where it leads to the frontier, at the same depth and priority,
+    which sends it in its turn if it belongs to the crawl and has not been there; the redirect itself has no result, and
+    counts as a request. (So it is for GET and HEAD; not if the map is given ``follow_redirects=``, or the client does
+    not follow redirects.)
+
     It serves one map at a time; where that is left early, what was under way waits again.
 
     Requests wait as their URL, or as a `Request` whose body is in memory, and are made when they are sent: what goes
@@ -122,39 +127,51 @@ class Frontier:
             _whole("depth", depth, 0)
         if priority.__class__ is not int or not -_MOST < priority < _MOST:
             _whole("priority", priority, -_MOST + 1)
+        return self._add(request, depth, priority, ())
+
+    def _add(self, request: str | URL | Request, depth: int, priority: int, via: tuple[int, ...]) -> bool:
         self._ledger.check()
         if self.max_depth is not None and depth > self.max_depth:
             return False
         if isinstance(request, Request):
-            url, method, body = request.url, request.method, request.body
+            body = request.body
             if body is not None and not isinstance(body, (str, BytesLike)):
                 raise TypeError(f"the body of a request that is to wait must be bytes, not {type(body).__name__}")
             if isinstance(body, memoryview):
-                request, body = request.replace(body=bytes(body), headers=request.headers), bytes(body)
-            key = key_of(method, self._canonical(url), body)
+                request = request.replace(body=bytes(body), headers=request.headers)
+            url = request.url
         else:
             url = parse(request)
-            key = key_of("GET", self._canonical(url))
             request = url.href.partition("#")[0]  # the fragment is not sent
-        if key in self._seen or (self._accept is not None and not self._accept(url)):
+        key = self._key_of(request, url)
+        # Where a redirect led from is where it may lead back to: with a cookie, or in another spelling.
+        is_back = bool(via) and key in via
+        if (key in self._seen and not is_back) or (self._accept is not None and not self._accept(url)):
             return False
         origin = url.origin
         pages = 0
-        if self.max_per_host is not None and (pages := self._hosts.get(origin, 0)) >= self.max_per_host:
+        counts = self.max_per_host is not None and not is_back
+        if counts and (pages := self._hosts.get(origin, 0)) >= self.max_per_host:  # type: ignore[operator]
             return False
         # One change of the checkpoint, of which nothing is written without the rest: the request's row comes first,
         # and `Seen`, which may have everything written, last.
         waiting = self._backlog
-        waiting.push(Entry(-priority, waiting.next_number, request, depth))
+        waiting.push(Entry(-priority, waiting.next_number, request, depth, via))
         waiting.next_number += 1
-        if self.max_per_host is not None:
+        if counts:
             self._hosts[origin] = pages + 1
             if self._path is not None:
                 self._ledger.put_with_it(_COUNT, str(origin))
-        self._seen.add(key)
+        if not is_back:
+            self._seen.add(key)
         if self.wake is not None:
             self.wake()
         return True
+
+    def _key_of(self, request: str | URL | Request, url: URL) -> int:
+        if isinstance(request, Request):
+            return key_of(request.method, self._canonical(url), request.body)
+        return key_of("GET", self._canonical(url))
 
     def add_links(
         self,
@@ -214,6 +231,13 @@ class Frontier:
         """See `Feed`."""
         if self._under_way.pop(entry.number, None) is not None and finished:
             self._backlog.done(entry)
+
+    def redirected(self, entry: Entry, request: Request) -> None:
+        """See `Feed`."""
+        before = entry.request
+        key = self._key_of(before, before.url if isinstance(before, Request) else parse(before))
+        self._add(request, entry.depth, -entry.rank, (*entry.via, key))
+        self.done(entry, True)
 
     def give_back(self) -> None:
         """See `Feed`."""

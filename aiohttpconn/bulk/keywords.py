@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..fetch import Fetch
+    from ..messages import Request
 
 OF_BUILDING = frozenset({"params", "headers", "content", "data", "json", "files", "idempotent"})
 """What goes into a request that is made of a URL."""
 
 OF_SENDING = frozenset({"cookies", "auth", "follow_redirects", "timeout", "proxy", "max_body", "retries", "hedge"})
 """What goes with `Request`s, too."""
+
+REDIRECTED = frozenset({"GET", "HEAD"})
+"""Methods of a crawl, whose redirects are links."""
 
 _OWN = ("checkpoint", "concurrency", "handle", "method", "ordered", "per_host", "window")
 
@@ -35,6 +39,22 @@ def told_apart(fetch: Fetch, method: str, keywords: Mapping[str, Any]) -> tuple[
             )
     fetch.build_request(method, "http://localhost/", **build)
     return build, {name: value for name, value in keywords.items() if name in OF_SENDING}
+
+
+def unfollowed(request: Request, keywords: dict[str, Any]) -> dict[str, Any]:
+    """With which keywords a crawl sends a request: redirects of GET and HEAD are left to the frontier. To where one led
+    goes nothing that the caller gave for another origin."""
+    if request.method not in REDIRECTED:
+        return keywords
+    keywords = {**keywords, "follow_redirects": False}
+    first, origin = request.redirected_from, request.url.origin
+    if first is not None and first != origin:
+        if "auth" in keywords:
+            keywords["auth"] = None
+        same_host = first.host == origin.host and (origin.is_secure or not first.is_secure)
+        if isinstance(keywords.get("cookies"), Mapping) and not same_host:
+            del keywords["cookies"]
+    return keywords
 
 
 def _is_read_once(value: object) -> bool:

@@ -24,7 +24,7 @@ class MapResult:
     - `value`: what `handle(response)` returned.
     """
 
-    __slots__ = ("entry", "error", "given", "host", "index", "key", "request", "response", "turn", "value")
+    __slots__ = ("entry", "error", "given", "host", "index", "key", "led_on", "request", "response", "turn", "value")
 
     def __init__(self, index: int, given: str | URL | Request) -> None:
         self.index = index
@@ -37,6 +37,7 @@ class MapResult:
         self.turn = index  # the place among those that are sent
         self.host: Host | None = None
         self.entry: Entry | None = None  # what a feed gave
+        self.led_on = False  # whether the response is a redirect, and the feed has where it leads
         self.key: int | None = None  # under which the checkpoint knows it
 
     @property

@@ -272,7 +272,7 @@ async def test_links(client: Client, site: str, http_server: OriginServer) -> No
     """What is on a page is relative to where it was found, or to its own base. The map being left, it waits again, and
     so does the page that was in hand."""
     frontier = Frontier([http_server.url + "/redirect/302?/n/5"], max_depth=1)
-    async for result in client.map(frontier):
+    async for result in client.map(frontier, follow_redirects=True):
         if result.depth == 0:
             links = ["x", " /y ", None, "", "#top", "javascript:void(0)", "x", "/n/5?", "http://127.0.0.2/"]
             assert frontier.add_links(result, links) == 4
