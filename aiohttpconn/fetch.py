@@ -59,6 +59,11 @@ class Fetch(Protocol):
         ...
 
     @property
+    def headers(self) -> Headers:
+        """The fields that go with every request."""
+        ...
+
+    @property
     def follow_redirects(self) -> bool:
         """Whether redirects are followed where the caller does not say."""
         ...

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ..messages import BytesLike, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..url import URL
 
 
@@ -65,10 +67,16 @@ def key_of(method: str, url: str, body: object = None) -> int:
     return int.from_bytes(digest.digest(), "big", signed=True)
 
 
-def key_of_request(request: Request) -> int:
-    """The number of a `Request`."""
+def key_of_request(request: Request, own_fields: Iterable[tuple[str, str]] = ()) -> int:
+    """The number of a `Request`, and of those of its fields by which it differs from others."""
     url = request.url
     href = url.href
     if url.has_userinfo or "#" in href:
         href = f"{url.origin}{url.target}"
-    return key_of(request.method, href, request.body)
+    key = key_of(request.method, href, request.body)
+    fields = sorted((name.lower(), value) for name, value in own_fields)
+    if not fields:
+        return key
+    # Hashed, so that the file does not have them: they may be secrets.
+    digest = blake2b(repr((key, fields)).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big", signed=True)

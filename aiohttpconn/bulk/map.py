@@ -68,7 +68,7 @@ class MapResults:
         if checkpoint is not None:
             from .checkpoint import Checkpoint  # noqa: PLC0415 - sqlite3, for those who ask for it
 
-            self._checkpoint = Checkpoint(checkpoint)
+            self._checkpoint = Checkpoint(checkpoint, fetch.headers.items())
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "per_host": per_host,
@@ -93,6 +93,8 @@ class MapResults:
         if self._over:
             raise StopAsyncIteration
         workers = self._workers or self._start()
+        if workers.loop is not asyncio._get_running_loop():
+            raise RuntimeError("this map belongs to another event loop")
         if self._waiting:
             raise RuntimeError("another task is waiting for the next result of this map")
         if self._given is not None:
@@ -123,6 +125,8 @@ class MapResults:
 
     async def aclose(self) -> None:
         """End what is still under way, and write the checkpoint. Idempotent."""
+        if self._workers is not None and self._workers.loop is not asyncio._get_running_loop():
+            raise RuntimeError("this map belongs to another event loop")
         self._over = True
         workers, self._workers = self._workers, None
         try:

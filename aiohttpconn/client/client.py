@@ -710,14 +710,18 @@ class Client:
         - `checkpoint`: path of an SQLite file that remembers what is finished: a next run over the same requests leaves
           it out. Finished is a result that was taken and followed by the next (or by the end of an ``async with``
           block), and that has a response other than 429, 502, 503 and 504; what comes to an error is tried again. It is
-          known by method, URL and body, so what a list has twice is sent once or twice. After a crash, what was
-          finished in the last 0.1 s may be sent again.
+          known by method, URL and body, a `Request` by its own fields as well, so what a list has twice is sent once or
+          twice. After a crash, what was finished in the last 0.1 s may be sent again. A file that is no map's
+          checkpoint, or cannot be written, is an OSError.
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
         - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`
           (once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read). When all of them
           are to hosts that have `per_host` under way, nothing is read until one of those is done: a slow host holds up
-          its own, up to so many.
+          its own, up to so many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window
+          hold all that one host has. What is redirected counts as its first URL's host's, and a request that waits for
+          a rule of `politeness` as under way: with many hosts that have to wait, let `concurrency` be as many times
+          `per_host`.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
 

@@ -373,6 +373,24 @@ async def test_one_task_at_a_time(client: Client, http_server: OriginServer) -> 
         waits.cancel()
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_it_belongs_to_one_loop(client: Client, http_server: OriginServer) -> None:
+    results = client.map([http_server.url + "/"] * 3)
+    await anext(results)
+
+    def elsewhere() -> None:
+        async def go_on() -> None:
+            with pytest.raises(RuntimeError, match="another event loop"):
+                await anext(results)
+            with pytest.raises(RuntimeError, match="another event loop"):
+                await results.aclose()
+
+        asyncio.run(go_on())
+
+    await asyncio.to_thread(elsewhere)
+    assert len([result async for result in results]) == 2
+
+
 @pytest.mark.parametrize("kind", ["list", "async generator", "checkpoint", "frontier"])
 async def test_cancelled_at_every_await(kind: str, client: Client, http_server: OriginServer, tmp_path: Path) -> None:
     urls = [f"{http_server.url}/bytes/{size}" for size in range(12)]
