@@ -84,6 +84,21 @@ class Fetch(Protocol):
         ...
 
     @property
+    def headers(self) -> Headers:
+        """The fields that go with every request."""
+        ...
+
+    @property
+    def follow_redirects(self) -> bool:
+        """Whether redirects are followed where the caller does not say."""
+        ...
+
+    @property
+    def max_redirects(self) -> int:
+        """How many of them."""
+        ...
+
+    @property
     def build_request(self) -> Callable[..., Request]:
         """Of a method, a URL (which may be relative where the client has a base) and keywords: the `Request`."""
         ...

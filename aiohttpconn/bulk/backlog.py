@@ -6,22 +6,22 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Request
+from ..url import parse
 from .feed import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .ledger import Ledger
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS backlog (
     rank INTEGER, number INTEGER, depth INTEGER, method TEXT, url TEXT, fields TEXT, body BLOB, idempotent INTEGER,
+    origin TEXT, via TEXT,
     PRIMARY KEY (rank, number)
 ) WITHOUT ROWID;
 """
-_INSERT = "INSERT INTO backlog VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO backlog VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEXT = """
-SELECT rank, number, depth, method, url, fields, body, idempotent FROM backlog
+SELECT rank, number, depth, method, url, fields, body, idempotent, origin, via FROM backlog
 WHERE (rank, number) >= (?, ?) ORDER BY rank, number LIMIT ?
 """
 _DELETE = "DELETE FROM backlog WHERE (rank, number) = (?, ?)"
@@ -38,10 +38,9 @@ class Backlog:
     - `keep`: whether all of them are in the ledger as well until they are `done`, because the file is to stay.
     """
 
-    def __init__(self, limit: int, ledger: Callable[[], Ledger], keep: bool) -> None:
+    def __init__(self, limit: int, ledger: Ledger, keep: bool) -> None:
         self._limit = max(2, limit)
-        self._ledger_of = ledger
-        self._ledger: Ledger | None = None
+        self._ledger = ledger
         self._keep = keep
         self._heap: list[Entry] = []
         self._beyond: tuple[int, int] | None = None
@@ -50,8 +49,7 @@ class Backlog:
         self.next_number = 0
         """The number of the next entry, higher than all that are there."""
         if keep:
-            self._ledger = ledger()
-            [(self._waiting, last)] = self._ledger.ask("SELECT count(*), max(number) FROM backlog")
+            [(self._waiting, last)] = ledger.ask("SELECT count(*), max(number) FROM backlog")
             if self._waiting:
                 self._beyond, self.next_number = _FIRST, last + 1
 
@@ -63,7 +61,7 @@ class Backlog:
         self._waiting += 1
         beyond = self._beyond
         elsewhere = beyond is not None and entry[:2] >= beyond
-        if self._ledger is not None and (self._keep or elsewhere):
+        if self._keep or elsewhere:
             self._ledger.put(_INSERT, *_row(entry))
         if elsewhere:
             return
@@ -89,12 +87,12 @@ class Backlog:
         self._out.discard(entry.number)
         if self._beyond is None or entry[:2] < self._beyond:
             heapq.heappush(self._heap, entry)
-        elif self._ledger is not None and not self._keep:
+        elif not self._keep:
             self._ledger.put(_INSERT, *_row(entry))
 
     def done(self, entry: Entry) -> None:
         """One that was taken out need not be there any more the next time."""
-        if self._keep and self._ledger is not None:
+        if self._keep:
             self._out.discard(entry.number)
             self._ledger.put(_DELETE, entry.rank, entry.number)
 
@@ -103,8 +101,6 @@ class Backlog:
         heap.sort()
         later = heap[len(heap) // 2 :]
         del heap[len(heap) // 2 :]
-        if self._ledger is None:
-            self._ledger = self._ledger_of()
         if not self._keep:
             for entry in later:
                 self._ledger.put(_INSERT, *_row(entry))
@@ -113,9 +109,8 @@ class Backlog:
     def _load(self) -> None:
         """Take the next ones into memory."""
         ledger, beyond = self._ledger, self._beyond
-        assert ledger is not None
         assert beyond is not None
-        ledger.write_here()
+        ledger.write_now()
         size = min(_LOADED, self._limit)
         rows = ledger.ask(_NEXT, *beyond, size)
         self._heap = [_entry(*row) for row in rows if row[1] not in self._out]  # in order: that is a heap
@@ -128,22 +123,35 @@ class Backlog:
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    rank, number, request, depth = entry
+    rank, number, request, depth, via = entry
     if not isinstance(request, Request):
-        return rank, number, depth, "GET", str(request), None, None, None
+        return rank, number, depth, "GET", str(request), None, None, None, None, None
     import json  # noqa: PLC0415 - few add more than URLs
 
     body = request.body.encode("latin-1") if isinstance(request.body, str) else request.body
     fields = json.dumps(list(request.headers.items()))
-    return rank, number, depth, request.method, request.url.href, fields, body, request.idempotent
+    origin = None if request.redirected_from is None else str(request.redirected_from)
+    more = (body, request.idempotent, origin, json.dumps(via) if via else None)
+    return rank, number, depth, request.method, request.url.href, fields, *more
 
 
 def _entry(
-    rank: int, number: int, depth: int, method: str, url: str, fields: str | None, body: bytes | None, twice: int | None
+    rank: int,
+    number: int,
+    depth: int,
+    method: str,
+    url: str,
+    fields: str | None,
+    body: bytes | None,
+    twice: int | None,
+    origin: str | None,
+    via: str | None,
 ) -> Entry:
     if fields is None:
         return Entry(rank, number, url, depth)
     import json  # noqa: PLC0415 - the same
 
     idempotent = None if twice is None else bool(twice)
-    return Entry(rank, number, Request(method, url, json.loads(fields), body, idempotent=idempotent), depth)
+    first = None if origin is None else parse(origin).origin
+    request = Request(method, url, json.loads(fields), body, idempotent=idempotent, redirected_from=first)
+    return Entry(rank, number, request, depth, tuple(json.loads(via)) if via else ())

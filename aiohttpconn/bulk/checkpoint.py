@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..messages import Request
 from .identity import key_of_request
 from .ledger import Ledger
 
@@ -19,18 +20,24 @@ if TYPE_CHECKING:
 
     _Piece: TypeAlias = tuple[Sequence[Any], Exception | None]
 
+_KIND = 0x61686D70  # "ahmp"
 _SCHEMA = "CREATE TABLE IF NOT EXISTS finished (key INTEGER PRIMARY KEY)"
 _FINISHED = "INSERT OR IGNORE INTO finished VALUES (?)"
 _IS_FINISHED = "SELECT 1 FROM finished WHERE key = ?"
+_OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
 _AT_A_TIME = 500
 """Requests that are looked up in one go: handing a question to the thread costs as much as 20 answers."""
 
 
 class Checkpoint:
-    """The finished requests of `Client.map`, in an SQLite file at `path`, eight bytes each."""
+    """The finished requests of `Client.map`, in an SQLite file at `path`, eight bytes each.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._ledger = Ledger(os.fspath(path), _SCHEMA)
+    - `usual`: the fields that a client gives to all of its requests, by which they are not told apart.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], usual: Iterable[tuple[str, str]] = ()) -> None:
+        self._usual = frozenset(usual)
+        self._ledger = Ledger(os.fspath(path), _KIND, _SCHEMA)
 
     def finished(self, key: int) -> None:
         """A request is finished."""
@@ -52,7 +59,7 @@ class Checkpoint:
                 for job in jobs:
                     if job.request is not None:
                         try:
-                            job.key = key_of_request(job.request)
+                            job.key = key_of_request(job.request, self._own_fields(job))
                         except TypeError as error:
                             job.request, job.error = None, error
                 for job in await self._ledger.run(lambda connection, jobs=jobs: _left_of(connection, jobs)):  # type: ignore[misc]
@@ -63,6 +70,13 @@ class Checkpoint:
                     raise failure
         finally:
             await pieces.aclose()
+
+    def _own_fields(self, job: MapResult) -> list[tuple[str, str]]:
+        """The fields that came with a request; those of a URL are the client's and the map's."""
+        if not isinstance(job.given, Request):
+            return []
+        fields = job.given.headers
+        return [pair for pair in fields.items() if pair not in self._usual and pair[0].lower() not in _OF_THE_BODY]
 
     async def close(self) -> None:
         """Write what is left."""

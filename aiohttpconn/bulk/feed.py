@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """One request of a feed. `rank` and `number` are its place in the order."""
+    """One request of a feed. `rank` and `number` are its place in the order; `via` has the keys of the requests that
+    were redirected to it."""
 
     rank: int
     number: int
     request: str | URL | Request
     depth: int = 0
+    via: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -36,6 +38,11 @@ class Feed(Protocol):
 
     def done(self, entry: Entry, finished: bool) -> None:
         """The consumer has what it wants of the result. `finished`: it need not be fetched again by another run."""
+        ...
+
+    def redirected(self, entry: Entry, request: Request) -> None:
+        """The response led on to another request, to be sent in its turn if it belongs there; the entry is done, and
+        has no result."""
         ...
 
     def give_back(self) -> None:

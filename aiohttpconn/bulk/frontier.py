@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from .result import MapResult
 
+_KIND = 0x61686672  # "ahfr"
 _HOSTS = "CREATE TABLE IF NOT EXISTS hosts (origin TEXT PRIMARY KEY, pages INTEGER) WITHOUT ROWID;"
 _COUNT = "INSERT INTO hosts VALUES (?, 1) ON CONFLICT (origin) DO UPDATE SET pages = pages + 1"
+_MOST = 1 << 63  # SQLite's whole numbers are below
 _DETERMINED = ("/", "http://", "https://")
 """How references begin that mean the same on all pages of an origin."""
 
@@ -40,9 +42,16 @@ class Frontier:
     - `canonical`: what makes of a `URL` the text by which it is told whether it has been there; see `canonical_url`.
     - `checkpoint`: path of an SQLite file that the crawl is kept in: another run with it goes on with what was not
       finished (see `Client.map`), and does not accept what was there before. What comes to an error is tried again by
-      the next run. `start` is looked at each time, and known by then.
+      the next run. `start` is looked at each time, and known by then. Requests are in there as they are sent, with user
+      name, password and fields: a new file is its owner's alone (mode 0600). One that is no frontier's, or cannot be
+      written, is an OSError.
     - `memory`: how many of the accepted are remembered in memory, 70 bytes each, and a quarter as many kept waiting
       there; beyond that they are in SQLite, in the checkpoint or a temporary file.
+
+    A redirect is a link like others: `Client.map` gives where it leads to the frontier, at the same depth and priority,
+    which sends it in its turn if it belongs to the crawl and has not been there; the redirect itself has no result, and
+    counts as a request. (So it is for GET and HEAD; not if the map is given ``follow_redirects=``, or the client does
+    not follow redirects.)
 
     It serves one map at a time; where that is left early, what was under way waits again.
 
@@ -69,8 +78,16 @@ class Frontier:
         checkpoint: str | os.PathLike[str] | None = None,
         memory: int = 100_000,
     ) -> None:
-        if isinstance(start, (str, URL, Request)):
+        if isinstance(start, (str, bytes, URL, Request)):
             raise TypeError(f"start must be an iterable of URLs and requests, not one: give [{start!r}]")
+        for name, limit in (("max_depth", max_depth), ("max_per_host", max_per_host), ("max_pages", max_pages)):
+            if limit is not None:
+                _whole(name, limit, 0)
+        _whole("memory", memory, 1)
+        if accept is not None and not callable(accept):
+            raise TypeError(f"accept must be a function of a URL, not {accept!r}")
+        if not callable(canonical):
+            raise TypeError(f"canonical must be a function of a URL, not {canonical!r}")
         self.max_depth = max_depth
         self.max_per_host = max_per_host
         self.max_pages = max_pages
@@ -78,15 +95,15 @@ class Frontier:
         self._accept = accept
         self._canonical = canonical
         self._path = None if checkpoint is None else os.fspath(checkpoint)
-        self._ledger: Ledger | None = None
         keep = checkpoint is not None
-        self._seen = Seen(memory, self._ledger_now, keep)
-        self._backlog = Backlog(memory // 4, self._ledger_now, keep)
+        self._ledger = Ledger(self._path or "", _KIND, seen.SCHEMA + backlog.SCHEMA + _HOSTS)
+        self._seen = Seen(memory, self._ledger, keep)
+        self._backlog = Backlog(memory // 4, self._ledger, keep)
         self._under_way: dict[int, Entry] = {}
         self._taken = 0
         self._hosts: dict[Origin, int] = {}
         if keep and max_per_host is not None:
-            for origin, pages in self._ledger_now().ask("SELECT origin, pages FROM hosts"):
+            for origin, pages in self._ledger.ask("SELECT origin, pages FROM hosts"):
                 self._hosts[parse(origin).origin] = pages
         # Most links of a page have been met before: those are known by their very text, which costs 0.1 µs and not 6.
         self._met: dict[Origin, set[str]] = {}
@@ -94,11 +111,6 @@ class Frontier:
         self._met_count = 0
         for request in start:
             self.add(request)
-
-    def _ledger_now(self) -> Ledger:
-        if self._ledger is None:
-            self._ledger = Ledger(self._path or "", seen.SCHEMA + backlog.SCHEMA + _HOSTS)
-        return self._ledger
 
     # --- what is added ---
 
@@ -108,38 +120,58 @@ class Frontier:
         - `depth`: how many links away from the start it is. `priority`: higher goes first; within one, first come,
           first served.
 
-        Raises `InvalidURL`, and TypeError for a request whose body is not in memory.
+        Raises `InvalidURL`, TypeError for a request whose body is not in memory, RuntimeError once the frontier is
+        closed, and OSError for a checkpoint that cannot be written; nothing is added then.
         """
+        if depth.__class__ is not int or not 0 <= depth < _MOST:
+            _whole("depth", depth, 0)
+        if priority.__class__ is not int or not -_MOST < priority < _MOST:
+            _whole("priority", priority, -_MOST + 1)
+        return self._add(request, depth, priority, ())
+
+    def _add(self, request: str | URL | Request, depth: int, priority: int, via: tuple[int, ...]) -> bool:
+        self._ledger.check()
         if self.max_depth is not None and depth > self.max_depth:
             return False
         if isinstance(request, Request):
-            url, method, body = request.url, request.method, request.body
+            body = request.body
             if body is not None and not isinstance(body, (str, BytesLike)):
                 raise TypeError(f"the body of a request that is to wait must be bytes, not {type(body).__name__}")
             if isinstance(body, memoryview):
-                request, body = request.replace(body=bytes(body), headers=request.headers), bytes(body)
-            key = key_of(method, self._canonical(url), body)
+                request = request.replace(body=bytes(body), headers=request.headers)
+            url = request.url
         else:
             url = parse(request)
-            key = key_of("GET", self._canonical(url))
             request = url.href.partition("#")[0]  # the fragment is not sent
-        if key in self._seen or (self._accept is not None and not self._accept(url)):
+        key = self._key_of(request, url)
+        # Where a redirect led from is where it may lead back to: with a cookie, or in another spelling.
+        is_back = bool(via) and key in via
+        if (key in self._seen and not is_back) or (self._accept is not None and not self._accept(url)):
             return False
-        if self.max_per_host is not None:
-            origin = url.origin
-            pages = self._hosts.get(origin, 0)
-            if pages >= self.max_per_host:
-                return False
+        origin = url.origin
+        pages = 0
+        counts = self.max_per_host is not None and not is_back
+        if counts and (pages := self._hosts.get(origin, 0)) >= self.max_per_host:  # type: ignore[operator]
+            return False
+        # One change of the checkpoint, of which nothing is written without the rest: the request's row comes first,
+        # and `Seen`, which may have everything written, last.
+        waiting = self._backlog
+        waiting.push(Entry(-priority, waiting.next_number, request, depth, via))
+        waiting.next_number += 1
+        if counts:
             self._hosts[origin] = pages + 1
             if self._path is not None:
-                self._ledger_now().put(_COUNT, str(origin))
-        self._seen.add(key)
-        waiting = self._backlog
-        waiting.push(Entry(-priority, waiting.next_number, request, depth))
-        waiting.next_number += 1
+                self._ledger.put_with_it(_COUNT, str(origin))
+        if not is_back:
+            self._seen.add(key)
         if self.wake is not None:
             self.wake()
         return True
+
+    def _key_of(self, request: str | URL | Request, url: URL) -> int:
+        if isinstance(request, Request):
+            return key_of(request.method, self._canonical(url), request.body)
+        return key_of("GET", self._canonical(url))
 
     def add_links(
         self,
@@ -200,16 +232,24 @@ class Frontier:
         if self._under_way.pop(entry.number, None) is not None and finished:
             self._backlog.done(entry)
 
+    def redirected(self, entry: Entry, request: Request) -> None:
+        """See `Feed`."""
+        before = entry.request
+        key = self._key_of(before, before.url if isinstance(before, Request) else parse(before))
+        self._add(request, entry.depth, -entry.rank, (*entry.via, key))
+        self.done(entry, True)
+
     def give_back(self) -> None:
         """See `Feed`."""
         self._taken -= len(self._under_way)
-        for entry in self._under_way.values():
-            self._backlog.push_back(entry)
+        if not self._ledger.is_closed:  # else they wait in its file, if it was to stay
+            for entry in self._under_way.values():
+                self._backlog.push_back(entry)
         self._under_way.clear()
 
     async def settle(self) -> None:
         """Write the checkpoint."""
-        if self._ledger is not None:
+        if not self._ledger.is_closed:
             await self._ledger.flush()
 
     async def __aiter__(self) -> AsyncIterator[str | URL | Request]:
@@ -228,9 +268,8 @@ class Frontier:
                 self.done(entry, finished)
 
     async def close(self) -> None:
-        """Write the checkpoint and close its file. Idempotent."""
-        if self._ledger is not None:
-            await self._ledger.close()
+        """Write the checkpoint and close its file; nothing can be added then. Idempotent."""
+        await self._ledger.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -240,3 +279,11 @@ class Frontier:
 
     def __repr__(self) -> str:
         return f"<Frontier {len(self)} waiting, {len(self._under_way)} under way>"
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    """Raise TypeError for what is no whole number, ValueError for one out of bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if not least <= value < _MOST:
+        raise ValueError(f"{name} must be {least} to {_MOST - 1}: {value!r}")

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from ..messages import BytesLike, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..url import URL
 
 
 def canonical_url(url: URL) -> str:
-    """The URL without userinfo and fragment, the parameters of its query sorted: what two spellings of a page's address
-    have in common. (Host, port, dot segments and percent-encoding are the parser's: `URL` has them in one form.)
+    """What the spellings of a page's address have in common: the URL without userinfo and fragment; percent-encoding in
+    one form (RFC 3986 section 6.2.2: upper case, and none of what needs none); the parameters of the query sorted,
+    empty ones left out; the host without a trailing dot. (Dot segments and default ports the parser has taken out.)
+
+    What a server may tell apart stays apart: ``+`` and ``%20``, ``/a`` and ``/a/``, a name given twice.
 
     >>> from aiohttpconn import URL
-    >>> canonical_url(URL("HTTP://Example.org:80/a/../b?y=2&x=1#top"))
-    'http://example.org/b?x=1&y=2'
+    >>> canonical_url(URL("HTTP://Example.org.:80/a/../%7eb?y=2&x=%2f&#top"))
+    'http://example.org/~b?x=%2F&y=2'
     """
     path, mark, query = url.target.partition("?")
+    origin = url.origin
+    if origin.host[-1] == "." and origin.uds is None:
+        origin = origin._replace(host=origin.host.rstrip("."))
+    site = str(origin)
+    if "%" in path:
+        path = _ENCODED.sub(_in_one_form, path)
     if not mark:
-        return f"{url.origin}{path}"
+        return f"{site}{path}"
+    if "%" in query:
+        query = _ENCODED.sub(_in_one_form, query)
     if "&" in query:
-        query = "&".join(sorted(query.split("&")))
-    return f"{url.origin}{path}?{query}" if query else f"{url.origin}{path}"
+        query = "&".join(sorted(filter(None, query.split("&"))))
+    return f"{site}{path}?{query}" if query else f"{site}{path}"
+
+
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def _in_one_form(encoded: re.Match[str]) -> str:
+    text = encoded[0]
+    character = chr(int(text[1:], 16))
+    return character if character in _UNRESERVED else text.upper()
 
 
 def key_of(method: str, url: str, body: object = None) -> int:
@@ -43,10 +67,16 @@ def key_of(method: str, url: str, body: object = None) -> int:
     return int.from_bytes(digest.digest(), "big", signed=True)
 
 
-def key_of_request(request: Request) -> int:
-    """The number of a `Request`."""
+def key_of_request(request: Request, own_fields: Iterable[tuple[str, str]] = ()) -> int:
+    """The number of a `Request`, and of those of its fields by which it differs from others."""
     url = request.url
     href = url.href
     if url.has_userinfo or "#" in href:
         href = f"{url.origin}{url.target}"
-    return key_of(request.method, href, request.body)
+    key = key_of(request.method, href, request.body)
+    fields = sorted((name.lower(), value) for name, value in own_fields)
+    if not fields:
+        return key
+    # Hashed, so that the file does not have them: they may be secrets.
+    digest = blake2b(repr((key, fields)).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big", signed=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..messages import Request
 from ..url import URL
 from .feed import Feed
+from .keywords import told_apart
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from .result import MapResult
     from .workers import Requests
 
-_OF_SENDING = frozenset(
-    {"cookies", "auth", "follow_redirects", "timeout", "proxy", "max_body", "retries", "hedge"},
-)
 _WINDOW = 10
 
 
@@ -58,6 +56,7 @@ class MapResults:
             raise TypeError(f"handle must be a coroutine function, not {handle!r}")
         concurrency = _count("concurrency", concurrency)
         per_host = _count("per_host", per_host)
+        build, send = told_apart(fetch, method, keywords)
         if window is None:
             window = concurrency if ordered or isinstance(requests, Feed) else _WINDOW * concurrency
         self._requests = requests
@@ -69,7 +68,7 @@ class MapResults:
         if checkpoint is not None:
             from .checkpoint import Checkpoint  # noqa: PLC0415 - sqlite3, for those who ask for it
 
-            self._checkpoint = Checkpoint(checkpoint)
+            self._checkpoint = Checkpoint(checkpoint, fetch.headers.items())
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "per_host": per_host,
@@ -77,8 +76,8 @@ class MapResults:
             "ordered": ordered,
             "handle": handle,
             "method": method,
-            "build": {name: value for name, value in keywords.items() if name not in _OF_SENDING},
-            "send": {name: value for name, value in keywords.items() if name in _OF_SENDING},
+            "build": build,
+            "send": send,
         }
         self._fetch = fetch
 
@@ -94,6 +93,8 @@ class MapResults:
         if self._over:
             raise StopAsyncIteration
         workers = self._workers or self._start()
+        if workers.loop is not asyncio._get_running_loop():
+            raise RuntimeError("this map belongs to another event loop")
         if self._waiting:
             raise RuntimeError("another task is waiting for the next result of this map")
         if self._given is not None:
@@ -124,6 +125,8 @@ class MapResults:
 
     async def aclose(self) -> None:
         """End what is still under way, and write the checkpoint. Idempotent."""
+        if self._workers is not None and self._workers.loop is not asyncio._get_running_loop():
+            raise RuntimeError("this map belongs to another event loop")
         self._over = True
         workers, self._workers = self._workers, None
         try:

@@ -24,7 +24,7 @@ class MapResult:
     - `value`: what `handle(response)` returned.
     """
 
-    __slots__ = ("entry", "error", "given", "host", "index", "key", "request", "response", "turn", "value")
+    __slots__ = ("entry", "error", "given", "host", "index", "key", "led_on", "request", "response", "turn", "value")
 
     def __init__(self, index: int, given: str | URL | Request) -> None:
         self.index = index
@@ -37,6 +37,7 @@ class MapResult:
         self.turn = index  # the place among those that are sent
         self.host: Host | None = None
         self.entry: Entry | None = None  # what a feed gave
+        self.led_on = False  # whether the response is a redirect, and the feed has where it leads
         self.key: int | None = None  # under which the checkpoint knows it
 
     @property
@@ -46,9 +47,11 @@ class MapResult:
 
     @property
     def url(self) -> str:
-        """The URL that was asked for; as it was given, if it is none. (`response.url` is where redirects led.)"""
+        """The URL that was asked for, without user name and password; as it was given, if it is none. (`response.url`
+        is where redirects led.)"""
         if self.request is not None:
-            return self.request.url.href
+            url = self.request.url
+            return url.without_userinfo().href if url.has_userinfo else url.href
         return str(self.given.url if isinstance(self.given, Request) else self.given)
 
     @property

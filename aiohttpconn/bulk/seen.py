@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .ledger import Ledger
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS seen (key INTEGER PRIMARY KEY);"
@@ -18,38 +16,39 @@ class Seen:
     """The numbers of what was added.
 
     - `limit`: how many are kept in memory (70 bytes each): two generations, of which the older one is dropped.
-    - `ledger`: makes the ledger that all go to once there are half as many.
+    - `ledger`: all go to it once there are half as many.
     - `keep`: whether they go there from the first on, because the file is to stay.
     """
 
-    def __init__(self, limit: int, ledger: Callable[[], Ledger], keep: bool) -> None:
+    def __init__(self, limit: int, ledger: Ledger, keep: bool) -> None:
         self._generation = max(1, limit // 2)
-        self._ledger_of = ledger
-        self._ledger: Ledger | None = None
+        self._ledger = ledger
+        self._keep = self._written = keep  # whether they go to the ledger
         self._young: set[int] = set()
         self._old: set[int] = set()
-        self._stored = False  # whether there are any that are not in memory
-        if keep:
-            self._ledger = ledger()
-            self._stored = bool(self._ledger.ask("SELECT 1 FROM seen LIMIT 1"))
+        self._stored = keep and bool(ledger.ask("SELECT 1 FROM seen LIMIT 1"))
+        """Whether there are any that are not in memory."""
 
     def __contains__(self, key: int) -> bool:
         if key in self._young or key in self._old:
             return True
-        return self._stored and self._ledger is not None and bool(self._ledger.ask(_SELECT, key))
+        return self._stored and bool(self._ledger.ask(_SELECT, key))
 
     def add(self, key: int) -> None:
-        """Add one that is not there."""
+        """Add one that is not there, its row being put in the ledger with the one before: with that of the request,
+        which would be lost if it were known to have been there and did not wait."""
         self._young.add(key)
-        if self._ledger is not None:
+        if self._keep:
+            self._ledger.put_with_it(_INSERT, key)
+        elif self._written:
             self._ledger.put(_INSERT, key)
         if len(self._young) < self._generation:
             return
-        if self._ledger is None:
-            self._ledger = self._ledger_of()
+        if not self._written:
+            self._written = True
             for each in self._young:
                 self._ledger.put(_INSERT, each)
         elif self._old:
-            self._ledger.write_here()
+            self._ledger.write_now()
             self._stored = True
         self._young, self._old = set(), self._young

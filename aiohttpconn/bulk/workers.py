@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import PoolClosed
+from ..errors import HTTPException, PoolClosed, TooManyRedirects
 from ..messages import Request
 from ..url import URL
 from .feed import Feed
+from .keywords import REDIRECTED, unfollowed
 from .result import MapResult
 from .turns import Turns
 
@@ -83,8 +84,10 @@ class Workers:
         self.feed: Feed | None = None
         self._items: Iterator[Given] | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._leads_on = False  # whether redirects are the feed's
         if isinstance(requests, Feed):
             self.feed = requests
+            self._leads_on = "follow_redirects" not in send and fetch.follow_redirects
         elif checkpoint is not None:
             unfinished = checkpoint.unfinished(requests, self.prepare, window)
             self._reader = self.loop.create_task(self._read_all(unfinished))
@@ -256,13 +259,17 @@ class Workers:
     # --- the work ---
 
     async def _work(self, job: MapResult | None) -> None:
-        send, keywords, handle = self._fetch.send, self._send, self._handle
+        send, keywords, handle, leads_on = self._fetch.send, self._send, self._handle, self._leads_on
         try:
             while job is not None:
                 assert job.request is not None
                 try:
+                    if leads_on:
+                        keywords = unfollowed(job.request, self._send)
                     job.response = response = await send(job.request, **keywords)
-                    if handle is not None:
+                    if leads_on and response.status >= 300:
+                        self._lead_on(job, response)
+                    if handle is not None and not job.led_on:
                         self._turns.over(job)  # the host is through with it
                         if self._turns.ready and self._under_way < self._concurrency:
                             self.pump()
@@ -286,6 +293,24 @@ class Workers:
                 self._break_off(error)
             raise
 
+    def _lead_on(self, job: MapResult, response: Response) -> None:
+        """Have the feed see to where a redirect leads; what a client would raise instead is raised here."""
+        assert self.feed is not None
+        assert job.entry is not None
+        assert job.request is not None
+        if job.request.method not in REDIRECTED or not response.is_redirect:
+            return
+        try:
+            following = response.next_request
+            assert following is not None
+            if len(job.entry.via) >= (most := self._fetch.max_redirects):
+                raise TooManyRedirects(f"more than {most} redirects", history=(response,), doing=repr(job.request))
+            self.feed.redirected(job.entry, following)
+            job.led_on = True
+        except HTTPException as error:
+            job.response, error.request = None, job.request
+            raise
+
     def _failed(self, job: MapResult, error: Exception, cause: BaseException | None = None) -> None:
         trace = error.__traceback__
         if cause is not None:
@@ -307,13 +332,19 @@ class Workers:
 
     def _deliver(self, job: MapResult) -> None:
         in_order = self._in_order
+        if job.led_on:
+            self._held -= 1
+            self._read_ahead -= 1
         if in_order is None:
+            if job.led_on:
+                return
             self.results.append(job)
         else:
             in_order[job.turn] = job
             turn = self._next_turn
             while (done := in_order.pop(turn, None)) is not None:
-                self.results.append(done)
+                if not done.led_on:
+                    self.results.append(done)
                 turn += 1
             self._next_turn = turn
             if not self.results:

@@ -404,7 +404,12 @@ class Client:
             error = PoolClosed("the client is closed", doing=f"{request.method} {request.url.shown}")
             error.request = request
             raise error
-        if own is None and self._plain and not request.url.has_userinfo and not _is_logged(_DEBUG):
+        if (
+            (own is None or own == _UNFOLLOWED)
+            and self._plain
+            and not request.url.has_userinfo
+            and not _is_logged(_DEBUG)
+        ):
             # Flow.run without what is not there to be done: it spares 5 of 20 µs.
             jar = self._jar
             sent = request if jar is None or not jar.size else with_cookies(request, jar, NO_COOKIES)
@@ -420,7 +425,7 @@ class Client:
                 response.default_encoding = self._default_encoding
             if head.status in REDIRECTS:
                 response.redirect_rules = self._flow.redirect_rules
-                call = self._call(_NOTHING)
+                call = self._call(own or _NOTHING)
                 call.asked = request
                 response = await self._flow.follow(request, response, call)
         else:
@@ -711,21 +716,27 @@ class Client:
         - `checkpoint`: path of an SQLite file that remembers what is finished: a next run over the same requests leaves
           it out. Finished is a result that was taken and followed by the next (or by the end of an ``async with``
           block), and that has a response other than 429, 502, 503 and 504; what comes to an error is tried again. It is
-          known by method, URL and body, so what a list has twice is sent once or twice. After a crash, what was
-          finished in the last 0.1 s may be sent again.
+          known by method, URL and body, a `Request` by its own fields as well, so what a list has twice is sent once or
+          twice. After a crash, what was finished in the last 0.1 s may be sent again. A file that is no map's
+          checkpoint, or cannot be written, is an OSError.
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
         - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`
           (once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read). When all of them
           are to hosts that have `per_host` under way, nothing is read until one of those is done: a slow host holds up
-          its own, up to so many.
+          its own, up to so many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window
+          hold all that one host has. What is redirected counts as its first URL's host's, and a request that waits for
+          a rule of `politeness` as under way: with many hosts that have to wait, let `concurrency` be as many times
+          `per_host`.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
 
         Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
         (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
 
-        What goes wrong with one, an invalid URL included, is its result's `error`. What the source itself raises ends
+        What is wrong with the keywords, which would be so with each request, is raised here: TypeError for a name that
+        is none, and for a body that can be read only once. What goes wrong with one request, an invalid URL included,
+        is its result's `error`. What the source itself raises ends
         the map after the last result, and so does `close()`. See `MapResults` for leaving it early.
 
         >>> async def main():
@@ -735,7 +746,7 @@ class Client:
         """
         from ..bulk.map import MapResults  # noqa: PLC0415 - for who has many
 
-        return MapResults(
+        results = MapResults(
             self,
             requests,
             concurrency=concurrency,
@@ -747,6 +758,8 @@ class Client:
             method=method,
             **options,
         )
+        _check_own(_Own(**{name: value for name, value in options.items() if name in _Own._fields}))  # type: ignore[arg-type]
+        return results
 
     # --- state ---
 
@@ -912,6 +925,29 @@ class _Own(NamedTuple):
 
 
 _NOTHING = _Own()
+_UNFOLLOWED = _Own(follow_redirects=False)  # what a crawl sends
+
+
+def _check_own(own: _Own) -> None:
+    """Raise what `_call` would, without a loop."""
+    if not isinstance(own.timeout, Unset):
+        Timeout.of(own.timeout)
+    if own.cookies is not None:
+        _jar_and_cookies(own.cookies)
+    if not isinstance(own.auth, Unset):
+        _auth(own.auth)
+    if not isinstance(own.follow_redirects, Unset):
+        _flag("follow_redirects", own.follow_redirects)
+    if not isinstance(own.max_body, Unset):
+        _max_body(own.max_body)
+    if not isinstance(own.retries, Unset):
+        _retry(own.retries)
+    if not isinstance(own.hedge, Unset):
+        _hedge(own.hedge)
+    if not isinstance(own.proxy, Unset) and _proxy_chooser(own.proxy) is None:
+        from ..proxy import Proxy  # noqa: PLC0415 - for who uses one
+
+        Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
 
 
 def _auth(value: AuthInput | None) -> Auth | None:

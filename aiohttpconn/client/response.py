@@ -23,7 +23,7 @@ from .pieces import (
     WatchedPieces,
     check_total,
 )
-from .redirects import redirect_location, redirected
+from .redirects import check_location, redirect_location, redirected
 from .renames import answer_to_other_names
 
 if TYPE_CHECKING:
@@ -198,6 +198,7 @@ class Response:
         location = redirect_location(self.head)
         if location is None:
             return None
+        check_location(self.head)
         return redirected(self.asked or self.request, self.head.status, location, **self.redirect_rules)
 
     def explain(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, Frontier
+from aiohttpconn import Client, Frontier, Request
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -67,6 +67,26 @@ async def test_requests_are_told_by_method_url_and_body(
     streamed = client.build_request("POST", url, content=body())
     [result] = [result async for result in client.map([streamed], checkpoint=tmp_path / "c")]
     assert isinstance(result.error, TypeError)
+
+
+async def test_requests_are_told_by_their_own_fields(tmp_path: Path, http_server: OriginServer) -> None:
+    """Not by those that the client gives to all: they may be others in the next run."""
+    url = http_server.url + "/echo"
+    path = tmp_path / "c"
+    languages = ["fr", "de"]
+
+    def requests(client: Client) -> list[Any]:
+        made = [client.build_request("GET", url, headers={"Accept-Language": language}) for language in languages]
+        by_hand = [Request("GET", url, {"accept-LANGUAGE": "fr"}), Request("GET", url)]
+        return [*made, *by_hand, url]
+
+    async with Client(trust_env=False, headers={"User-Agent": "one"}) as client:
+        results = client.map(requests(client)[:1], checkpoint=path)
+        assert [result.index async for result in results] == [0]
+    async with Client(trust_env=False, headers={"User-Agent": "another"}) as client:
+        results = client.map(requests(client), checkpoint=path, headers={"X-A": "b"}, ordered=True)
+        assert [result.index async for result in results] == [1, 3, 4]
+    assert b"language" not in path.read_bytes().lower()
 
 
 async def test_what_failed_is_tried_again(tmp_path: Path, client: Client, http_server: OriginServer) -> None:
@@ -132,7 +152,7 @@ async def test_an_error_of_the_source(
 
 async def test_a_file_that_is_something_else(tmp_path: Path, client: Client, http_server: OriginServer) -> None:
     (tmp_path / "c").write_text("no database, and long enough to be read as one" * 100)
-    with pytest.raises(sqlite3.DatabaseError):
+    with pytest.raises(OSError, match="give another path"):
         async for _ in client.map([http_server.url], checkpoint=tmp_path / "c"):
             pass
     with pytest.raises(TypeError, match="Frontier"):

@@ -82,10 +82,93 @@ def test_each_once_by_its_canonical_url() -> None:
     assert canonical_url(URL("http://a/?")) == "http://a/"
 
 
+def test_spellings_of_one_page() -> None:
+    same = [
+        ("http://x.org/~u", "http://x.org/%7Eu"),
+        ("http://x.org/~u?a=~", "http://x.org/%7eu?a=%7e"),
+        ("http://x.org/a%2fb?c=%2f", "http://x.org/a%2Fb?c=%2F"),
+        ("http://x.org/é", "http://x.org/%c3%a9"),
+        ("http://x.org./", "http://x.org/"),
+        ("http://x.org.:8000/", "http://x.org:8000/"),
+        ("http://x.org/?a=1&", "http://x.org/?a=1"),
+        ("http://x.org/?&&b=2&&a=1", "http://x.org/?a=1&b=2"),
+        ("http://x.org/?&", "http://x.org/"),
+        ("http://x.org/?b=%41&a", "http://x.org/?a&b=A"),
+        ("http://[::1]/", "http://[0:0:0:0:0:0:0:1]:80/"),
+    ]
+    for one, other in same:
+        assert canonical_url(URL(one)) == canonical_url(URL(other))
+    distinct = [
+        ("http://x.org/?a=b+c", "http://x.org/?a=b%20c"),
+        ("http://x.org/a%2Fb", "http://x.org/a/b"),
+        ("http://x.org/a%25", "http://x.org/a%2525"),
+        ("http://x.org/a", "http://x.org/a/"),
+        ("http://x.org/?a=1&a=1", "http://x.org/?a=1"),
+        ("http://x.org/?a=1%26", "http://x.org/?a=1&"),
+        ("http://x.org/", "https://x.org/"),
+    ]
+    for one, other in distinct:
+        assert canonical_url(URL(one)) != canonical_url(URL(other))
+    socket = "http+unix://%2Frun%2Fapp./a"
+    assert canonical_url(URL(socket)) == socket
+
+
 def test_ones_own_canonical_form() -> None:
     frontier = Frontier(canonical=lambda url: url.path.lower())
     assert frontier.add(f"{SITE}/A?1")
     assert not frontier.add(f"{SITE}/a?2")
+
+
+async def test_wrong_values_change_nothing(tmp_path: Path) -> None:
+    wrong: list[tuple[dict[str, Any], type[Exception]]] = [
+        ({"priority": "high"}, TypeError),
+        ({"priority": None}, TypeError),
+        ({"priority": float("nan")}, TypeError),
+        ({"priority": True}, TypeError),
+        ({"priority": 2**63}, ValueError),
+        ({"priority": -(2**63)}, ValueError),
+        ({"depth": None}, TypeError),
+        ({"depth": "1"}, TypeError),
+        ({"depth": -1}, ValueError),
+    ]
+    async with Frontier(checkpoint=tmp_path / "f", max_depth=3, max_per_host=2) as frontier:
+        for values, error in wrong:
+            with pytest.raises(error, match=next(iter(values))):
+                frontier.add(f"{SITE}/", **values)
+        assert frontier.add(f"{SITE}/", priority=2**63 - 1)
+        assert frontier.add(f"{SITE}/last", priority=-(2**63) + 1)
+        await frontier.settle()
+        assert drained(frontier) == ["/", "/last"]
+    with pytest.raises(RuntimeError, match="closed"):
+        frontier.add(f"{SITE}/2")
+    async with Frontier() as frontier:
+        pass
+    with pytest.raises(RuntimeError, match="the frontier is closed"):
+        frontier.add(f"{SITE}/2")
+    options: list[tuple[dict[str, Any], type[Exception]]] = [
+        ({"memory": -5}, ValueError),
+        ({"memory": None}, TypeError),
+        ({"max_pages": "x"}, TypeError),
+        ({"max_depth": "3"}, TypeError),
+        ({"max_per_host": -1}, ValueError),
+        ({"accept": 5}, TypeError),
+        ({"canonical": None}, TypeError),
+        ({"start": b"http://example.org/"}, TypeError),
+    ]
+    for values, error in options:
+        with pytest.raises(error, match=next(iter(values))):
+            Frontier(**values)
+
+
+async def test_closed_before_its_map(client: Client, site: str, tmp_path: Path) -> None:
+    """The map being left after it, what was under way is in the file."""
+    for path in (tmp_path / "f", None):
+        async with Frontier([site, site + "0"], checkpoint=path) as frontier:
+            results = client.map(frontier)
+            await anext(results)
+        await results.aclose()
+    async with Frontier(checkpoint=tmp_path / "f") as frontier:
+        assert len(frontier) == 2
 
 
 def test_limits() -> None:
@@ -189,7 +272,7 @@ async def test_links(client: Client, site: str, http_server: OriginServer) -> No
     """What is on a page is relative to where it was found, or to its own base. The map being left, it waits again, and
     so does the page that was in hand."""
     frontier = Frontier([http_server.url + "/redirect/302?/n/5"], max_depth=1)
-    async for result in client.map(frontier):
+    async for result in client.map(frontier, follow_redirects=True):
         if result.depth == 0:
             links = ["x", " /y ", None, "", "#top", "javascript:void(0)", "x", "/n/5?", "http://127.0.0.2/"]
             assert frontier.add_links(result, links) == 4

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import URL, Client, Frontier, HTTPException, InvalidURL, PoolClosed, Request, Timeout
+from aiohttpconn import (
+    URL,
+    Client,
+    Frontier,
+    HostConcurrency,
+    HTTPException,
+    InvalidURL,
+    PoolClosed,
+    RateLimit,
+    Request,
+    Timeout,
+)
 from tests.auditing import audit_quiet, settle
 from tests.cancellation import cancel_everywhere
 from tests.servers.origin import OriginServer, Reply
@@ -17,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from tests.servers.nginx import Nginx
     from tests.servers.raw import Received
 
 
@@ -64,6 +78,12 @@ async def test_every_request_has_one_result(client: Client, http_server: OriginS
         assert result.given == result.url == urls[result.index]
         assert len(result.unwrap().content) == result.index
         assert result.depth == 0
+
+
+async def test_the_url_of_a_result_is_fit_to_be_written_down(client: Client, http_server: OriginServer) -> None:
+    [result] = [result async for result in client.map([http_server.url.replace("//", "//user:word@") + "/request"])]
+    assert result.url == http_server.url + "/request"
+    assert "Authorization" in str(result.unwrap().json()["fields"])
 
 
 @pytest.mark.parametrize("kind", ["list", "generator", "async generator"])
@@ -144,15 +164,88 @@ async def test_concurrency_and_per_host(wide_server: OriginServer, client: Clien
 
 
 async def test_a_host_that_hangs_holds_up_only_its_own(wide_server: OriginServer, client: Client) -> None:
+    """As long as no more of its requests wait than the window holds, however long the list is."""
     gate = wide_server.routes["/slow"] = Gate()
-    slow = [with_host(wide_server, 1) + "/slow"] * 20
-    quick = [with_host(wide_server, 2) + "/bytes/1"] * 200
-    async with client.map([*slow, *quick], concurrency=6, per_host=4, window=20) as results:
-        for _ in range(200):
-            assert (await anext(results)).index >= 20
+    slow, quick = with_host(wide_server, 1) + "/slow", with_host(wide_server, 2) + "/bytes/1"
+    urls = [slow if number % 20 == 0 else quick for number in range(23 * 20)]  # 4 of them are sent, 19 wait
+    async with client.map(urls, concurrency=6, per_host=4, window=20) as results:
+        for _ in range(23 * 19):
+            assert (await anext(results)).url == quick
         assert gate.held == 4
         gate.open.set()
-        assert len([result async for result in results]) == 20
+        assert len([result async for result in results]) == 23
+
+
+async def test_more_than_the_window_holds_of_a_host_that_hangs(wide_server: OriginServer, client: Client) -> None:
+    """Nothing is read then, until one of its requests is done."""
+    gate = wide_server.routes["/slow"] = Gate()
+    slow, quick = with_host(wide_server, 1) + "/slow", with_host(wide_server, 2) + "/bytes/1"
+    read: list[str] = []
+
+    def urls() -> Iterator[str]:
+        for url in [slow, quick] * 100:
+            read.append(url)
+            yield url
+
+    async with client.map(urls(), concurrency=6, per_host=4, window=20) as results:
+        for _ in range(23):
+            assert (await anext(results)).url == quick
+        waits = asyncio.ensure_future(anext(results))
+        await settle(30)
+        assert not waits.done()
+        assert read.count(slow) == 4 + 20
+        gate.open.set()
+        await waits
+        assert len([result async for result in results]) == 200 - 24
+
+
+async def test_under_rules_of_politeness(wide_server: OriginServer) -> None:
+    """Each host in its own time; what a rule refuses is the error of its request."""
+    busy: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def page(request: Received) -> Reply:
+        host = request.get("Host") or ""
+        busy[host] += 1
+        most[host] = max(most[host], busy[host])
+        await asyncio.sleep(0)
+        busy[host] -= 1
+        return Reply()
+
+    wide_server.routes["/"] = page
+    urls = [with_host(wide_server, number % 3) + "/" for number in range(60)]
+    async with Client(politeness=[HostConcurrency(1), RateLimit(10_000)], trust_env=False) as client:
+        results = [result async for result in client.map(urls, concurrency=9, per_host=3)]
+    assert sorted(result.index for result in results) == list(range(60))
+    assert all(result.ok for result in results)
+    assert list(most.values()) == [1, 1, 1]
+
+
+async def test_nginx(nginx: Nginx, client: Client) -> None:
+    """Of a server that ends connections: with bodies of each framing, redirects, and a checkpoint that knows them."""
+    paths = [
+        "/1k",
+        "/json",
+        "/gzip",
+        "/chunked",
+        "/close",
+        "/three",
+        "/redirect/301",
+        "/echo-status/404",
+        "/redirect/loop",
+    ]
+    urls = [nginx.http + path + f"?{turn}" for turn in range(10) for path in paths]
+    sizes: dict[str, set[int]] = {}
+    async for result in client.map(urls, concurrency=12, per_host=6):
+        path = result.unwrap().request.url.path if result.ok else type(result.error).__name__
+        sizes.setdefault(path, set()).add(len(result.response.content) if result.response else 0)
+    assert sizes["/1k"] == {1024}
+    assert sizes["/chunked"] == {65_536}
+    assert sizes["/json"] == sizes["/gzip"]
+    assert sizes["TooManyRedirects"] == {0}
+    frontier = Frontier([nginx.http + path for path in paths])
+    found = {result.request.url.path async for result in client.map(frontier) if result.request is not None}
+    assert found == {*paths} - {"/redirect/301"}
 
 
 async def test_hosts_take_turns(wide_server: OriginServer, client: Client) -> None:
@@ -290,6 +383,34 @@ async def test_wrong_arguments(client: Client) -> None:
         client.map([], handle=7)  # type: ignore[arg-type]
 
 
+async def test_wrong_keywords_are_wrong_once(client: Client) -> None:
+    """They would be so with each request, or be passed over with `Request`s."""
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"concurency": 5}, TypeError, "did you mean 'concurrency'"),
+        ({"stream": True}, TypeError, "stream"),
+        ({"timeout": "x"}, TypeError, "timeout|seconds|number"),
+        ({"method": "B AD"}, ValueError, "B AD"),
+        ({"headers": 5}, TypeError, "int"),
+        ({"headers": iter([("a", "b")])}, TypeError, "headers.*only once"),
+        ({"retries": "x"}, TypeError, "retries"),
+        ({"hedge": "x"}, ValueError, "seconds"),
+        ({"auth": 5}, TypeError, "auth"),
+        ({"cookies": 5}, TypeError, "cookies"),
+        ({"proxy": 5}, TypeError, "proxy"),
+        ({"max_body": "x"}, TypeError, "max_body"),
+        ({"follow_redirects": 1}, TypeError, "follow_redirects"),
+        ({"content": iter([b"x"])}, TypeError, "content.*only once"),
+        ({"content": io.BytesIO(b"x")}, TypeError, "content.*only once"),
+        ({"files": {"file": ("name", io.BytesIO(b"x"))}}, TypeError, "files.*only once"),
+        ({"content": b"x", "json": 1}, TypeError, "exclude"),
+    ]
+    for source in (["http://127.0.0.1:1/"], [Request("GET", "http://127.0.0.1:1/")], Frontier()):
+        for values, error, said in wrong:
+            with pytest.raises(error, match=said):
+                client.map(source, **values)
+    client.map([], content=b"x", timeout=None, cookies=False, auth=None, proxy=None, retries=None, hedge=None)
+
+
 # --- leaving it early -------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +457,24 @@ async def test_one_task_at_a_time(client: Client, http_server: OriginServer) -> 
         with pytest.raises(RuntimeError, match="another task"):
             await anext(results)
         waits.cancel()
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_it_belongs_to_one_loop(client: Client, http_server: OriginServer) -> None:
+    results = client.map([http_server.url + "/"] * 3)
+    await anext(results)
+
+    def elsewhere() -> None:
+        async def go_on() -> None:
+            with pytest.raises(RuntimeError, match="another event loop"):
+                await anext(results)
+            with pytest.raises(RuntimeError, match="another event loop"):
+                await results.aclose()
+
+        asyncio.run(go_on())
+
+    await asyncio.to_thread(elsewhere)
+    assert len([result async for result in results]) == 2
 
 
 @pytest.mark.parametrize("kind", ["list", "async generator", "checkpoint", "frontier"])
