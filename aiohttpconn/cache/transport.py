@@ -16,10 +16,11 @@ from ..headers import Headers
 from ..messages import ResponseHead
 from ..response import HTTPResponse
 from ..transport import RequestContext
-from ..url import URL, join
+from ..url import join
 from .cache import Cache
 from .directives import directives
 from .flight import Flight, Landing
+from .key import key_of, place_of
 from .record import Record
 from .rules import CACHED_METHODS, Use
 
@@ -62,6 +63,7 @@ class CachingTransport:
     def __init__(self, inner: Transport, cache: Cache | str | os.PathLike[str] | bool = True) -> None:
         self.inner = inner
         self.cache = Cache.of(cache)
+        self._place = place_of(inner)
         self._owns_cache = not isinstance(cache, Cache)
         self._flights: dict[_Key, Flight] = {}
         self._not_stored: OrderedDict[str, None] = OrderedDict()  # requests for these do not wait for each other
@@ -80,7 +82,7 @@ class CachingTransport:
         for name in _PASSING_BY:
             if name in headers:
                 return await self.inner.send(request, context)
-        url = _url_of(request.url)
+        url = key_of(request, self._place)
         while True:
             landings = self._landings.get(url)
             record = await self._find(request, url)
@@ -211,7 +213,7 @@ class CachingTransport:
                 response.close_now()
                 flight.land(record)
                 return False, _answer(request, record, now)
-        made = rules.record(request, _url_of(request.url), response.head, sent_at, now)
+        made = rules.record(request, key_of(request, self._place), response.head, sent_at, now)
         length = response.length
         if made is None or (length is not None and length > self.cache.max_body):
             flight.land(Landing.ALONE)
@@ -251,7 +253,7 @@ class CachingTransport:
         """Send a request that may change what is stored (RFC 9111 section 4.4)."""
         response = await self.inner.send(request, context)
         if 200 <= response.status < 400:
-            self._forget(_url_of(request.url))
+            self._forget(key_of(request, self._place))
             for name in ("Location", "Content-Location"):
                 if (reference := response.headers.get(name)) is not None:
                     try:
@@ -259,7 +261,7 @@ class CachingTransport:
                     except HTTPException:
                         continue
                     if url.origin == request.url.origin:
-                        self._forget(_url_of(url))
+                        self._forget(key_of(request.replace(url=url), self._place))
         return response
 
     def _forget(self, url: str) -> None:
@@ -305,11 +307,6 @@ def _count(counts: OrderedDict[str, int], url: str) -> None:
     counts[url] = counts.pop(url, 0) + 1
     if len(counts) > _REMEMBERED:
         counts.popitem(last=False)
-
-
-def _url_of(url: URL) -> str:
-    """What a response is stored under."""
-    return url.without_userinfo().without_fragment().href if url.has_userinfo or "#" in url.href else url.href
 
 
 def _answer(request: Request, record: Record, now: float, validated: HTTPResponse | None = None) -> HTTPResponse:

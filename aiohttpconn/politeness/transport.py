@@ -44,6 +44,8 @@ class PoliteTransport:
             hint = f"; make one of it: {wrong[0].__name__}(…)" if isinstance(wrong[0], type) else ""
             raise TypeError(f"a rule of politeness is an instance of Rule, not {wrong[0]!r}{hint}")
         self._checks = [rule for rule in self.rules if type(rule).check is not Rule.check]
+        self.uds: str | None = getattr(inner, "uds", None)
+        """The Unix socket that everything is sent to."""
         room = getattr(inner, "has_room", None)
         if room is not None:
             self.has_room: Callable[[Request, Proxy | Unset | None], bool] = room

@@ -198,6 +198,32 @@ async def test_what_one_user_got_is_not_for_another(http_server: OriginServer, p
         assert await text() == "reply 3"
 
 
+async def test_what_one_virtual_host_said_is_not_for_another(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH)
+    async with caching(place) as client:
+
+        async def text(host: str) -> str:
+            return (await client.get(resource.url, headers={"Host": host})).text
+
+        assert [await text(host) for host in ("a.test", "b.test", "A.test", "b.test")] == [
+            *["reply 1", "reply 2", "reply 1", "reply 2"]
+        ]
+        assert await text(f"127.0.0.1:{http_server.port}") == "reply 3"
+        assert (await client.get(resource.url)).text == "reply 3", "the Host that is sent anyway"
+        await client.post(resource.url, headers={"Host": "a.test"})  # the fourth
+        assert [await text("a.test"), await text("b.test")] == ["reply 5", "reply 2"], "it was written at one of them"
+
+
+async def test_what_came_through_one_socket_is_not_for_another() -> None:
+    async with OriginServer(uds=True) as one, OriginServer(uds=True) as two, Cache() as cache:
+        one.routes["/r"], two.routes["/r"] = Reply(b"one", fields=[FRESH]), Reply(b"two", fields=[FRESH])
+        for _ in range(2):
+            for server, text in ((one, "one"), (two, "two")):
+                async with Client(uds=server.path, cache=cache, politeness=HostConcurrency(1)) as client:
+                    assert (await client.get("http://localhost/r")).text == text
+        assert (len(one.requests), len(two.requests)) == (1, 1)
+
+
 async def test_head_is_stored_for_itself(http_server: OriginServer, place: Any) -> None:
     resource = Resource(http_server, FRESH)
     async with caching(place) as client:
