@@ -20,7 +20,8 @@ himself waiting for one of them."""
 class Landing(enum.Enum):
     """What those who waited are to do if there is no record for them."""
 
-    ALONE = "each sends its own: what came is not to be shared"
+    ALONE = "each sends its own: what came, this time, is not to be shared"
+    UNSHARED = "each sends its own, from now on: what is there is not to be stored"
     AGAIN = "one of them leads the next: nothing came, for reasons of the first one's own"
 
 
@@ -88,7 +89,7 @@ class Flight:
         self._moved_at = self._loop.time()
         self._size += len(data)
         if self._size > self._max_body:
-            self.land(Landing.ALONE)
+            self.land(Landing.UNSHARED)
         else:
             self._pieces.append(data)
 

@@ -11,10 +11,13 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .record import Record
+from .record import Record, variant_of
+from .storage import MOST_VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from ..messages import Request
 
 T = TypeVar("T")
 
@@ -51,11 +54,11 @@ class SQLiteStorage:
 
     # --- on the loop's side ---
 
-    async def get(self, url: str) -> Sequence[Record]:
+    async def get(self, url: str, request: Request | None = None) -> Sequence[Record]:
         """See `Storage`. Raises OSError for a file that cannot be opened, or holds something else."""
         if self._closed:
             return ()
-        return await asyncio.wrap_future(self._submit(self._get, url))
+        return await asyncio.wrap_future(self._submit(self._get, url, request))
 
     def put(self, record: Record) -> None:
         """See `Storage`."""
@@ -65,15 +68,15 @@ class SQLiteStorage:
         self._pending += size
         self._submit(self._put, record, size)
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, request: Request | None = None) -> None:
         """See `Storage`."""
         if not self._closed:
-            self._submit(self._write, "DELETE FROM responses WHERE url = ?", url)
+            self._submit(self._remove, url, request)
 
     async def clear(self) -> None:
         """See `Storage`."""
         if not self._closed:
-            await asyncio.wrap_future(self._submit(self._write, "DELETE FROM responses"))
+            await asyncio.wrap_future(self._submit(self._clear))
 
     async def close(self) -> None:
         """See `Storage`."""
@@ -114,17 +117,26 @@ class SQLiteStorage:
         self._db = db
         return db
 
-    def _get(self, url: str) -> list[Record]:
+    def _rows_of(self, db: sqlite3.Connection, url: str, request: Request | None) -> list[int]:
+        """Which rows are those of a URL, or for such a request. Answered by the index: no body is read for it."""
+        found = db.execute("SELECT rowid, method, varies, variant FROM responses WHERE url = ?", (url,)).fetchall()
+        if request is None:
+            return [row for row, *_ in found]
+        said = {varies: variant_of(request, varies.split()) for _, _, varies, _ in found}
+        return [row for row, method, varies, variant in found if method == request.method and variant == said[varies]]
+
+    def _get(self, url: str, request: Request | None) -> list[Record]:
         db = self._open()
         try:
+            found = self._rows_of(db, url, request)
             rows = db.execute(
                 "SELECT method, varies, variant, version, status, reason, fields, body, born, used"
-                " FROM responses WHERE url = ?",
-                (url,),
+                f" FROM responses WHERE rowid IN ({', '.join('?' * len(found))})",
+                found,
             ).fetchall()
             now = time.time()
             if any(now - row[-1] > _TOUCHED for row in rows):
-                db.execute("UPDATE responses SET used = ? WHERE url = ?", (now, url))
+                db.executemany("UPDATE responses SET used = ? WHERE rowid = ?", [(now, row) for row in found])
         except sqlite3.Error:  # locked for long, or damaged: then it is not in the cache
             return []
         return [
@@ -143,6 +155,12 @@ class SQLiteStorage:
                 record.reason, json.dumps(record.pairs), record.body, record.born, size, time.time(),
             )  # fmt: skip
             db.execute(f"INSERT OR REPLACE INTO responses VALUES ({', '.join('?' * len(values))})", values)
+            # The covering index has rowid, and a row that is replaced gets a new one: the oldest go.
+            db.execute(
+                "DELETE FROM responses WHERE rowid IN"
+                f" (SELECT rowid FROM responses WHERE url = ? ORDER BY rowid DESC LIMIT -1 OFFSET {MOST_VARIANTS})",
+                (record.url,),
+            )
             self._evict(db)
         except (sqlite3.Error, OSError):
             pass  # a full disk, or locked for long
@@ -163,9 +181,18 @@ class SQLiteStorage:
             count, size = count - 1, size - row[1]
         db.executemany("DELETE FROM responses WHERE rowid = ?", gone)
 
-    def _write(self, statement: str, *values: Any) -> None:
+    def _remove(self, url: str, request: Request | None) -> None:
         with contextlib.suppress(sqlite3.Error, OSError):
-            self._open().execute(statement, values)
+            db = self._open()
+            if request is None:
+                db.execute("DELETE FROM responses WHERE url = ?", (url,))
+            else:
+                gone = [(row,) for row in self._rows_of(db, url, request)]
+                db.executemany("DELETE FROM responses WHERE rowid = ?", gone)
+
+    def _clear(self) -> None:
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._open().execute("DELETE FROM responses")
 
     def _close(self) -> None:
         if self._db is not None:

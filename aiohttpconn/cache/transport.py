@@ -37,6 +37,8 @@ _PASSING_BY = ("Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Un
 """Who sends these has a cache of his own, or wants a part."""
 _FAILED = frozenset({500, 502, 503, 504})
 """RFC 5861 section 4."""
+_PASSING = frozenset({407, 408, 421, 425, 429})
+"""Statuses that, like those from 500 on and 304, say nothing about what is there: another try may get it."""
 _FAILURES = (NetworkError, RequestTimeout, ProtocolError)
 _REMEMBERED = 4096
 """URLs of which it is known what happened to them lately."""
@@ -101,19 +103,19 @@ class CachingTransport:
             if "Cache-Control" in headers and "only-if-cached" in directives(headers):
                 return _unavailable(request)
             if flight is None:
-                return await self._lead(request, context, record, self._begin(key))
+                return await self._lead(request, context, record, self._begin(request, key))
             if url in self._not_stored:
-                return await self._lead(request, context, record, self._unshared(url))
+                return await self._lead(request, context, record, self._unshared(request, url))
             outcome = await self._wait(flight, request, context)
             if isinstance(outcome, Record):
                 return _answer(request, outcome, time.time())
-            if outcome is Landing.ALONE:
-                return await self._lead(request, context, record, self._unshared(url))
+            if outcome is not Landing.AGAIN:
+                return await self._lead(request, context, record, self._unshared(request, url))
 
     async def _find(self, request: Request, url: str) -> Record | None:
         """The newest of the records that are for such a request."""
-        records = await self.cache.storage.get(url)
-        return max([each for each in records if each.serves(request)], key=lambda each: each.born, default=None)
+        records = await self.cache.storage.get(url, request)
+        return max(records, key=lambda each: each.born, default=None)
 
     async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Record | Landing:
         deadline = context.deadline
@@ -127,11 +129,11 @@ class CachingTransport:
 
     # --- flights ---
 
-    def _begin(self, key: _Key) -> Flight:
+    def _begin(self, request: Request, key: _Key) -> Flight:
         def landed(flight: Flight, outcome: Record | Landing) -> None:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-            if outcome is Landing.ALONE:
+            if outcome is Landing.UNSHARED:
                 self._not_stored[key[0]] = None
                 if len(self._not_stored) > _REMEMBERED:
                     self._not_stored.popitem(last=False)
@@ -139,16 +141,23 @@ class CachingTransport:
                 self._not_stored.pop(key[0], None)
                 _count(self._landings, key[0])
 
-        flight = self._flights[key] = self._flight(key[0], landed)
+        flight = self._flights[key] = self._flight(request, key[0], landed)
         return flight
 
-    def _unshared(self, url: str) -> Flight:
+    def _unshared(self, request: Request, url: str) -> Flight:
         """One that nobody waits for."""
-        return self._flight(url, lambda flight, outcome: None)
+        return self._flight(request, url, None)
 
-    def _flight(self, url: str, landed: Callable[[Flight, Record | Landing], None]) -> Flight:
-        writes = self._writes.get(url)
-        return Flight(self.cache.storage, self.cache.max_body, lambda: self._writes.get(url) == writes, landed)
+    def _flight(self, request: Request, url: str, landed: Callable[[Flight, Record | Landing], None] | None) -> Flight:
+        writes, storage = self._writes.get(url), self.cache.storage
+
+        def told(flight: Flight, outcome: Record | Landing) -> None:
+            if outcome is Landing.UNSHARED:
+                storage.remove(url, request)  # it is not what is there any more
+            if landed is not None:
+                landed(flight, outcome)
+
+        return Flight(storage, self.cache.max_body, lambda: self._writes.get(url) == writes, told)
 
     async def _lead(
         self, request: Request, context: RequestContext, record: Record | None, flight: Flight
@@ -216,7 +225,9 @@ class CachingTransport:
         made = rules.record(request, key_of(request, self._place), response.head, sent_at, now)
         length = response.length
         if made is None or (length is not None and length > self.cache.max_body):
-            flight.land(Landing.ALONE)
+            status = response.status
+            final = status < 500 and status != 304 and status not in _PASSING
+            flight.land(Landing.UNSHARED if final else Landing.ALONE)
             return False, response
         flight.collect(made)
         if not response.ended:
@@ -231,7 +242,7 @@ class CachingTransport:
         own = RequestContext(
             Deadline(context.deadline.timeout.replace(total=BACKGROUND_SECONDS), loop.time()), context.proxy
         )
-        task = loop.create_task(self._revalidate(request, own, record, self._begin(key)))
+        task = loop.create_task(self._revalidate(request, own, record, self._begin(request, key)))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

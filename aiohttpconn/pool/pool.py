@@ -194,7 +194,7 @@ class ConnectionPool:
 
     @property
     def uds(self) -> str | None:
-        """The path of the Unix socket that all connections go to, ``"\\0name"`` if it is abstract; None: there is none."""
+        """The path of the Unix socket that all connections go to, ``"\\0name"`` if it is abstract; None without."""
         return self._ways.uds
 
     # --- exclusive use ---

@@ -6,15 +6,16 @@ import asyncio
 import sqlite3
 import stat
 import sys
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Cache, Client
+from aiohttpconn import Cache, Client, Request
 from aiohttpconn.cache import sqlite
-from aiohttpconn.cache.record import Record
+from aiohttpconn.cache.record import Record, variant_of
 from aiohttpconn.cache.sqlite import SQLiteStorage
-from aiohttpconn.cache.storage import MemoryStorage, Storage
+from aiohttpconn.cache.storage import MOST_VARIANTS, MemoryStorage, Storage
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -89,6 +90,37 @@ async def test_many_variants_of_one_url_are_bounded_too() -> None:
     for number in range(50):
         storage.put(record(variant=b"%d" % number, varies=("cookie",)))
     assert [each.variant for each in await storage.get("http://a/")] == [b"45", b"46", b"47", b"48", b"49"]
+
+
+async def test_only_those_for_a_request_are_read_and_removed(make: Make) -> None:
+    storage = make(max_size=1 << 30, max_entries=10_000)
+    asks = [Request("GET", "http://a/", {"X": str(number)}) for number in range(2 * MOST_VARIANTS)]
+    for ask in asks:
+        storage.put(record(body=ask.headers["X"].encode(), varies=("x",), variant=variant_of(ask, ("x",))))
+    found = await storage.get("http://a/")
+    assert [each.body for each in found] == [b"%d" % number for number in range(MOST_VARIANTS, 2 * MOST_VARIANTS)]
+    assert [each.body for each in await storage.get("http://a/", asks[-1])] == [asks[-1].headers["X"].encode()]
+    assert not await storage.get("http://a/", asks[0])
+    assert not await storage.get("http://a/", asks[-1].replace(method="HEAD"))
+    storage.remove("http://a/", asks[-1])
+    assert not await storage.get("http://a/", asks[-1])
+    assert len(await storage.get("http://a/")) == MOST_VARIANTS - 1
+    await storage.close()
+
+
+async def test_the_body_of_another_variant_is_not_read_from_the_file(tmp_path: Path) -> None:
+    storage = SQLiteStorage(tmp_path / "cache.sqlite", 1 << 30, 1000)
+    asks = [Request("GET", "http://a/", {"X": str(number)}) for number in range(4)]
+    for ask in asks:
+        storage.put(record(body=b"x" * 1_000_000, varies=("x",), variant=variant_of(ask, ("x",))))
+    await storage.get("http://b/")
+    tracemalloc.start()
+    try:
+        assert len(await storage.get("http://a/", asks[1])) == 1
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    await storage.close()
 
 
 async def test_what_is_used_stays() -> None:

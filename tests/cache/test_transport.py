@@ -362,6 +362,52 @@ async def test_closing_ends_what_goes_on_in_the_background(http_server: OriginSe
     resource.wait.set()
 
 
+INSTEAD = [
+    pytest.param({"status": 404}, [], id="gone"),
+    pytest.param({}, [("Cache-Control", "no-store")], id="no-longer-to-be-stored"),
+    pytest.param({"body": b"x" * 2000}, [FRESH], id="too-large"),
+    pytest.param({"body": b"x" * 2000, "chunked": 100}, [FRESH], id="too-large-as-it-turns-out"),
+]
+
+
+@pytest.mark.parametrize(("options", "fields"), INSTEAD)
+async def test_what_is_no_longer_there_is_forgotten(
+    options: dict[str, Any], fields: Any, http_server: OriginServer, place: Any
+) -> None:
+    resource = Resource(http_server, ("Cache-Control", "max-age=60, stale-while-revalidate=600"), ("Age", "100"))
+    async with Cache(None if place is True else place, max_body=1000) as cache, caching(cache) as client:
+        await client.get(resource.url)
+        resource.fields, resource.options = fields, options
+        stale = await client.get(resource.url)
+        assert (stale.text, stale.from_cache) == ("reply 1", True)
+        assert client._caching is not None
+        await asyncio.wait(client._caching._background)
+        after = await client.get(resource.url)
+        assert (after.from_cache, after.text == "reply 1") == (False, False)
+
+
+async def test_a_reload_that_is_not_stored_is_the_end_of_what_was(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH, ("Vary", "Accept"))
+    async with caching(place) as client:
+        await client.get(resource.url)
+        await client.get(resource.url, headers={"Accept": "text/plain"})
+        resource.fields = [("Cache-Control", "no-store")]
+        assert (await client.get(resource.url, headers={"Cache-Control": "no-cache"})).text == "reply 3"
+        assert (await client.get(resource.url)).text == "reply 4"
+        assert (await client.get(resource.url, headers={"Accept": "text/plain"})).text == "reply 2", "another variant"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_who_is_asked_too_much_says_nothing_about_what_was(status: int, http_server: OriginServer) -> None:
+    resource = Resource(http_server, *STALE)
+    async with caching() as client:
+        await client.get(resource.url)
+        answer, http_server.routes["/r"] = http_server.routes["/r"], Reply(status=status)
+        assert (await client.get(resource.url)).status == status
+        http_server.routes["/r"] = answer
+        assert (await client.get(resource.url)).text == "reply 1", "it is still known by its ETag"
+
+
 ERRORS = [
     pytest.param([("Cache-Control", "max-age=60, stale-if-error=600")], {}, True, id="the-server-allows-it"),
     pytest.param([("Cache-Control", "max-age=60, stale-if-error=10")], {}, False, id="not-for-that-long"),
