@@ -19,7 +19,7 @@ from ..transport import RequestContext
 from ..url import join
 from .cache import Cache
 from .directives import directives
-from .flight import Flight, Landing
+from .flight import Failure, Flight, Landing, Outcome
 from .key import key_of, place_of
 from .record import Record
 from .rules import CACHED_METHODS, Use
@@ -109,7 +109,10 @@ class CachingTransport:
             outcome = await self._wait(flight, request, context)
             if isinstance(outcome, Record):
                 return _answer(request, outcome, time.time())
-            if outcome is not Landing.AGAIN:
+            if isinstance(outcome, Failure):
+                if outcome.is_for(context.deadline.timeout):
+                    raise outcome.error_for(request)
+            elif outcome is not Landing.AGAIN:
                 return await self._lead(request, context, record, self._unshared(request, url))
 
     async def _find(self, request: Request, url: str) -> Record | None:
@@ -117,7 +120,7 @@ class CachingTransport:
         records = await self.cache.storage.get(url, request)
         return max(records, key=lambda each: each.born, default=None)
 
-    async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Record | Landing:
+    async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Outcome:
         deadline = context.deadline
         outcome = await flight.wait(deadline.read, deadline.at)
         now = asyncio.get_running_loop().time()
@@ -130,7 +133,7 @@ class CachingTransport:
     # --- flights ---
 
     def _begin(self, request: Request, key: _Key) -> Flight:
-        def landed(flight: Flight, outcome: Record | Landing) -> None:
+        def landed(flight: Flight, outcome: Outcome) -> None:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             if outcome is Landing.UNSHARED:
@@ -148,10 +151,10 @@ class CachingTransport:
         """One that nobody waits for."""
         return self._flight(request, url, None)
 
-    def _flight(self, request: Request, url: str, landed: Callable[[Flight, Record | Landing], None] | None) -> Flight:
+    def _flight(self, request: Request, url: str, landed: Callable[[Flight, Outcome], None] | None) -> Flight:
         writes, storage = self._writes.get(url), self.cache.storage
 
-        def told(flight: Flight, outcome: Record | Landing) -> None:
+        def told(flight: Flight, outcome: Outcome) -> None:
             if outcome is Landing.UNSHARED:
                 storage.remove(url, request)  # it is not what is there any more
             if landed is not None:
@@ -163,13 +166,12 @@ class CachingTransport:
         self, request: Request, context: RequestContext, record: Record | None, flight: Flight
     ) -> HTTPResponse:
         """Ask the server, for all who wait."""
+        # One of its own: a client may use the same for all its requests.
+        own = RequestContext(context.deadline, context.proxy, flight.departure.before(context.observer))
         try:
-            return await self._ask(request, context, record, flight)
-        except asyncio.CancelledError:
-            flight.land(Landing.AGAIN)
-            raise
+            return await self._ask(request, own, record, flight)
         except BaseException as error:
-            flight.land(Landing.AGAIN if isinstance(error, TotalTimeout) else Landing.ALONE)
+            flight.land(Failure.of(error, context.deadline.timeout))
             raise
 
     async def _ask(

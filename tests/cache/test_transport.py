@@ -20,6 +20,8 @@ from aiohttpconn import (
     IncompleteRead,
     Limits,
     ReadError,
+    ReadTimeout,
+    RemoteDisconnected,
     Response,
     Timeout,
     TotalTimeout,
@@ -520,6 +522,62 @@ async def test_a_failure_of_the_first_is_not_that_of_the_others(http_server: Ori
             return_exceptions=True,
         )
     assert [type(reply).__name__ for reply in replies] == ["ReadTimeout", "TotalTimeout", "Response"]
+
+
+async def test_a_failure_is_told_to_all_who_wait_and_is_no_end_to_sharing(raw_server: Any) -> None:
+    server = await raw_server([Request(), Close()], [Request(), Send(WHOLE)])
+    async with caching() as client:
+        outcomes = await asyncio.gather(*[client.get(server.url) for _ in range(20)], return_exceptions=True)
+        assert {type(each) for each in outcomes} == {RemoteDisconnected}
+        assert len({id(each) for each in outcomes}) == 20, "each raises one of his own"
+        assert len(server.requests) == 1
+        answers = await asyncio.gather(*[client.get(server.url) for _ in range(20)])
+    assert {answer.text for answer in answers} == {"whole"}
+    assert len(server.requests) == 2
+
+
+async def test_limits_that_were_exceeded_are_of_those_who_have_them(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    resource.wait = asyncio.Event()
+    async with caching() as client:
+        short = [asyncio.create_task(client.get(resource.url, timeout=Timeout(read=0.05))) for _ in range(5)]
+        await settle(3)
+        long = asyncio.create_task(client.get(resource.url))
+        outcomes = await asyncio.gather(*short, return_exceptions=True)
+        assert {type(each) for each in outcomes} == {ReadTimeout}
+        resource.wait.set()
+        assert (await long).text == "reply 2"
+    assert resource.count == 2
+
+
+async def test_a_server_in_trouble_is_no_end_to_sharing(http_server: OriginServer) -> None:
+    resource = Resource(http_server, status=503)
+    async with caching() as client:
+        await asyncio.gather(*[client.get(resource.url) for _ in range(3)])
+        assert resource.count == 3, "what is not stored is not shared"
+        resource.fields, resource.options = [FRESH], {}
+        await asyncio.gather(*[client.get(resource.url) for _ in range(20)])
+    assert resource.count == 4
+
+
+async def test_who_waits_for_a_turn_is_waited_for(http_server: OriginServer) -> None:
+    class Counted(HostConcurrency):
+        count = 0
+
+        def key(self, request: Any) -> Any:
+            self.count += 1
+            return super().key(request)
+
+    resource, rule = Resource(http_server, FRESH), Counted(1)
+    async with caching(politeness=rule) as client:
+        async with client.stream("GET", f"{http_server.url}/bytes/5000000"):
+            first = asyncio.create_task(client.get(resource.url))
+            await settle(3)
+            others = [asyncio.create_task(client.get(resource.url, timeout=Timeout(read=0.001))) for _ in range(5)]
+            await asyncio.sleep(0.02)
+            assert rule.count == 2, "they stand in line themselves"
+        await asyncio.wait([first, *others])
+    assert (await first).text == "reply 1"
 
 
 # --- what is not whole, too large, or overtaken -----------------------------------------------------------------------
