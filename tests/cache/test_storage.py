@@ -167,6 +167,31 @@ asyncio.run(main())
     assert out.split() == [b"shared", b"True"]
 
 
+async def test_several_open_a_new_file_at_once(tmp_path: Path) -> None:
+    for number in range(10):
+        storages = [SQLiteStorage(tmp_path / f"{number}.sqlite", 1 << 20, 100) for _ in range(8)]
+        assert await asyncio.gather(*[storage.get("http://a/") for storage in storages]) == [[]] * 8
+        for storage in storages:
+            storage.put(record())
+            await storage.close()
+
+
+async def test_a_file_that_another_has_locked_is_no_error(
+    http_server: OriginServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_WAIT", 0.001)
+    path = tmp_path / "cache.sqlite"
+    http_server.routes["/r"] = Reply(b"x", fields=FRESH)
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        async with Client(trust_env=False, cache=path) as client:
+            assert not (await client.get(f"{http_server.url}/r")).from_cache
+            other.execute("COMMIT")
+            assert not (await client.get(f"{http_server.url}/r")).from_cache
+            assert (await client.get(f"{http_server.url}/r")).from_cache
+    other.close()
+
+
 async def test_no_credentials_are_written(http_server: OriginServer, tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     http_server.routes["/r"] = Reply(b"x", fields=[*FRESH, ("Vary", "Cookie"), ("Set-Cookie", "sid=geheim2")])
