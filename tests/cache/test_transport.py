@@ -683,6 +683,18 @@ async def test_a_hit_takes_no_turn_from_the_rules(http_server: OriginServer) -> 
             assert (await client.get(resource.url, timeout=Timeout(total=1))).from_cache
 
 
+async def test_what_a_hit_says_of_itself(http_server: OriginServer) -> None:
+    resource = Resource(http_server, *STALE)
+    async with caching() as client:
+        assert "cache" not in (await client.get(resource.url)).explain()
+        assert "used before" in (await client.get(resource.url)).explain(), "it was asked whether it holds"
+        resource.fields = [FRESH, STALE[1]]
+        await client.get(resource.url)
+        page = (await client.get(resource.url)).explain()
+    assert "connection:   none: it came from the cache" in page
+    assert "unknown" not in page
+
+
 async def test_redirects_are_answered_from_it(http_server: OriginServer) -> None:
     resource = Resource(http_server, FRESH)
     http_server.routes["/moved"] = Reply(status=301, fields=[("Location", "/r"), FRESH])

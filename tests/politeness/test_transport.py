@@ -352,3 +352,17 @@ async def test_by_chance_no_rule_is_ever_broken(seed: int) -> None:
             assert later - at >= (10 - 3) / 2000, "ten requests after this one came sooner than the rate allows"
     for client in clients:
         await client.close()
+
+
+def test_a_rule_belongs_to_the_loop_that_it_was_first_used_on() -> None:
+    rule = HostConcurrency(1)
+
+    async def fetch() -> None:
+        transport = MockTransport(lambda request: MockResponse())
+        for _ in range(2):  # any number of clients there
+            async with Client(transport=transport, politeness=rule) as client:
+                await client.get("http://a.example/")
+
+    asyncio.run(fetch())
+    with pytest.raises(RuntimeError, match=r"HostConcurrency\(1\) belongs to another event loop"):
+        asyncio.run(fetch())
