@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ..errors import HTTPException, RequestTimeout, TotalTimeout
+from .departure import Departure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..config import Timeout
+    from ..messages import Request
     from .record import Record
     from .storage import Storage
 
@@ -20,8 +26,44 @@ himself waiting for one of them."""
 class Landing(enum.Enum):
     """What those who waited are to do if there is no record for them."""
 
-    ALONE = "each sends its own: what came is not to be shared"
+    ALONE = "each sends its own: what came, this time, is not to be shared"
+    UNSHARED = "each sends its own, from now on: what is there is not to be stored"
     AGAIN = "one of them leads the next: nothing came, for reasons of the first one's own"
+
+
+class Failure(NamedTuple):
+    """Why there is no response: for each who waited, so that not each has to find out by himself."""
+
+    error: HTTPException
+    limits: Timeout | None
+    """Those that were exceeded, without `total`; None: it failed for another reason."""
+
+    @classmethod
+    def of(cls, error: BaseException, timeout: Timeout) -> Failure | Landing:
+        """What an error of the leader's, under his limits, means for the others: `AGAIN` if it is his alone."""
+        if not isinstance(error, HTTPException) or isinstance(error, TotalTimeout):
+            return Landing.AGAIN
+        # A copy: the error's own traceback leads to the flight.
+        limits = timeout.replace(total=None) if isinstance(error, RequestTimeout) else None
+        return cls(_copy_of(error, error.request), limits)
+
+    def is_for(self, timeout: Timeout) -> bool:
+        """Whether another request, with these limits, failed with it."""
+        return self.limits is None or self.limits == timeout.replace(total=None)
+
+    def error_for(self, request: Request) -> HTTPException:
+        """The error, to be raised for one of them."""
+        return _copy_of(self.error, request)
+
+
+def _copy_of(error: HTTPException, request: Request | None) -> HTTPException:
+    copied = copy.copy(error)
+    copied.request = request
+    copied.__cause__ = error.__cause__
+    return copied
+
+
+Outcome: TypeAlias = "Record | Failure | Landing"
 
 
 class Flight:
@@ -36,26 +78,27 @@ class Flight:
         storage: Storage,
         max_body: int,
         still_holds: Callable[[], bool],
-        on_landing: Callable[[Flight, Record | Landing], None],
+        on_landing: Callable[[Flight, Outcome], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._storage = storage
         self._max_body = max_body
         self.still_holds = still_holds
-        self._on_landing: Callable[[Flight, Record | Landing], None] | None = on_landing
-        self._landed: asyncio.Future[Record | Landing] = loop.create_future()
+        self._on_landing: Callable[[Flight, Outcome], None] | None = on_landing
+        self._landed: asyncio.Future[Outcome] = loop.create_future()
         self._record: Record | None = None
         self._pieces: list[bytes] = []
         self._size = 0
         self._moved_at: float | None = None  # None: the head is not there yet
+        self.departure = Departure()
 
     @property
     def landed(self) -> bool:
         """Whether it is over."""
         return self._on_landing is None
 
-    def land(self, outcome: Record | Landing) -> None:
+    def land(self, outcome: Outcome) -> None:
         """It is over. Only the first time counts."""
         if self._on_landing is not None:
             tell, self._on_landing = self._on_landing, None
@@ -63,12 +106,18 @@ class Flight:
             self._landed.set_result(outcome)
             tell(self, outcome)
 
-    async def wait(self, patience: float, at: float) -> Record | Landing:
-        """What comes of it; `ALONE` if its head is not there for `patience` seconds, if its body stalls, or at `at`."""
+    async def wait(self, patience: float, at: float) -> Outcome:
+        """What comes of it; `ALONE` if its head is not there `patience` seconds after it departed, if its body stalls,
+        or at `at`. (Before it departs, who asks for himself would have to wait for his turn as well. And a leader who
+        is as patient is to be the first to give up, else all the others would go at that moment.)"""
         began = self._loop.time()
         while not self._landed.done():
             now = self._loop.time()
-            until = min(at, began + patience if self._moved_at is None else self._moved_at + STALLED)
+            until = at
+            if self._moved_at is not None:
+                until = min(at, self._moved_at + STALLED)
+            elif self.departure.at is not None:
+                until = min(at, max(began, self.departure.at) + patience + STALLED)
             if until <= now:
                 return Landing.ALONE
             await asyncio.wait((self._landed,), timeout=min(until - now, STALLED))
@@ -88,7 +137,7 @@ class Flight:
         self._moved_at = self._loop.time()
         self._size += len(data)
         if self._size > self._max_body:
-            self.land(Landing.ALONE)
+            self.land(Landing.UNSHARED)
         else:
             self._pieces.append(data)
 

@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..messages import Request
     from .record import Record
+
+MOST_VARIANTS = 100
+"""Records of one URL, beyond which the oldest goes: a server that varies by Cookie has no end of them."""
 
 
 class Storage(Protocol):
     """Keeps records, as many as fit. What it cannot keep, or find, is not in the cache: it does not raise for that."""
 
-    async def get(self, url: str) -> Sequence[Record]:
-        """The records of a URL."""
+    async def get(self, url: str, request: Request | None = None) -> Sequence[Record]:
+        """The records of a URL, or those of them that are for such a request."""
         ...
 
     def put(self, record: Record) -> None:
         """Keep a record, in place of the one with the same URL and `key`. Waits for nothing."""
         ...
 
-    def remove(self, url: str) -> None:
-        """Forget all records of a URL. Waits for nothing."""
+    def remove(self, url: str, request: Request | None = None) -> None:
+        """Forget the records of a URL, or those of them that are for such a request. Waits for nothing."""
         ...
 
     async def clear(self) -> None:
@@ -45,13 +49,13 @@ class MemoryStorage:
         self._size = 0
         self._count = 0
 
-    async def get(self, url: str) -> Sequence[Record]:
+    async def get(self, url: str, request: Request | None = None) -> Sequence[Record]:
         """See `Storage`."""
         records = self._records.get(url)
         if records is None:
             return ()
         self._records.move_to_end(url)
-        return records
+        return records if request is None else [record for record in records if record.serves(request)]
 
     def put(self, record: Record) -> None:
         """See `Storage`."""
@@ -59,7 +63,7 @@ class MemoryStorage:
         kept = [each for each in records if each.key != record.key]
         self._account(records, -1)
         # A new list: who has got the old one may be going through it.
-        self._records[record.url] = records = [*kept, record]
+        self._records[record.url] = records = [*kept[1 - MOST_VARIANTS :], record]
         self._records.move_to_end(record.url)
         self._account(records, +1)
         while self._size > self._max_size or self._count > self._max_entries:
@@ -72,9 +76,13 @@ class MemoryStorage:
             else:
                 self.remove(oldest)
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, request: Request | None = None) -> None:
         """See `Storage`."""
-        self._account(self._records.pop(url, []), -1)
+        records = self._records.pop(url, [])
+        self._account(records, -1)
+        if request is not None and (kept := [record for record in records if not record.serves(request)]):
+            self._records[url] = kept
+            self._account(kept, +1)
 
     def _account(self, records: list[Record], sign: int) -> None:
         self._count += sign * len(records)

@@ -16,10 +16,11 @@ from ..headers import Headers
 from ..messages import ResponseHead
 from ..response import HTTPResponse
 from ..transport import RequestContext
-from ..url import URL, join
+from ..url import join
 from .cache import Cache
 from .directives import directives
-from .flight import Flight, Landing
+from .flight import Failure, Flight, Landing, Outcome
+from .key import key_of, place_of
 from .record import Record
 from .rules import CACHED_METHODS, Use
 
@@ -36,6 +37,8 @@ _PASSING_BY = ("Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Un
 """Who sends these has a cache of his own, or wants a part."""
 _FAILED = frozenset({500, 502, 503, 504})
 """RFC 5861 section 4."""
+_PASSING = frozenset({407, 408, 421, 425, 429})
+"""Statuses that, like those from 500 on and 304, say nothing about what is there: another try may get it."""
 _FAILURES = (NetworkError, RequestTimeout, ProtocolError)
 _REMEMBERED = 4096
 """URLs of which it is known what happened to them lately."""
@@ -62,6 +65,7 @@ class CachingTransport:
     def __init__(self, inner: Transport, cache: Cache | str | os.PathLike[str] | bool = True) -> None:
         self.inner = inner
         self.cache = Cache.of(cache)
+        self._place = place_of(inner)
         self._owns_cache = not isinstance(cache, Cache)
         self._flights: dict[_Key, Flight] = {}
         self._not_stored: OrderedDict[str, None] = OrderedDict()  # requests for these do not wait for each other
@@ -80,7 +84,7 @@ class CachingTransport:
         for name in _PASSING_BY:
             if name in headers:
                 return await self.inner.send(request, context)
-        url = _url_of(request.url)
+        url = key_of(request, self._place)
         while True:
             landings = self._landings.get(url)
             record = await self._find(request, url)
@@ -99,21 +103,24 @@ class CachingTransport:
             if "Cache-Control" in headers and "only-if-cached" in directives(headers):
                 return _unavailable(request)
             if flight is None:
-                return await self._lead(request, context, record, self._begin(key))
+                return await self._lead(request, context, record, self._begin(request, key))
             if url in self._not_stored:
-                return await self._lead(request, context, record, self._unshared(url))
+                return await self._lead(request, context, record, self._unshared(request, url))
             outcome = await self._wait(flight, request, context)
             if isinstance(outcome, Record):
                 return _answer(request, outcome, time.time())
-            if outcome is Landing.ALONE:
-                return await self._lead(request, context, record, self._unshared(url))
+            if isinstance(outcome, Failure):
+                if outcome.is_for(context.deadline.timeout):
+                    raise outcome.error_for(request)
+            elif outcome is not Landing.AGAIN:
+                return await self._lead(request, context, record, self._unshared(request, url))
 
     async def _find(self, request: Request, url: str) -> Record | None:
         """The newest of the records that are for such a request."""
-        records = await self.cache.storage.get(url)
-        return max([each for each in records if each.serves(request)], key=lambda each: each.born, default=None)
+        records = await self.cache.storage.get(url, request)
+        return max(records, key=lambda each: each.born, default=None)
 
-    async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Record | Landing:
+    async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Outcome:
         deadline = context.deadline
         outcome = await flight.wait(deadline.read, deadline.at)
         now = asyncio.get_running_loop().time()
@@ -125,11 +132,11 @@ class CachingTransport:
 
     # --- flights ---
 
-    def _begin(self, key: _Key) -> Flight:
-        def landed(flight: Flight, outcome: Record | Landing) -> None:
+    def _begin(self, request: Request, key: _Key) -> Flight:
+        def landed(flight: Flight, outcome: Outcome) -> None:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-            if outcome is Landing.ALONE:
+            if outcome is Landing.UNSHARED:
                 self._not_stored[key[0]] = None
                 if len(self._not_stored) > _REMEMBERED:
                     self._not_stored.popitem(last=False)
@@ -137,28 +144,34 @@ class CachingTransport:
                 self._not_stored.pop(key[0], None)
                 _count(self._landings, key[0])
 
-        flight = self._flights[key] = self._flight(key[0], landed)
+        flight = self._flights[key] = self._flight(request, key[0], landed)
         return flight
 
-    def _unshared(self, url: str) -> Flight:
+    def _unshared(self, request: Request, url: str) -> Flight:
         """One that nobody waits for."""
-        return self._flight(url, lambda flight, outcome: None)
+        return self._flight(request, url, None)
 
-    def _flight(self, url: str, landed: Callable[[Flight, Record | Landing], None]) -> Flight:
-        writes = self._writes.get(url)
-        return Flight(self.cache.storage, self.cache.max_body, lambda: self._writes.get(url) == writes, landed)
+    def _flight(self, request: Request, url: str, landed: Callable[[Flight, Outcome], None] | None) -> Flight:
+        writes, storage = self._writes.get(url), self.cache.storage
+
+        def told(flight: Flight, outcome: Outcome) -> None:
+            if outcome is Landing.UNSHARED:
+                storage.remove(url, request)  # it is not what is there any more
+            if landed is not None:
+                landed(flight, outcome)
+
+        return Flight(storage, self.cache.max_body, lambda: self._writes.get(url) == writes, told)
 
     async def _lead(
         self, request: Request, context: RequestContext, record: Record | None, flight: Flight
     ) -> HTTPResponse:
         """Ask the server, for all who wait."""
+        # One of its own: a client may use the same for all its requests.
+        own = RequestContext(context.deadline, context.proxy, flight.departure.before(context.observer))
         try:
-            return await self._ask(request, context, record, flight)
-        except asyncio.CancelledError:
-            flight.land(Landing.AGAIN)
-            raise
+            return await self._ask(request, own, record, flight)
         except BaseException as error:
-            flight.land(Landing.AGAIN if isinstance(error, TotalTimeout) else Landing.ALONE)
+            flight.land(Failure.of(error, context.deadline.timeout))
             raise
 
     async def _ask(
@@ -211,10 +224,12 @@ class CachingTransport:
                 response.close_now()
                 flight.land(record)
                 return False, _answer(request, record, now)
-        made = rules.record(request, _url_of(request.url), response.head, sent_at, now)
+        made = rules.record(request, key_of(request, self._place), response.head, sent_at, now)
         length = response.length
         if made is None or (length is not None and length > self.cache.max_body):
-            flight.land(Landing.ALONE)
+            status = response.status
+            final = status < 500 and status != 304 and status not in _PASSING
+            flight.land(Landing.UNSHARED if final else Landing.ALONE)
             return False, response
         flight.collect(made)
         if not response.ended:
@@ -229,7 +244,7 @@ class CachingTransport:
         own = RequestContext(
             Deadline(context.deadline.timeout.replace(total=BACKGROUND_SECONDS), loop.time()), context.proxy
         )
-        task = loop.create_task(self._revalidate(request, own, record, self._begin(key)))
+        task = loop.create_task(self._revalidate(request, own, record, self._begin(request, key)))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -251,7 +266,7 @@ class CachingTransport:
         """Send a request that may change what is stored (RFC 9111 section 4.4)."""
         response = await self.inner.send(request, context)
         if 200 <= response.status < 400:
-            self._forget(_url_of(request.url))
+            self._forget(key_of(request, self._place))
             for name in ("Location", "Content-Location"):
                 if (reference := response.headers.get(name)) is not None:
                     try:
@@ -259,7 +274,7 @@ class CachingTransport:
                     except HTTPException:
                         continue
                     if url.origin == request.url.origin:
-                        self._forget(_url_of(url))
+                        self._forget(key_of(request.replace(url=url), self._place))
         return response
 
     def _forget(self, url: str) -> None:
@@ -305,11 +320,6 @@ def _count(counts: OrderedDict[str, int], url: str) -> None:
     counts[url] = counts.pop(url, 0) + 1
     if len(counts) > _REMEMBERED:
         counts.popitem(last=False)
-
-
-def _url_of(url: URL) -> str:
-    """What a response is stored under."""
-    return url.without_userinfo().without_fragment().href if url.has_userinfo or "#" in url.href else url.href
 
 
 def _answer(request: Request, record: Record, now: float, validated: HTTPResponse | None = None) -> HTTPResponse:

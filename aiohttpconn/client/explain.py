@@ -52,7 +52,9 @@ def _facts(response: Response) -> Iterator[tuple[str, str]]:
         after, won = response.hedged
         won_or_not = "answered first" if won else "was called off"
         yield "hedge", f"a second attempt went out {_time(after)} after the first, and {won_or_not}"
-    if raw.opening is not None:
+    if raw.from_cache and raw.sent_at == raw.arrived_at:
+        yield "connection", "none: it came from the cache"
+    elif raw.opening is not None:
         why = f", since {raw.opening.why}" if raw.opening.why else ""
         yield "connection", f"opened for this request{why}"
     elif timings.reused:
@@ -93,7 +95,7 @@ def _times(response: Response) -> str:
         steps.append(("reading it", timings.done - timings.first_byte))
     total = timings.done if timings.done is not None else timings.first_byte
     if total is None:
-        return "unknown"
+        return "none: it came from the cache" if response.from_cache else "unknown"
     said = ", ".join([f"{name} {_time(seconds)}" for name, seconds in steps if seconds is not None])
     return f"{_time(total)}{'' if timings.done is not None else ' so far'}: {said}"
 

@@ -77,6 +77,10 @@ class RobotsTxt(Rule):
             import protego  # noqa: F401, PLC0415 - an extra
         except ImportError as error:
             raise ImportError('RobotsTxt needs protego: pip install "aiohttpconn[robots]"') from error
+        if user_agent is not None and not isinstance(user_agent, str):
+            raise TypeError(f"user_agent must be a str or None, not {user_agent!r}")
+        if max_age is None:
+            raise TypeError("max_age must be a number of seconds, not None")
         check_seconds("max_age", max_age)
         check_seconds("max_crawl_delay", max_crawl_delay)
         self.user_agent = user_agent
@@ -109,7 +113,8 @@ class RobotsTxt(Rule):
         if said.rules is not None and not said.rules.can_fetch(
             url.without_userinfo().without_fragment().href, self._agent(request)
         ):
-            raise RobotsDenied(f"{url.origin}/robots.txt forbids {url.target} to {self._agent(request)}")
+            target = url.shown.removeprefix(str(url.origin))
+            raise RobotsDenied(f"{url.origin}/robots.txt forbids {target} to {self._agent(request)}")
 
     # --- Crawl-delay ---
 

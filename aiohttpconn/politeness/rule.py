@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,8 +19,9 @@ Send: TypeAlias = Callable[["Request"], Awaitable["HTTPResponse"]]
 class Rule:
     """When a request may go out. Subclass it, and override what the rule is about; by default nothing is held back.
 
-    A rule counts by `key`: by host unless it was given another. It is called on one event loop, by any number of
-    clients, and none of its methods but `check` may wait. Moments are those of the loop's clock, in seconds.
+    A rule counts by `key`: by host unless it was given another. It serves the event loop it was first used on,
+    and any number of clients there; none of its methods but `check` may wait. Moments are those of the loop's clock,
+    in seconds.
 
     >>> class AtNight(Rule):
     ...     "Nothing goes out before `at`."
@@ -30,6 +32,15 @@ class Rule:
     """
 
     _key: Key | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def bind_loop(self) -> None:
+        """Belong to the running event loop from now on; RuntimeError if it is another's."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError(f"{self!r} belongs to another event loop: use one rule for each loop")
 
     def key(self, request: Request) -> Hashable:
         """What the request is counted under: its host (without the port), or what the function given for it says."""

@@ -68,7 +68,8 @@ class AdaptiveThrottle(Rule):
 
     A complaint is a response of `statuses`, a timeout or a connection closed without an answer, or answers that take
     longer than they usually do. After one of `statuses` with Retry-After nothing is sent to that host until that is
-    over, by nobody who shares this rule. Where the last complaint came, more is tried only slowly.
+    over (`max_cooldown` at most), by anybody who shares this rule. Where the last complaint came,
+    more is tried only slowly.
 
     - `start`: exchanges at a time with a host that nothing is known of; `limit`: the most.
     - `statuses`: the responses that are complaints.
@@ -99,7 +100,12 @@ class AdaptiveThrottle(Rule):
         self.limit = whole_number("limit", limit)
         if start > limit:
             raise ValueError(f"start must not be above limit: {start!r} > {limit!r}")
-        self.statuses: Set[int] = frozenset(statuses)
+        self.statuses: Set[int] = _checked_statuses(statuses)
+        for name, number in (("slow", slow), ("backoff", backoff)):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                if number is None and name == "slow":
+                    continue
+                raise TypeError(f"{name} must be a number, not {number!r}")
         if slow is not None and not slow > 1:
             raise ValueError(f"slow must be above 1: {slow!r}")
         self.slow = slow
@@ -194,6 +200,18 @@ class AdaptiveThrottle(Rule):
 
     def __repr__(self) -> str:
         return f"AdaptiveThrottle(start={self.start}, limit={self.limit})"
+
+
+def _checked_statuses(statuses: Iterable[int]) -> Set[int]:
+    if isinstance(statuses, (str, bytes)) or not isinstance(statuses, Iterable):
+        raise TypeError(f"statuses must be several status codes, not {statuses!r}")
+    checked = frozenset(statuses)
+    for status in checked:
+        if isinstance(status, bool) or not isinstance(status, int):
+            raise TypeError(f"statuses must be whole numbers, not {status!r}")
+        if not 100 <= status <= 999:
+            raise ValueError(f"no status code: {status!r}")
+    return checked
 
 
 def _whole(window: float) -> int:

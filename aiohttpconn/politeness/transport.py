@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 from ..config import Deadline
 from ..errors import HTTPException, TotalTimeout
@@ -13,7 +14,7 @@ from .admission import running_admission
 from .rule import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ..config import Unset
     from ..messages import Request, ResponseHead
@@ -33,26 +34,35 @@ class PoliteTransport:
     - `rules`: a `Rule`, or several. First they check the request, in the order given; then it stands in line.
 
     Who waits is served first come, first served, for each host by itself; the wait counts within the request's `total`
-    limit and within no other. A rule may be shared by several transports of one event loop.
+    limit and within no other: a plain number of seconds as `timeout`, which sets all but `total`, does not bound it.
+    Rules may be shared by several transports of one event loop.
     """
 
     def __init__(self, inner: Transport, rules: Rule | Iterable[Rule]) -> None:
         self.inner = inner
-        self.rules = (rules,) if isinstance(rules, Rule) else tuple(rules)
+        self.rules = _several(rules)
         wrong: list[object] = [rule for rule in self.rules if not isinstance(rule, Rule)]
         if wrong:
             hint = f"; make one of it: {wrong[0].__name__}(…)" if isinstance(wrong[0], type) else ""
-            raise TypeError(f"a rule of politeness is an instance of Rule, not {wrong[0]!r}{hint}")
+            raise TypeError(f"politeness must be an instance of Rule, or several, not {wrong[0]!r}{hint}")
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._checks = [rule for rule in self.rules if type(rule).check is not Rule.check]
+        self.uds: str | None = getattr(inner, "uds", None)
+        """The Unix socket that everything is sent to."""
         room = getattr(inner, "has_room", None)
         if room is not None:
             self.has_room: Callable[[Request, Proxy | Unset | None], bool] = room
 
     async def send(self, request: Request, context: RequestContext) -> HTTPResponse:
         """Send a request (see `Transport`). Raises `RobotsDenied`, and `TotalTimeout` while it waits."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            for rule in self.rules:
+                rule.bind_loop()
+            self._loop = loop
         keys = tuple([rule.key(request) for rule in self.rules])
         admission = running_admission()
-        now = asyncio.get_running_loop().time()
+        now = loop.time()
         if not self._checks and admission.enter_now(self.rules, keys, now):
             return await self._exchange(request, keys, context, admission, now)
         try:
@@ -138,3 +148,10 @@ class PoliteTransport:
 
     def __repr__(self) -> str:
         return f"<PoliteTransport {', '.join([type(rule).__name__ for rule in self.rules])} before {self.inner!r}>"
+
+
+def _several(given: Any) -> tuple[Rule, ...]:
+    """What a caller gave, one or several, rules or not."""
+    if isinstance(given, Iterable) and not isinstance(given, (Rule, str, type)):
+        return tuple(given)
+    return (given,)

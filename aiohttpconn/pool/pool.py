@@ -192,6 +192,11 @@ class ConnectionPool:
         finally:
             ledger.hosts.drop_if_empty(host)
 
+    @property
+    def uds(self) -> str | None:
+        """The path of the Unix socket that all connections go to, ``"\\0name"`` if it is abstract; None without."""
+        return self._ways.uds
+
     # --- exclusive use ---
 
     def connection(self, url: str | URL) -> PooledConnection:

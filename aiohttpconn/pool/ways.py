@@ -43,11 +43,11 @@ class Ways:
         "_ssl_context",
         "_tls",
         "_trust_env",
-        "_uds",
         "book",
         "own_resolver",
         "proxy",
         "timeout",
+        "uds",
     )
 
     def __init__(
@@ -83,7 +83,7 @@ class Ways:
         self._trust_env = trust_env
         self._tls = tls if tls is not None else TLSOptions()
         self._sessions = TLSSessions() if self._tls.resume else None
-        self._uds = None if uds is None else socket_path(checked_path(uds))
+        self.uds = None if uds is None else socket_path(checked_path(uds))
         self.book: AddressBook | None = None
         """What was learnt of addresses; None until something is connected."""
         self._addresses = _checked_policy(addresses)
@@ -111,14 +111,14 @@ class Ways:
         if self._addresses is not None:
             self._check_addresses(self._addresses, origin)
         way = self.proxy if isinstance(proxy, Unset) else proxy
-        if way is not None and self._uds is not None:
+        if way is not None and self.uds is not None:
             raise TypeError(_NO_PROXY)
         context = None
         if origin.scheme == "https":
             context = self._ssl_context
             if context is None:
                 self._ssl_context = context = self._default_context()
-        uds = self._uds
+        uds = self.uds
         if origin.scheme == "http+unix":
             way, uds = None, origin.uds  # no proxy lies before a socket
         return Route(origin, way, context, uds)
@@ -180,11 +180,11 @@ class Ways:
         """Refuse what can be refused before a name is looked up: whatever the way, and on every hop of a redirect."""
         if origin.uds is not None:
             policy.check_unix(origin.uds)  # such a URL leads nowhere else: the scheme says nothing more
-        elif self._uds is None:
+        elif self.uds is None:
             policy.check_origin(origin)
         else:
             policy.check_scheme(origin)
-            policy.check_unix(self._uds)
+            policy.check_unix(self.uds)
 
 
 def _checked_policy(value: AddressPolicy | None) -> AddressPolicy | None:

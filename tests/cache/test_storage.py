@@ -6,15 +6,16 @@ import asyncio
 import sqlite3
 import stat
 import sys
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Cache, Client
+from aiohttpconn import Cache, Client, Request
 from aiohttpconn.cache import sqlite
-from aiohttpconn.cache.record import Record
+from aiohttpconn.cache.record import Record, variant_of
 from aiohttpconn.cache.sqlite import SQLiteStorage
-from aiohttpconn.cache.storage import MemoryStorage, Storage
+from aiohttpconn.cache.storage import MOST_VARIANTS, MemoryStorage, Storage
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -91,6 +92,37 @@ async def test_many_variants_of_one_url_are_bounded_too() -> None:
     assert [each.variant for each in await storage.get("http://a/")] == [b"45", b"46", b"47", b"48", b"49"]
 
 
+async def test_only_those_for_a_request_are_read_and_removed(make: Make) -> None:
+    storage = make(max_size=1 << 30, max_entries=10_000)
+    asks = [Request("GET", "http://a/", {"X": str(number)}) for number in range(2 * MOST_VARIANTS)]
+    for ask in asks:
+        storage.put(record(body=ask.headers["X"].encode(), varies=("x",), variant=variant_of(ask, ("x",))))
+    found = await storage.get("http://a/")
+    assert [each.body for each in found] == [b"%d" % number for number in range(MOST_VARIANTS, 2 * MOST_VARIANTS)]
+    assert [each.body for each in await storage.get("http://a/", asks[-1])] == [asks[-1].headers["X"].encode()]
+    assert not await storage.get("http://a/", asks[0])
+    assert not await storage.get("http://a/", asks[-1].replace(method="HEAD"))
+    storage.remove("http://a/", asks[-1])
+    assert not await storage.get("http://a/", asks[-1])
+    assert len(await storage.get("http://a/")) == MOST_VARIANTS - 1
+    await storage.close()
+
+
+async def test_the_body_of_another_variant_is_not_read_from_the_file(tmp_path: Path) -> None:
+    storage = SQLiteStorage(tmp_path / "cache.sqlite", 1 << 30, 1000)
+    asks = [Request("GET", "http://a/", {"X": str(number)}) for number in range(4)]
+    for ask in asks:
+        storage.put(record(body=b"x" * 1_000_000, varies=("x",), variant=variant_of(ask, ("x",))))
+    await storage.get("http://b/")
+    tracemalloc.start()
+    try:
+        assert len(await storage.get("http://a/", asks[1])) == 1
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    await storage.close()
+
+
 async def test_what_is_used_stays() -> None:
     storage = MemoryStorage(1 << 20, 3)
     for url in ("http://1/", "http://2/", "http://3/"):
@@ -133,6 +165,31 @@ asyncio.run(main())
         )
         out, _ = await other.communicate()
     assert out.split() == [b"shared", b"True"]
+
+
+async def test_several_open_a_new_file_at_once(tmp_path: Path) -> None:
+    for number in range(10):
+        storages = [SQLiteStorage(tmp_path / f"{number}.sqlite", 1 << 20, 100) for _ in range(8)]
+        assert await asyncio.gather(*[storage.get("http://a/") for storage in storages]) == [[]] * 8
+        for storage in storages:
+            storage.put(record())
+            await storage.close()
+
+
+async def test_a_file_that_another_has_locked_is_no_error(
+    http_server: OriginServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_WAIT", 0.001)
+    path = tmp_path / "cache.sqlite"
+    http_server.routes["/r"] = Reply(b"x", fields=FRESH)
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        async with Client(trust_env=False, cache=path) as client:
+            assert not (await client.get(f"{http_server.url}/r")).from_cache
+            other.execute("COMMIT")
+            await client.get(f"{http_server.url}/r")
+            assert (await client.get(f"{http_server.url}/r")).from_cache
+    other.close()
 
 
 async def test_no_credentials_are_written(http_server: OriginServer, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from aiohttpconn import (
     IncompleteRead,
     Limits,
     ReadError,
+    ReadTimeout,
+    RemoteDisconnected,
     Response,
     Timeout,
     TotalTimeout,
@@ -198,6 +200,32 @@ async def test_what_one_user_got_is_not_for_another(http_server: OriginServer, p
         assert await text() == "reply 3"
 
 
+async def test_what_one_virtual_host_said_is_not_for_another(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH)
+    async with caching(place) as client:
+
+        async def text(host: str) -> str:
+            return (await client.get(resource.url, headers={"Host": host})).text
+
+        assert [await text(host) for host in ("a.test", "b.test", "A.test", "b.test")] == [
+            *["reply 1", "reply 2", "reply 1", "reply 2"]
+        ]
+        assert await text(f"127.0.0.1:{http_server.port}") == "reply 3"
+        assert (await client.get(resource.url)).text == "reply 3", "the Host that is sent anyway"
+        await client.post(resource.url, headers={"Host": "a.test"})  # the fourth
+        assert [await text("a.test"), await text("b.test")] == ["reply 5", "reply 2"], "it was written at one of them"
+
+
+async def test_what_came_through_one_socket_is_not_for_another() -> None:
+    async with OriginServer(uds=True) as one, OriginServer(uds=True) as two, Cache() as cache:
+        one.routes["/r"], two.routes["/r"] = Reply(b"one", fields=[FRESH]), Reply(b"two", fields=[FRESH])
+        for _ in range(2):
+            for server, text in ((one, "one"), (two, "two")):
+                async with Client(uds=server.path, cache=cache, politeness=HostConcurrency(1)) as client:
+                    assert (await client.get("http://localhost/r")).text == text
+        assert (len(one.requests), len(two.requests)) == (1, 1)
+
+
 async def test_head_is_stored_for_itself(http_server: OriginServer, place: Any) -> None:
     resource = Resource(http_server, FRESH)
     async with caching(place) as client:
@@ -336,6 +364,52 @@ async def test_closing_ends_what_goes_on_in_the_background(http_server: OriginSe
     resource.wait.set()
 
 
+INSTEAD = [
+    pytest.param({"status": 404}, [], id="gone"),
+    pytest.param({}, [("Cache-Control", "no-store")], id="no-longer-to-be-stored"),
+    pytest.param({"body": b"x" * 2000}, [FRESH], id="too-large"),
+    pytest.param({"body": b"x" * 2000, "chunked": 100}, [FRESH], id="too-large-as-it-turns-out"),
+]
+
+
+@pytest.mark.parametrize(("options", "fields"), INSTEAD)
+async def test_what_is_no_longer_there_is_forgotten(
+    options: dict[str, Any], fields: Any, http_server: OriginServer, place: Any
+) -> None:
+    resource = Resource(http_server, ("Cache-Control", "max-age=60, stale-while-revalidate=600"), ("Age", "100"))
+    async with Cache(None if place is True else place, max_body=1000) as cache, caching(cache) as client:
+        await client.get(resource.url)
+        resource.fields, resource.options = fields, options
+        stale = await client.get(resource.url)
+        assert (stale.text, stale.from_cache) == ("reply 1", True)
+        assert client._caching is not None
+        await asyncio.wait(client._caching._background)
+        after = await client.get(resource.url)
+        assert (after.from_cache, after.text == "reply 1") == (False, False)
+
+
+async def test_a_reload_that_is_not_stored_is_the_end_of_what_was(http_server: OriginServer, place: Any) -> None:
+    resource = Resource(http_server, FRESH, ("Vary", "Accept"))
+    async with caching(place) as client:
+        await client.get(resource.url)
+        await client.get(resource.url, headers={"Accept": "text/plain"})
+        resource.fields = [("Cache-Control", "no-store")]
+        assert (await client.get(resource.url, headers={"Cache-Control": "no-cache"})).text == "reply 3"
+        assert (await client.get(resource.url)).text == "reply 4"
+        assert (await client.get(resource.url, headers={"Accept": "text/plain"})).text == "reply 2", "another variant"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_who_is_asked_too_much_says_nothing_about_what_was(status: int, http_server: OriginServer) -> None:
+    resource = Resource(http_server, *STALE)
+    async with caching() as client:
+        await client.get(resource.url)
+        answer, http_server.routes["/r"] = http_server.routes["/r"], Reply(status=status)
+        assert (await client.get(resource.url)).status == status
+        http_server.routes["/r"] = answer
+        assert (await client.get(resource.url)).text == "reply 1", "it is still known by its ETag"
+
+
 ERRORS = [
     pytest.param([("Cache-Control", "max-age=60, stale-if-error=600")], {}, True, id="the-server-allows-it"),
     pytest.param([("Cache-Control", "max-age=60, stale-if-error=10")], {}, False, id="not-for-that-long"),
@@ -450,6 +524,62 @@ async def test_a_failure_of_the_first_is_not_that_of_the_others(http_server: Ori
     assert [type(reply).__name__ for reply in replies] == ["ReadTimeout", "TotalTimeout", "Response"]
 
 
+async def test_a_failure_is_told_to_all_who_wait_and_is_no_end_to_sharing(raw_server: Any) -> None:
+    server = await raw_server([Request(), Close()], [Request(), Send(WHOLE)])
+    async with caching() as client:
+        outcomes = await asyncio.gather(*[client.get(server.url) for _ in range(20)], return_exceptions=True)
+        assert {type(each) for each in outcomes} == {RemoteDisconnected}
+        assert len({id(each) for each in outcomes}) == 20, "each raises one of his own"
+        assert len(server.requests) == 1
+        answers = await asyncio.gather(*[client.get(server.url) for _ in range(20)])
+    assert {answer.text for answer in answers} == {"whole"}
+    assert len(server.requests) == 2
+
+
+async def test_limits_that_were_exceeded_are_of_those_who_have_them(http_server: OriginServer) -> None:
+    resource = Resource(http_server, FRESH)
+    resource.wait = asyncio.Event()
+    async with caching() as client:
+        short = [asyncio.create_task(client.get(resource.url, timeout=Timeout(read=0.05))) for _ in range(5)]
+        await settle(3)
+        long = asyncio.create_task(client.get(resource.url))
+        outcomes = await asyncio.gather(*short, return_exceptions=True)
+        assert {type(each) for each in outcomes} == {ReadTimeout}
+        resource.wait.set()
+        assert (await long).text == "reply 2"
+    assert resource.count == 2
+
+
+async def test_a_server_in_trouble_is_no_end_to_sharing(http_server: OriginServer) -> None:
+    resource = Resource(http_server, status=503)
+    async with caching() as client:
+        await asyncio.gather(*[client.get(resource.url) for _ in range(3)])
+        assert resource.count == 3, "what is not stored is not shared"
+        resource.fields, resource.options = [FRESH], {}
+        await asyncio.gather(*[client.get(resource.url) for _ in range(20)])
+    assert resource.count == 4
+
+
+async def test_who_waits_for_a_turn_is_waited_for(http_server: OriginServer) -> None:
+    class Counted(HostConcurrency):
+        count = 0
+
+        def key(self, request: Any) -> Any:
+            self.count += 1
+            return super().key(request)
+
+    resource, rule = Resource(http_server, FRESH), Counted(1)
+    async with caching(politeness=rule) as client:
+        async with client.stream("GET", f"{http_server.url}/bytes/5000000"):
+            first = asyncio.create_task(client.get(resource.url))
+            await settle(3)
+            others = [asyncio.create_task(client.get(resource.url, timeout=Timeout(read=0.001))) for _ in range(5)]
+            await asyncio.sleep(0.02)
+            assert rule.count == 2, "they stand in line themselves"
+        await asyncio.wait([first, *others])
+    assert (await first).text == "reply 1"
+
+
 # --- what is not whole, too large, or overtaken -----------------------------------------------------------------------
 
 CUT = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhalf"
@@ -551,6 +681,18 @@ async def test_a_hit_takes_no_turn_from_the_rules(http_server: OriginServer) -> 
         await client.get(resource.url)
         async with client.stream("GET", f"{http_server.url}/bytes/5000000"):
             assert (await client.get(resource.url, timeout=Timeout(total=1))).from_cache
+
+
+async def test_what_a_hit_says_of_itself(http_server: OriginServer) -> None:
+    resource = Resource(http_server, *STALE)
+    async with caching() as client:
+        assert "cache" not in (await client.get(resource.url)).explain()
+        assert "used before" in (await client.get(resource.url)).explain(), "it was asked whether it holds"
+        resource.fields = [FRESH, STALE[1]]
+        await client.get(resource.url)
+        page = (await client.get(resource.url)).explain()
+    assert "connection:   none: it came from the cache" in page
+    assert "unknown" not in page
 
 
 async def test_redirects_are_answered_from_it(http_server: OriginServer) -> None:

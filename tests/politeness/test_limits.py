@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from aiohttpconn import HostConcurrency, RateLimit, Request
+from aiohttpconn import AdaptiveThrottle, HostConcurrency, PoliteTransport, RateLimit, Request, RobotsTxt
 from aiohttpconn.politeness.hosts import KEPT
 from aiohttpconn.politeness.rule import Rule
+from aiohttpconn.testing import MockResponse, MockTransport
 
 
 def departures(rule: Rule, moments: list[float], key: str = "host") -> list[float]:
@@ -83,8 +84,21 @@ def test_what_is_known_of_hosts_is_bounded() -> None:
         pytest.param(lambda: RateLimit(1, burst=0), ValueError, id="no-burst"),
         pytest.param(lambda: HostConcurrency(0), ValueError, id="none-at-a-time"),
         pytest.param(lambda: HostConcurrency(1.5), TypeError, id="one-and-a-half"),  # type: ignore[arg-type]
+        pytest.param(lambda: AdaptiveThrottle(statuses=429), TypeError, id="one-status"),  # type: ignore[arg-type]
+        pytest.param(lambda: AdaptiveThrottle(statuses=["429"]), TypeError, id="text"),  # type: ignore[list-item]
+        pytest.param(lambda: AdaptiveThrottle(statuses=[42]), ValueError, id="no-status"),
+        pytest.param(lambda: AdaptiveThrottle(slow="x"), TypeError, id="slow"),  # type: ignore[arg-type]
+        pytest.param(lambda: AdaptiveThrottle(backoff="x"), TypeError, id="backoff"),  # type: ignore[arg-type]
+        pytest.param(lambda: RobotsTxt(5), TypeError, id="agent"),  # type: ignore[arg-type]
+        pytest.param(lambda: RobotsTxt(max_age=None), TypeError, id="age"),  # type: ignore[arg-type]
     ],
 )
 def test_what_makes_no_sense_is_refused(make: Any, error: type[Exception]) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error, match=r"must be|no status"):
         make()
+
+
+@pytest.mark.parametrize("value", [5, "x", HostConcurrency, [RateLimit], [5]], ids=repr)
+def test_what_is_no_rule_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="politeness must be an instance of Rule"):
+        PoliteTransport(MockTransport(lambda request: MockResponse()), value)

@@ -41,6 +41,14 @@ Disallow: /goodbots-not
 """
 
 
+async def test_what_is_forbidden_is_named_without_its_secrets(http_server: OriginServer) -> None:
+    Robots(http_server)
+    async with crawler() as client:
+        with pytest.raises(RobotsDenied, match="forbids /private/1") as caught:
+            await client.get(f"{http_server.url}/private/1?token=s3cret")
+    assert "s3cret" not in str(caught.value)
+
+
 class Robots:
     """A server's robots.txt, and how often it was asked for."""
 
