@@ -27,8 +27,8 @@ AVAILABLE: Final = hasattr(os, "splice") and fcntl is not None
 AMPLE: Final = 64 << 10
 """Bytes in one piece of a body which show that they come faster than they are taken."""
 _PIPE: Final = 512 << 10
-"""Bytes that the pipe holds: 256 KiB take 0.15 s more for 1 GiB than 1 MiB does, and that would be too much to lose in a
-kill."""
+"""Bytes that the pipe holds: with 256 KiB, 1 GiB takes 0.15 s more CPU than with 1 MiB, which would be too much to lose
+in a kill."""
 _TURN: Final = 0.02
 """Seconds after which a thread comes back, to be told of changes and to let others have it. A turn costs 50 µs."""
 _PATIENCE: Final = 5
