@@ -40,7 +40,7 @@ class PoliteTransport:
 
     def __init__(self, inner: Transport, rules: Rule | Iterable[Rule]) -> None:
         self.inner = inner
-        self.rules = _several(rules)
+        self.rules: tuple[Rule, ...] = _several(rules)
         wrong: list[object] = [rule for rule in self.rules if not isinstance(rule, Rule)]
         if wrong:
             hint = f"; make one of it: {wrong[0].__name__}(…)" if isinstance(wrong[0], type) else ""
@@ -150,8 +150,7 @@ class PoliteTransport:
         return f"<PoliteTransport {', '.join([type(rule).__name__ for rule in self.rules])} before {self.inner!r}>"
 
 
-def _several(given: Any) -> tuple[Rule, ...]:
+def _several(given: Any) -> tuple[Any, ...]:
     """What a caller gave, one or several, rules or not."""
-    if isinstance(given, Iterable) and not isinstance(given, (Rule, str, type)):
-        return tuple(given)
-    return (given,)
+    several = isinstance(given, Iterable) and not isinstance(given, (Rule, str, type))
+    return tuple(given) if several else (given,)
