@@ -7,12 +7,17 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import ChecksumMismatch, Client, DownloadResult, HTTPStatusError
+from aiohttpconn import ChecksumMismatch, Client, DownloadResult, HTTPStatusError, Timeout, TotalTimeout
 from tests.download.server import BODY, Answer, FileServer
+from tests.servers.origin import pattern
 from tests.servers.raw import Connection, Received
+
+if TYPE_CHECKING:
+    from tests.servers.nginx import Nginx
 
 
 async def test_one_that_fails_does_not_stop_the_others(server: FileServer, client: Client, tmp_path: Path) -> None:
@@ -184,3 +189,16 @@ async def test_a_source_of_items_that_fails(server: FileServer, client: Client, 
         await client.download_all(items(), concurrency=3)
     assert info.value.__notes__[0].startswith("2 files are there")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == BODY
+
+
+async def test_from_nginx_stopped_and_run_again(nginx: Nginx, client: Client, tmp_path: Path) -> None:
+    urls = [f"{nginx.http}/big"]
+    stopped = await client.download_all(
+        urls, directory=tmp_path, timeout=Timeout(total=0.2), limit_rate=nginx.big, segments=2
+    )
+    assert isinstance(stopped[0].error, TotalTimeout)
+    resumed = (await client.download_all(urls, directory=tmp_path, segments=2))[0].unwrap()
+    assert resumed.resumed_from > 0
+    assert resumed.path.read_bytes() == pattern(nginx.big)
+    again = (await client.download_all(urls, directory=tmp_path))[0].unwrap()
+    assert (again.fetched, again.path, sorted(os.listdir(tmp_path))) == (0, resumed.path, ["big"])
