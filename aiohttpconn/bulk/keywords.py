@@ -18,6 +18,7 @@ OF_SENDING = frozenset({"cookies", "auth", "follow_redirects", "timeout", "proxy
 REDIRECTED = frozenset({"GET", "HEAD"})
 """Methods of a crawl, whose redirects are links."""
 
+_UNFOLLOWED: dict[str, Any] = {"follow_redirects": False}
 _OWN = ("checkpoint", "concurrency", "handle", "method", "ordered", "per_host", "window")
 
 
@@ -46,6 +47,8 @@ def unfollowed(request: Request, keywords: dict[str, Any]) -> dict[str, Any]:
     goes nothing that the caller gave for another origin."""
     if request.method not in REDIRECTED:
         return keywords
+    if not keywords:
+        return _UNFOLLOWED
     keywords = {**keywords, "follow_redirects": False}
     first, origin = request.redirected_from, request.url.origin
     if first is not None and first != origin:

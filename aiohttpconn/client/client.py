@@ -388,8 +388,11 @@ class Client:
             raise TypeError(f"send() takes a Request, not {type(request).__name__}; request() takes a method and a URL")
         if request.body is not None:
             request = with_body_prepared(request)
-        if cookies is None and auth is follow_redirects is timeout is proxy is max_body is retries is hedge is UNSET:
-            return self._send(request, stream, None)
+        if cookies is None and auth is timeout is proxy is max_body is retries is hedge is UNSET:
+            if follow_redirects is UNSET:
+                return self._send(request, stream, None)
+            if follow_redirects is False:
+                return self._send(request, stream, _UNFOLLOWED)
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
@@ -405,7 +408,7 @@ class Client:
             error.request = request
             raise error
         if (
-            (own is None or own == _UNFOLLOWED)
+            (own is None or own is _UNFOLLOWED)
             and self._plain
             and not request.url.has_userinfo
             and not _is_logged(_DEBUG)
