@@ -63,7 +63,7 @@ class State(NamedTuple):
         """What `line()` was made of; None if it is damaged, or of another version of this library."""
         try:
             data: Any = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         match data:
             case {
@@ -151,7 +151,7 @@ class Sidecar:
 def _json(line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

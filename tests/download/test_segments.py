@@ -201,6 +201,9 @@ async def test_a_half_file_that_cannot_be_gone_on_with(server: FileServer, clien
     def damage_head() -> None:
         sidecar.write_text("{" + sidecar.read_text())
 
+    def damage_deeply() -> None:
+        sidecar.write_text("[" * 100_000 + sidecar.read_text())
+
     def damage_version() -> None:
         head, *rest = sidecar.read_text().splitlines()
         sidecar.write_text("\n".join([json.dumps({**json.loads(head), "version": [1, 2, 3]}), *rest]))
@@ -208,7 +211,15 @@ async def test_a_half_file_that_cannot_be_gone_on_with(server: FileServer, clien
     def change() -> None:
         server.body, server.etag = bytes(reversed(server.body)), server.etag and server.etag[:-1] + '1"'
 
-    for harm in (damage_head, damage_version, sidecar.unlink, part.unlink, lambda: part.write_bytes(b""), change):
+    for harm in (
+        damage_head,
+        damage_deeply,
+        damage_version,
+        sidecar.unlink,
+        part.unlink,
+        lambda: part.write_bytes(b""),
+        change,
+    ):
         await half(server, client, tmp_path / "f")
         harm()
         download = await client.download(server.url, tmp_path / "f")
