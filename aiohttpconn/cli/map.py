@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -160,11 +159,9 @@ async def map_list(options: MapOptions) -> Exit:
                     await run.run(client, records, folder, checkpoint)
             except asyncio.CancelledError:
                 raise Interrupted(run.kept(checkpoint)) from None
-            except sqlite3.Error as error:
-                complain(f"{checkpoint}: {error}")
-                return Exit.FAILED
-            except OSError as error:  # the list cannot be read, or a line not be written: the rest are results
-                complain(f"{error.filename or options.output}: {error.strerror or error}")
+            except OSError as error:  # of the checkpoint, the list, or a line to be written: the rest are results
+                said = str(error) if error.errno is None else f"{error.filename or options.output}: {error.strerror}"
+                complain(said)
                 return Exit.FAILED
         if checkpoint is not None and options.checkpoint is None:
             _remove(checkpoint)

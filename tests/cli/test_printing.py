@@ -328,7 +328,7 @@ def test_usage(arguments: list[str], says: str, capsys: pytest.CaptureFixture[st
     (line,) = said.err.splitlines()
     assert line.startswith("aiohttpconn: ")
     assert says in line
-    assert line.endswith(" (see aiohttpconn --help)")
+    assert line.endswith(("(see aiohttpconn --help)", "(see aiohttpconn demo --help)"))
     assert said.out == ""
 
 
