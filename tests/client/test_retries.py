@@ -135,6 +135,8 @@ def test_every_error_of_the_library_is_decided() -> None:
         errors.StreamClosed,
         errors.RobotsDenied,
         errors.ChecksumMismatch,
+        errors.DownloadError,
+        errors.FileChanged,
         errors.HTTPStatusError,
     }
     listed = {type(error) for error in (*AGAIN, *NOT_AGAIN)}
