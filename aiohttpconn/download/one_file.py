@@ -124,6 +124,8 @@ class OneFile:
             return await self._in_time(total)
         except Exception as error:
             part = self._part
+            if part is not None and isinstance(error, OSError) and not isinstance(error, HTTPException):
+                error.filename = error.filename or part.part  # a full disk says only that it is full
             if part is not None and part.state is not None and part.spans.size:
                 error.add_note(f"{part.spans.size} bytes are kept in {part.part}: the same download goes on from there")
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from dataclasses import dataclass
 from time import monotonic
@@ -49,6 +50,8 @@ class Meter:
     def __init__(self, on_progress: Callable[[Progress], object] | None, bar: Bar | None) -> None:
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress must be a function, not {on_progress!r}")
+        if inspect.iscoroutinefunction(on_progress):
+            raise TypeError(f"on_progress is called, not awaited: a coroutine function cannot be it: {on_progress!r}")
         self._on_progress = on_progress
         self._bar = bar
         self.watched = on_progress is not None or bar is not None

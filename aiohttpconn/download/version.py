@@ -33,7 +33,8 @@ class Version(NamedTuple):
         """What `list(version)` was before it was saved; None if it is damaged."""
         match data:
             case [None | int() as size, None | str() as etag, None | str() as modified, bool() as dated]:
-                return cls(size, etag, modified, dated) if size is None or size >= 0 else None
+                if (size is None or size >= 0) and not set("\r\n\0") & set(f"{etag}{modified}"):  # they are sent again
+                    return cls(size, etag, modified, dated)
         return None
 
     @property

@@ -269,6 +269,7 @@ async def test_a_file_that_cannot_be_written(server: FileServer, client: Client,
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert info.value.errno == 27
+    assert info.value.filename == str(tmp_path / "f.part")
     assert "are kept" in "".join(info.value.__notes__)
     download = await client.download(server.url, tmp_path / "f")
     assert download.resumed_from > 0
@@ -312,6 +313,7 @@ async def test_what_cannot_be_asked_for(server: FileServer, client: Client, tmp_
         (ValueError, {"checksum": "crc:00"}),
         (TypeError, {"repairs": -1}),
         (TypeError, {"on_progress": 1}),
+        (TypeError, {"on_progress": asyncio.sleep}),
         (TypeError, {"content": b"x"}),
         (TypeError, {"json": {}}),
     ]

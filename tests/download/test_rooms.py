@@ -172,3 +172,4 @@ def test_versions() -> None:
     assert not first.contradicts(Version(None, None, old, True))
     assert first.contradicts(Version(10, '"b"', None, False))
     assert Version.restored([-1, None, None, True]) is None
+    assert Version.restored([1, '"a"\r\nX: y', None, True]) is None
