@@ -104,7 +104,6 @@ class OneFile:
         sources.trusting = wanted.checksum is not None
         self._patience = Patience(wanted.repairs)
         self._part: PartFile | None = None
-        self._there: str | None = None  # the complete file, if nothing has to be brought
         self._fresh = not wanted.resume
         self._undivided = False
         self._fields: Headers = Headers(CIMultiDict())
@@ -116,7 +115,7 @@ class OneFile:
         self._received = 0
         self._connections = 1
         self._there = ""
-        """The file that was there already."""
+        """The file that was there already, and complete: nothing has to be brought."""
 
     async def run(self, total: float | None) -> Download:
         """Bring it. `total`: seconds for everything, None for no limit."""
