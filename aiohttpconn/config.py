@@ -35,6 +35,15 @@ def check_seconds(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must not be negative: {value!r}")
 
 
+def check_count(name: str, value: int) -> int:
+    """The value, if it is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1: {value!r}")
+    return value
+
+
 def _check_share(name: str, value: float | None) -> None:
     if value is None:
         return

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+from ..config import check_count
 from ..messages import Request
 from ..url import URL
 from .feed import Feed
@@ -54,8 +55,8 @@ class MapResults:
             raise TypeError("a frontier keeps a checkpoint of its own: Frontier(…, checkpoint=path)")
         if handle is not None and not callable(handle):
             raise TypeError(f"handle must be a coroutine function, not {handle!r}")
-        concurrency = _count("concurrency", concurrency)
-        per_host = _count("per_host", per_host)
+        concurrency = check_count("concurrency", concurrency)
+        per_host = check_count("per_host", per_host)
         build, send = told_apart(fetch, method, keywords)
         if window is None:
             window = concurrency if ordered or isinstance(requests, Feed) else _WINDOW * concurrency
@@ -72,7 +73,7 @@ class MapResults:
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "per_host": per_host,
-            "window": _count("window", window),
+            "window": check_count("window", window),
             "ordered": ordered,
             "handle": handle,
             "method": method,
@@ -171,11 +172,3 @@ def is_finished(result: MapResult) -> bool:
     """Whether a request need not be sent again by another run: there was a response, and one that does not say to come
     again later (429, 502, 503, 504), and `handle` went well."""
     return result.error is None and result.response is not None and result.response.status not in _LATER
-
-
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1: {value!r}")
-    return value

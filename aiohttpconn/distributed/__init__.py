@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.feed import Feed
+from ..config import check_count
 from ..download.result import DownloadResult
 from ..messages import Request
 from ..url import URL
@@ -98,7 +99,7 @@ def map(
     if handle is not None and not callable(handle):
         raise TypeError(f"handle must be a coroutine function, not {handle!r}")
     for name, value in (("concurrency", concurrency), ("per_host", per_host)):
-        _check_count(name, value)
+        check_count(name, value)
     options = {"per_host": per_host, "method": method, "window": window or _WINDOW * concurrency, **options}
     dask = Cluster(cluster, direct)
     plan = Plan(_client(client), dumps(Work("map", concurrency, options, handle)))
@@ -139,7 +140,7 @@ def download(
     """
     if isinstance(items, (str, bytes, URL)) or not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"items must be an iterable of URLs, or of pairs of URL and path, not {items!r}")
-    _check_count("concurrency", concurrency)
+    check_count("concurrency", concurrency)
     folder = os.path.abspath("" if directory is None else directory)
     dask = Cluster(cluster, direct)
     plan = Plan(_client(client), dumps(Work("download", concurrency, options)))
@@ -182,14 +183,7 @@ def _dispatching(
 ) -> dict[str, Any]:
     if window is None:
         window = _WINDOW * concurrency
-    _check_count("window", window)
+    check_count("window", window)
     if partitions is not None:
-        _check_count("partitions", partitions)
+        check_count("partitions", partitions)
     return {"kind": kind, "window": window, "partitions": partitions, "partition_of": partition_of}
-
-
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1: {value!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 
+from ..config import check_count
 from .hosts import Hosts
 from .rule import Key, Rule
 
@@ -28,7 +29,7 @@ class RateLimit(Rule):
                 raise ValueError(f"{name} must be above zero: {value!r}")
         self.requests = requests
         self.per = per
-        self.burst = whole_number("burst", burst)
+        self.burst = check_count("burst", burst)
         self._key = key
         self._interval = per / requests
         # When the bucket is full again: all that there is to know of it. One that is full says nothing.
@@ -60,7 +61,7 @@ class HostConcurrency(Rule):
     """
 
     def __init__(self, limit: int, *, key: Key | None = None) -> None:
-        self.limit = whole_number("limit", limit)
+        self.limit = check_count("limit", limit)
         self._key = key
         self._active: dict[Hashable, int] = {}
 
@@ -82,12 +83,3 @@ class HostConcurrency(Rule):
 
     def __repr__(self) -> str:
         return f"HostConcurrency({self.limit})"
-
-
-def whole_number(name: str, value: int) -> int:
-    """The value, if it is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1: {value!r}")
-    return value

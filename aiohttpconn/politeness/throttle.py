@@ -8,11 +8,10 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING
 
 from ..client.retries import retry_after
-from ..config import check_seconds
+from ..config import check_count, check_seconds
 from ..errors import ConnectTimeout, ReadTimeout, RemoteDisconnected
 from ..messages import ResponseHead
 from .hosts import Hosts
-from .limits import whole_number
 from .rule import Key, Rule
 
 if TYPE_CHECKING:
@@ -96,8 +95,8 @@ class AdaptiveThrottle(Rule):
         backoff: float = 0.5,
         key: Key | None = None,
     ) -> None:
-        self.start = whole_number("start", start)
-        self.limit = whole_number("limit", limit)
+        self.start = check_count("start", start)
+        self.limit = check_count("limit", limit)
         if start > limit:
             raise ValueError(f"start must not be above limit: {start!r} > {limit!r}")
         self.statuses: Set[int] = _checked_statuses(statuses)
