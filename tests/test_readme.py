@@ -67,6 +67,7 @@ class Stage:
             examples.PORTS_VARIABLE: json.dumps(self.ports),
             "PYTHONPATH": str(ROOT),
             "SSL_CERT_FILE": str(self.ca_file),
+            "DASK_LOGGING__DISTRIBUTED": "error",  # it notes on stderr whatever its own connections end with
         }
         command = [sys.executable, "-W", "error", "-m", "tests.examples", *arguments]
         child = await asyncio.create_subprocess_exec(
