@@ -28,7 +28,7 @@ class ScriptedServer:
     - `scripts`: lists of steps, bytes, or coroutine functions: see `aiohttpconn.testing.script`.
     - `tls`: a server's `ssl.SSLContext`, to speak TLS.
     - `uds`: listen on a Unix domain socket of its own (`path`) instead of TCP.
-    - `host`: the address to listen on, e.g. ``"::1"``.
+    - `host`: the address to listen on, e.g. ``"::1"``. `port`: 0 for any that is free.
     - `receive_buffer`: SO_RCVBUF in bytes; small ones make a peer's writes block soon after `stop_reading()`.
     - `backlog`: of `listen()`.
 
@@ -50,13 +50,14 @@ class ScriptedServer:
         tls: ssl.SSLContext | None = None,
         uds: bool = False,
         host: str = "127.0.0.1",
+        port: int = 0,
         receive_buffer: int | None = None,
         backlog: int = 128,
     ) -> None:
         self.scripts = scripts
         self.tls, self.host, self.backlog, self.receive_buffer = tls, host, backlog, receive_buffer
         self.uds = uds
-        self.port = 0
+        self.port = port
         self.path = ""
         self.requests: list[Received] = []
         """Every request that was read, in order."""
@@ -131,7 +132,9 @@ class ScriptedServer:
             listener = socket.socket(family, socket.SOCK_STREAM)
             if self.receive_buffer is not None:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-            listener.bind((self.host, 0))
+            if self.port and os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left
+            listener.bind((self.host, self.port))
             self.port = listener.getsockname()[1]
             self._server = await asyncio.start_server(
                 self._accept,

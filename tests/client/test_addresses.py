@@ -27,7 +27,7 @@ from tests.servers.program import free_port
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
     from tests.servers.proxy import ConnectProxy
@@ -51,22 +51,23 @@ class Answers:
 
 
 @pytest.fixture
-async def elsewhere() -> AsyncIterator[OriginServer]:
+def forbidden() -> Iterator[socket.socket]:
+    """Somebody listens at 127.0.0.1, on the port of `elsewhere`."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture
+async def elsewhere(forbidden: socket.socket) -> AsyncIterator[OriginServer]:
     """A second origin, on an address of its own."""
-    async with OriginServer(host="127.0.0.2") as server:
+    async with OriginServer(host="127.0.0.2", port=forbidden.getsockname()[1]) as server:
         yield server
 
 
 def allowing(*entries: str, **options: Any) -> Client:
     policy = AddressPolicy.public_only(allow=entries)
     return Client(addresses=policy, trust_env=False, timeout=10, **options)
-
-
-def forbidden_server(port: int) -> socket.socket:
-    """Somebody listens at 127.0.0.1 on the port of another server."""
-    server = socket.create_server(("127.0.0.1", port))
-    server.setblocking(False)
-    return server
 
 
 def connected(server: socket.socket) -> bool:
@@ -102,39 +103,37 @@ async def test_a_name_is_judged_by_its_addresses(http_server: OriginServer) -> N
 
 
 async def test_of_a_mixed_answer_only_the_permitted_are_dialled(
-    elsewhere: OriginServer,
+    forbidden: socket.socket, elsewhere: OriginServer
 ) -> None:
     port = elsewhere.port
-    with forbidden_server(port) as forbidden:
-        answer = Answers(["127.0.0.1", "127.0.0.2", "::1"])
-        async with allowing("127.0.0.2", resolver=answer) as client:
-            for _ in range(3):
-                response = await client.get(f"http://mixed.example:{port}/close")
-                assert response.text == "goodbye"
-        assert not connected(forbidden)
+    answer = Answers(["127.0.0.1", "127.0.0.2", "::1"])
+    async with allowing("127.0.0.2", resolver=answer) as client:
+        for _ in range(3):
+            response = await client.get(f"http://mixed.example:{port}/close")
+            assert response.text == "goodbye"
+    assert not connected(forbidden)
     assert elsewhere.connections == 3
 
 
 async def test_a_resolver_that_changes_its_mind_is_asked_once_a_connection(
-    elsewhere: OriginServer,
+    forbidden: socket.socket, elsewhere: OriginServer
 ) -> None:
     """What was judged is what is dialled: a second answer would be another."""
     port = elsewhere.port
-    with forbidden_server(port) as forbidden:
-        rebinding = Answers(["127.0.0.2"], ["127.0.0.1"])
-        async with allowing("127.0.0.2", resolver=rebinding) as client:
+    rebinding = Answers(["127.0.0.2"], ["127.0.0.1"])
+    async with allowing("127.0.0.2", resolver=rebinding) as client:
+        assert (await client.get(f"http://rebind.example:{port}/close")).text == "goodbye"
+        assert rebinding.asked == ["rebind.example"]
+        with pytest.raises(AddressBlocked, match=r"127\.0\.0\.1"):
+            await client.get(f"http://rebind.example:{port}/")
+    assert not connected(forbidden)
+    # Remembered, the name keeps the address that it had.
+    remembering = CachingResolver(upstream=Answers(["127.0.0.2"], ["127.0.0.1"]))
+    async with allowing("127.0.0.2", resolver=remembering) as client:
+        for _ in range(3):
             assert (await client.get(f"http://rebind.example:{port}/close")).text == "goodbye"
-            assert rebinding.asked == ["rebind.example"]
-            with pytest.raises(AddressBlocked, match=r"127\.0\.0\.1"):
-                await client.get(f"http://rebind.example:{port}/")
-        assert not connected(forbidden)
-        # Remembered, the name keeps the address that it had.
-        remembering = CachingResolver(upstream=Answers(["127.0.0.2"], ["127.0.0.1"]))
-        async with allowing("127.0.0.2", resolver=remembering) as client:
-            for _ in range(3):
-                assert (await client.get(f"http://rebind.example:{port}/close")).text == "goodbye"
-        await remembering.close()
-        assert not connected(forbidden)
+    await remembering.close()
+    assert not connected(forbidden)
 
 
 async def test_each_hop_of_a_redirect_is_judged(http_server: OriginServer, elsewhere: OriginServer) -> None:

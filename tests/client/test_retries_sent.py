@@ -229,14 +229,10 @@ async def test_a_server_that_comes_back(client: Client) -> None:
     patient = Retry(attempts=10, backoff=0.01, jitter=0)
     call = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/", retries=patient))
     await asyncio.sleep(0.02)
-    again = OriginServer()
-    again_socket = socket.create_server(("127.0.0.1", port))
-    again._server = await asyncio.start_server(again._accept, sock=again_socket)
-    again.port = port
-    response = await call
+    async with OriginServer(port=port):
+        response = await call
     assert response.text == "hello"
     assert response.attempts
-    await again.close()
 
 
 async def test_a_read_timeout(client: Client, raw_server: StartRaw) -> None:
