@@ -10,7 +10,10 @@ from .peers import CLIENTS, FLOORS, OURS
 from .report import Results, middle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PANELS: Final = {
     "get": ("1 KiB GET, 64 at a time", "µs per request", 1e6),
@@ -35,59 +38,73 @@ def panel(axes: Axes, results: Results, workload: str) -> None:
     samples = results.samples
     title, unit, factor = PANELS[workload]
     names = [name for name in (*CLIENTS, *FLOORS) if middle(samples, workload, name, "cpu") is not None]
-    values = [(middle(samples, workload, name, "cpu") or 0) * factor for name in names]
-    clients = [value for name, value in zip(names, values, strict=True) if name in CLIENTS]
-    limit = min(SPAN * min(clients), max(values))
-    for row, (name, value) in enumerate(zip(names, values, strict=True)):
-        colour = ACCENT if name == OURS else PEER if name in CLIENTS else FLOOR
+    values = {name: (middle(samples, workload, name, "cpu") or 0) * factor for name in names}
+    bars(axes, f"{title.format(**results.settings)}: {unit}", values, [name for name in names if name in FLOORS])
+
+
+def bars(axes: Axes, title: str, values: dict[str, float], floors: Sequence[str] = ()) -> None:
+    """Draw one bar for each name, ours in colour and `floors` pale."""
+    limit = min(SPAN * min(value for name, value in values.items() if name not in floors), max(values.values()))
+    for row, (name, value) in enumerate(values.items()):
+        colour = ACCENT if name == OURS else FLOOR if name in floors else PEER
         axes.barh(row, min(value, limit), color=colour, height=0.72)
-        text = f"{value:,.0f}" if value >= 20 else f"{value:,.1f}"
+        text = f"{value:,.0f}" if value >= 20 else f"{value:,.1f}" if value >= 5 else f"{value:,.2f}"
         label = f" {text} ▸" if value > limit else f" {text}"
         weight = "bold" if name == OURS else "normal"
         axes.text(min(value, limit), row, label, va="center", fontsize=8.5, color=INK, fontweight=weight)
-    axes.set_yticks(range(len(names)), [FLOOR_NAMES.get(name, name) for name in names], fontsize=8.5, color=INK)
-    for tick, name in zip(axes.get_yticklabels(), names, strict=True):
+    axes.set_yticks(range(len(values)), [FLOOR_NAMES.get(name, name) for name in values], fontsize=8.5, color=INK)
+    for tick, name in zip(axes.get_yticklabels(), values, strict=True):
         tick.set_fontweight("bold" if name == OURS else "normal")
     axes.invert_yaxis()
     axes.set_xlim(0, limit * 1.2)
     axes.set_xticks([])
-    axes.set_title(f"{title.format(**results.settings)}: {unit}", fontsize=10, loc="left", color=INK)
+    axes.set_title(title, fontsize=10, loc="left", color=INK)
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)
 
 
-def draw(results: Results, path: Path) -> None:
-    """Write a PNG of the workloads in `PANELS`; nothing if none of them was run."""
+def figure(count: int, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, three in a row."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
+
+    columns = min(3, count)
+    rows = -(-count // columns)
+    drawing, grid = pyplot.subplots(rows, columns, figsize=(4.3 * columns, 0.6 + 2.6 * rows), squeeze=False)
+    drawing.suptitle(title, fontsize=12, x=0.01, ha="left", color=INK)
+    for axes in list(grid.flat)[count:]:
+        axes.set_visible(False)
+    return drawing, list(grid.flat)[:count]
+
+
+def save(drawing: Figure, note: str, path: Path) -> None:
+    """Write a PNG, with a line about where the figures come from."""
+    from matplotlib import pyplot
     from PIL import Image
 
+    drawing.text(0.01, 0.005, note, fontsize=7.5, color="#57606a")
+    drawing.tight_layout(rect=(0, 0.03, 1, 0.98))
+    drawn = io.BytesIO()
+    drawing.savefig(drawn, dpi=100)
+    pyplot.close(drawing)
+    Image.open(drawn).convert("RGB").quantize(64).save(path, optimize=True)  # a third of the size, and looks the same
+
+
+def draw(results: Results, path: Path) -> None:
+    """Write a PNG of the workloads in `PANELS`; nothing if none of them was run."""
     shown = [
         name for name in PANELS if any(middle(results.samples, name, client, "cpu") is not None for client in CLIENTS)
     ]
     if not shown:
         return
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure, grid = pyplot.subplots(rows, columns, figsize=(4.3 * columns, 0.6 + 2.6 * rows), squeeze=False)
-    for axes, name in zip(grid.flat, shown, strict=False):
+    drawing, panels = figure(len(shown), "CPU time of the client (less is better)")
+    for axes, name in zip(panels, shown, strict=True):
         panel(axes, results, name)
-    for axes in list(grid.flat)[len(shown) :]:
-        axes.set_visible(False)
     about = results.machine
-    figure.suptitle("CPU time of the client (less is better)", fontsize=12, x=0.01, ha="left", color=INK)
-    figure.text(
-        0.01,
-        0.005,
+    note = (
         f"{results.date[:10]} · {about['cpu']}, one core for the client · {about['kernel']} · {about['python']}"
-        " · pale bars: floors without HTTP checks · ▸: cut off",
-        fontsize=7.5,
-        color="#57606a",
+        " · pale bars: floors without HTTP checks · ▸: cut off"
     )
-    figure.tight_layout(rect=(0, 0.03, 1, 0.98))
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=100)
-    pyplot.close(figure)
-    Image.open(drawn).convert("RGB").quantize(64).save(path, optimize=True)  # a third of the size, and looks the same
+    save(drawing, note, path)

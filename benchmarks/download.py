@@ -7,7 +7,9 @@ Each run is a process of its own, measured from its start to its end. They take 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -15,11 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 MIB = 1 << 20
+PROGRAMS = ("aria2c", "curl")
 CONFIGURATION = """
 daemon off;
 {user}
@@ -170,6 +173,15 @@ def write_files(folder: Path, large: int, small: int) -> None:
                 file.write(block)
 
 
+def versions() -> dict[str, str]:
+    """Of the programs, as they say them."""
+    from .server import nginx_version
+
+    said = {name: subprocess.run([name, "--version"], capture_output=True, text=True, check=True) for name in PROGRAMS}
+    found = {name: re.search(r"\d+(\.\d+)+", each.stdout) for name, each in said.items()}
+    return {"nginx": nginx_version()} | {name: match[0] for name, match in found.items() if match}
+
+
 def report(runs: dict[str, dict[str, list[Run]]]) -> None:
     from .server import nginx_version
 
@@ -178,7 +190,9 @@ def report(runs: dict[str, dict[str, list[Run]]]) -> None:
     for task, contenders in runs.items():
         for name, rounds in contenders.items():
             wall, cpu = median(run.wall for run in rounds), median(run.cpu for run in rounds)
-            print(f"| {task} | {name} | {wall:.2f} s | {cpu:.2f} s | {max(r.memory for r in rounds) / MIB:.0f} MiB |")
+            # A process's peak begins with that of the one it came from, this one: it says nothing of small programs.
+            memory = f"{max(run.memory for run in rounds) / MIB:.0f} MiB" if name == "aiohttpconn" else ""
+            print(f"| {task} | {name} | {wall:.2f} s | {cpu:.2f} s | {memory} |")
     print("\n| bar | reached | met |\n|---|---:|---|")
     for task, peer, limit in BARS:
         pairs = zip(runs[task]["aiohttpconn"], runs[task][peer], strict=True)
@@ -200,6 +214,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=16, help="MiB of each of the 64 files")
     parser.add_argument("--directory", help="where the files are written and read (default: the system's for such)")
     parser.add_argument("--server-core", type=int, default=1)
+    parser.add_argument("--output", type=Path, help="a file for all figures, as JSON")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -207,7 +222,7 @@ def main() -> None:
 
         uvloop.run(fetch(*options.child))
         return
-    if missing := [name for name in ("aria2c", "curl") if shutil.which(name) is None]:
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         parser.error(f"not installed: {', '.join(missing)}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     large, small = options.large * MIB, options.small * MIB
@@ -233,6 +248,11 @@ def main() -> None:
             nginx.terminate()
             nginx.wait()
     report(runs)
+    if options.output:
+        rounds = {
+            task: {name: [asdict(run) for run in each] for name, each in them.items()} for task, them in runs.items()
+        }
+        options.output.write_text(json.dumps({"versions": versions(), "rounds": rounds}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
