@@ -634,8 +634,9 @@ class Client:
 
         - `path`: the file; or a folder that is there, or a name that ends in a separator, or None for the current
           folder: then the name is Content-Disposition's, else the URL's, made harmless.
-        - `segments`: connections that bring ranges of it side by side; those that are done take over from slow ones.
-          "auto": one for each 16 MiB, at most 8. A server that has no ranges sends it over one.
+        - `segments`: connections that bring ranges of it side by side; those that are done take over from slow ones,
+          and after a second or two from one that is stalled all of it. "auto": one for each 16 MiB, at most 8. A server
+          that has no ranges sends it over one.
         - `checksum`: "sha256:…", or another algorithm of `hashlib`, in hexadecimal or base64. What Repr-Digest,
           Content-Digest, Digest or Content-MD5 say is verified too.
         - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails. Without `checksum`,

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..headers import Headers
 
@@ -18,6 +18,11 @@ LEAST_STOLEN: Final = 128 << 10
 """Bytes that must be left of a segment for another connection to take half of it."""
 SLOW: Final = 0.5
 """Seconds that a segment must be expected to take still; else a request more costs more time than it saves."""
+LAGGING: Final = 1.0
+"""Seconds for which a segment must have been far slower than others were, for another connection to take all of its
+rest. (What a lost packet costs is over by then.)"""
+_FAR: Final = 4
+"""How many times as long as the other connection a segment must be expected to take for that."""
 
 _CONTENT_RANGE: Final = re.compile(r"bytes[ \t]+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
 _UNSATISFIED: Final = re.compile(r"bytes[ \t]+\*/(\d{1,18})", re.ASCII | re.IGNORECASE)
@@ -52,17 +57,37 @@ def unsatisfied_size(headers: Headers) -> int | None:
 class Segment:
     """The bytes [position, end) that one connection is still to bring."""
 
-    __slots__ = ("_mark", "_seen", "_speed", "began_at", "end", "position", "reach")
+    __slots__ = (
+        "_began",
+        "_lagging_since",
+        "_mark",
+        "_seen",
+        "_speed",
+        "_start",
+        "abandon",
+        "end",
+        "held",
+        "position",
+        "reach",
+        "takeovers",
+    )
 
-    def __init__(self, start: int, end: int, now: float) -> None:
-        self.began_at = start
+    def __init__(self, start: int, end: int, now: float, takeovers: int = 0) -> None:
+        self._start, self._began = start, now
         self.position = start
         """The next byte that is to come."""
         self.end = end
         """May shrink while it is being fetched, and grow up to `reach`."""
         self.reach = start
         """How far the response goes that is being read."""
+        self.held = False
+        """Whether it waits because of a bandwidth limit, and not for the peer."""
+        self.takeovers = takeovers
+        """How often what is left of it was taken from a connection that lagged behind."""
+        self.abandon: Callable[[], object] | None = None
+        """Has whoever brings it stop at once, whatever he waits for."""
         self._mark, self._seen, self._speed = now, start, 0.0
+        self._lagging_since: float | None = None
 
     @property
     def left(self) -> int:
@@ -71,12 +96,32 @@ class Segment:
 
     def seconds_left(self, now: float) -> float:
         """How long it will take still, by how fast it was of late; infinite while nothing comes."""
+        if self.held:
+            self._mark, self._seen = now, self.position
+            return 0.0
         if now - self._mark >= SLOW / 2 or not self._speed:
             elapsed = max(now - self._mark, 1e-6)
             self._speed = (self.position - self._seen) / elapsed
             if elapsed >= SLOW / 2:
                 self._mark, self._seen = now, self.position
         return self.left / self._speed if self._speed else float("inf")
+
+    def speed(self, now: float) -> float:
+        """Bytes per second, since it began."""
+        return (self.position - self._start) / max(now - self._began, 1e-6)
+
+    def lags(self, now: float, usual: float) -> bool:
+        """Whether another connection would clearly be done sooner with all that is left, at the `usual` speed.
+
+        Each takeover doubles the time that the next one waits for: where it is not the connection that is slow but the
+        server, connections do not go on taking a rest from each other.
+        """
+        if not usual or self.seconds_left(now) < _FAR * (SLOW + self.left / usual):
+            self._lagging_since = None
+            return False
+        if self._lagging_since is None:
+            self._lagging_since = now
+        return now - self._lagging_since >= LAGGING * (1 << self.takeovers)
 
 
 class Plan:
@@ -90,6 +135,8 @@ class Plan:
             self.gaps = [(at, min(at + share, end)) for start, end in self.gaps for at in range(start, end, share)]
         self.active: list[Segment] = []
         self.divisible = segments > 1
+        self._usual = 0.0
+        """Bytes per second that segments came with, those of late above all; 0 while none has come."""
 
     @property
     def over(self) -> bool:
@@ -97,33 +144,43 @@ class Plan:
         return not self.gaps and not self.active
 
     def take(self, now: float) -> Segment | None:
-        """Something to fetch: the first gap, else half of what the slowest segment still has to bring; None if there is
-        nothing that is worth it."""
+        """Something to fetch: the first gap, else of the slowest segment half of what it still has to bring, or all if
+        it lags far behind; None if there is nothing that is worth it."""
         if self.gaps:
             segment = Segment(*self.gaps.pop(0), now)
-        else:
-            slowest = self._slowest(now)
-            if slowest is None:
-                return None
+        elif lagging := self._slowest([each for each in self._divisible if each.lags(now, self._usual)], now):
+            at = lagging.position  # read once: a thread may be moving it
+            segment = Segment(at, lagging.end, now, lagging.takeovers + 1)
+            lagging.end = at
+            if lagging.abandon is not None:
+                lagging.abandon()
+        elif slowest := self._slowest([each for each in self._divisible if each.left >= LEAST_STOLEN], now):
             middle = slowest.end - slowest.left // 2
             segment = Segment(middle, slowest.end, now)
             slowest.end = middle
+        else:
+            return None
         self.active.append(segment)
         return segment
 
-    def _slowest(self, now: float) -> Segment | None:
-        worth = [
-            (seconds, segment)
-            for segment in self.active
-            if self.divisible
-            and segment.end < UNKNOWN
-            and segment.left >= LEAST_STOLEN
-            and (seconds := segment.seconds_left(now)) >= SLOW
-        ]
+    @property
+    def _divisible(self) -> list[Segment]:
+        """Those that somebody else may bring a part of."""
+        return [each for each in self.active if self.divisible and each.end < UNKNOWN and each.left > 0]
+
+    def _slowest(self, segments: list[Segment], now: float) -> Segment | None:
+        expected = [(segment.seconds_left(now), segment) for segment in segments]
+        worth = [each for each in expected if each[0] >= SLOW]
         return max(worth, key=lambda each: each[0])[1] if worth else None
 
-    def done(self, segment: Segment) -> None:
+    def done(self, segment: Segment, now: float) -> None:
         """The segment has come."""
+        self.active.remove(segment)
+        speed = segment.speed(now)
+        self._usual = (self._usual + speed) / 2 if self._usual else speed
+
+    def leave(self, segment: Segment) -> None:
+        """The segment was abandoned: what was left of it is another's."""
         self.active.remove(segment)
 
     def give_back(self, segment: Segment) -> None:

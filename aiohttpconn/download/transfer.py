@@ -126,6 +126,33 @@ class Transfer:
     async def _bring(self, segment: Segment, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None) -> bool:
         """Bring a segment; whether this connection goes on."""
         writer = SegmentWriter(self._part, segment.position, self._block)
+        plan = self._plan
+        scope = asyncio.timeout(None)  # it is over when another connection takes the rest
+        try:
+            async with scope:
+                segment.abandon = partial(scope.reschedule, 0)
+                complete = await self._fill(segment, writer, first)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            await writer.end()
+            plan.leave(segment)
+            return True
+        finally:
+            segment.abandon = None
+        await writer.end()
+        if not complete:
+            plan.give_back(segment)
+            return False
+        plan.done(segment, asyncio.get_running_loop().time())
+        if plan.over:
+            self._over.set()
+        return True
+
+    async def _fill(
+        self, segment: Segment, writer: SegmentWriter, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None
+    ) -> bool:
+        """Have the segment come to its end; False if this connection had better not go on with it."""
         if first is not None:
             await self._bring_first(segment, writer, *first)
         while segment.left > 0:
@@ -134,13 +161,7 @@ class Transfer:
                 await self._bring_range(segment, writer, source)
             except HTTPException as error:
                 if not await self._goes_on(error, source, segment):
-                    await writer.end()
-                    self._plan.give_back(segment)
                     return False
-        await writer.end()
-        self._plan.done(segment)
-        if self._plan.over:
-            self._over.set()
         return True
 
     async def _bring_first(
@@ -202,7 +223,9 @@ class Transfer:
         if meter.watched:
             meter.moved()
         if rate is not None:
+            segment.held = True
             await rate.spent(size)
+            segment.held = False
         return self._wanted(segment) <= 0
 
     async def _pump(self, segment: Segment, writer: SegmentWriter, loan: Loan) -> bool:
@@ -213,6 +236,8 @@ class Transfer:
         except OSError:  # too many are open: all goes on without
             self._pumps = False
             return await self._took_all(segment, writer, loan.arrived)
+        # A turn that is not wanted any more ends by itself, and at once: its bytes are counted then.
+        abandon, segment.abandon = segment.abandon, None
         try:
             if await self._took_all(segment, writer, loan.arrived):
                 return True
@@ -228,6 +253,7 @@ class Transfer:
             loan.loss = pump.loss
             self._pumps = self._pumps and pump.outcome is not Outcome.UNABLE
         finally:
+            segment.abandon = abandon
             pump.close()
         return self._wanted(segment) <= 0
 

@@ -151,7 +151,7 @@ def test_a_plan_loses_nothing_and_brings_nothing_twice(segments: int, mebibytes:
         assert brought.size == before + step
         segment.position += step
         if not segment.left:
-            plan.done(segment)
+            plan.done(segment, now)
         elif chance.random() < 0.2:
             plan.give_back(segment)
     assert list(brought) == [(0, size)]

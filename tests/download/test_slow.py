@@ -1,0 +1,153 @@
+"""A connection that is far slower than the others: they take what is left of its range, all of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiohttpconn import Client
+from aiohttpconn.download import ranges
+from tests.download.server import BODY, MIB, FileServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.raw import Connection
+
+
+class SlowServer(FileServer):
+    """Sends the first bytes of some answers in one piece, and from there on a drip, or nothing.
+
+    - `slow`: the numbers of those answers; `drip`: bytes every five milliseconds.
+    """
+
+    def __init__(self, slow: set[int], at: int, drip: int) -> None:
+        super().__init__()
+        self.slow, self.at, self.drip = slow, at, drip
+        self.closed = 0
+        """Slow answers whose connection was closed."""
+
+    async def play(self, conn: Connection) -> None:
+        while True:
+            try:
+                request = await conn.read_head()
+            except asyncio.IncompleteReadError:
+                return
+            answer = self.answer(request)
+            slow = len(self.requests) - 1 in self.slow
+            try:
+                await conn.send(answer.head() if self.at or not slow else b"")
+                rest = memoryview(answer.body)
+                first = self.at if slow else len(rest)
+                await conn.send(bytes(rest[:first]))
+                self.sent += first
+                rest = rest[first:]
+                while rest:
+                    await asyncio.sleep(0.005)
+                    await conn.send(bytes(rest[: self.drip]))
+                    self.sent += min(self.drip, len(rest))
+                    rest = rest[self.drip :]
+                    if conn.reader.at_eof():
+                        raise ConnectionResetError
+            except ConnectionError:
+                self.closed += 1
+                return
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundredth of a second is long."""
+    monkeypatch.setattr(ranges, "SLOW", 0.02)
+    monkeypatch.setattr(ranges, "LAGGING", 0.04)
+    monkeypatch.setattr("aiohttpconn.download.transfer._LOOK", 0.01)
+
+
+HALF = MIB // 2
+ENDED = MIB - 50_000  # too little is left for halves of it to be taken
+
+
+@pytest.mark.parametrize(
+    ("number", "at", "drip"),
+    [(0, HALF, 0), (0, ENDED, 10), (1, 0, 0), (1, HALF, 0), (1, ENDED, 0), (1, ENDED, 10)],
+    ids=["first-half", "first-drips", "mute", "half", "end", "drips"],
+)
+async def test_all_that_is_left_of_a_slow_range_is_taken(
+    number: int, at: int, drip: int, client: Client, tmp_path: Path
+) -> None:
+    async with SlowServer({number}, at, drip) as server:
+        download = await client.download(server.url, tmp_path / "f", segments=3)
+        assert download.path.read_bytes() == BODY
+        assert download.fetched < len(BODY) + MIB
+        assert client.stats().in_use == 0
+        while not server.closed:  # what was abandoned holds no connection
+            await asyncio.sleep(0)
+
+
+# --- what is worth it -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan() -> ranges.Plan:
+    """Two ranges of 1 MiB: one came in a hundredth of a second, of the other so far nothing."""
+    plan = ranges.Plan([(0, 2 * MIB)], 2)
+    first, second = plan.take(0.0), plan.take(0.0)
+    assert first is not None
+    assert second is not None
+    first.position = first.end
+    plan.done(first, 0.01)
+    second.end = second.position + 100_000  # too little to be halved
+    return plan
+
+
+def taken_at(plan: ranges.Plan, start: float) -> float:
+    """When a connection that looks every hundredth of a second takes something over."""
+    now = start
+    while plan.take(now) is None:
+        now += 0.01
+        assert now < start + 99
+    return now - start
+
+
+def test_a_rest_is_not_taken_from_one_another_for_ever(plan: ranges.Plan) -> None:
+    waits = []
+    for _ in range(4):
+        waits.append(taken_at(plan, sum(waits)))
+        left = plan.active[-2]
+        assert left.left == 0
+        plan.leave(left)
+    assert waits == sorted(waits)
+    assert waits[-1] > 6 * waits[0]
+
+
+def test_what_is_done_soon_or_was_never_faster_is_left_alone(plan: ranges.Plan) -> None:
+    segment = plan.active[0]
+    for tick in range(1, 11):  # half of what is left, each time: the rest will have come in a hundredth of a second
+        segment.position += segment.left // 2
+        assert plan.take(tick / 100) is None
+    # Nothing to compare with.
+    plan = ranges.Plan([(0, 2 * MIB)], 2)
+    segments = [plan.take(0.0), plan.take(0.0)]
+    for each in segments:
+        assert each is not None
+        each.end = each.position + 100_000
+    for tick in range(1000):
+        assert plan.take(tick / 100) is None
+
+
+def test_a_bandwidth_limit_is_no_reason(plan: ranges.Plan) -> None:
+    segment = plan.active[0]
+    segment.end = segment.position + MIB
+    segment.held = True
+    for tick in range(1000):
+        assert plan.take(tick / 100) is None
+    segment.held = False
+    assert plan.take(11.0) is not None
+
+
+async def test_a_limited_download_is_not_divided_again(client: Client, tmp_path: Path) -> None:
+    async with FileServer() as server:
+        download = await client.download(server.url, tmp_path / "f", segments=3, limit_rate=6 * MIB)
+        assert download.path.read_bytes() == BODY
+        assert len(server.requests) == 3
