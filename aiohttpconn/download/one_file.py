@@ -126,7 +126,8 @@ class OneFile:
             if part is not None and isinstance(error, OSError) and not isinstance(error, HTTPException):
                 error.filename = error.filename or part.part  # a full disk says only that it is full
             if part is not None and part.state is not None and part.spans.size:
-                error.add_note(f"{part.spans.size} bytes are kept in {part.part}: the same download goes on from there")
+                kept = f"{part.spans.size} bytes are kept in {part.part}"
+                error.add_note(f"{kept}: the same download goes on from there, or begins anew with resume=False")
             raise
 
     async def _in_time(self, total: float | None) -> Download:

@@ -190,6 +190,11 @@ class PartFile:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 there = os.stat(self.part)
                 if os.path.samestat(there, os.fstat(descriptor)):  # nobody renamed it before it was locked
+                    if there.st_nlink > 1:
+                        # It was complete, and its process was killed between link() and unlink(): what is written now
+                        # would be written to the file that is in its place.
+                        os.unlink(self.part)
+                        continue
                     self._descriptor = descriptor
                     return
             except FileNotFoundError:

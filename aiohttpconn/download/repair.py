@@ -40,7 +40,7 @@ def is_passing(error: HTTPException) -> bool:
 def is_refusal(error: HTTPException) -> bool:
     """Whether the server, or the pool, may have enough of this many connections."""
     if isinstance(error, HTTPStatusError):
-        return error.response.status in (429, 503)
+        return error.response.status in (429, 500, 502, 503, 504)
     return isinstance(error, (ConnectError, PoolTimeout))
 
 

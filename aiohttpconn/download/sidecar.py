@@ -94,7 +94,7 @@ class Sidecar:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | _FLAGS | NO_LINK)
             with open(descriptor, encoding="utf-8", errors="replace") as file:
-                if not _is_ours(os.fstat(descriptor)):
+                if not _is_ours(descriptor):
                     return None
                 state = State.parsed(file.readline())
                 if state is None:
@@ -116,7 +116,7 @@ class Sidecar:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new)  # of a run that was killed, or not ours at all
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS | NO_LINK
-        with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+        with open(os.open(new, flags, _PRIVATE), "w", encoding="utf-8") as file:
             file.write(state.line())
             file.writelines(f"[{start}, {end}]\n" for start, end in spans)
         os.replace(new, self.path)
@@ -155,12 +155,24 @@ def _json(line: str) -> Any:
         return None
 
 
-def _is_ours(status: os.stat_result) -> bool:
-    if not stat.S_ISREG(status.st_mode):
+def _is_ours(descriptor: int) -> bool:
+    """Whether this user's downloads wrote it, for themselves only: what they saved for others has another mode."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not hasattr(os, "geteuid"):
+        return stat.S_ISREG(status.st_mode)
+    if status.st_uid != os.geteuid():
         return False
-    return not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o600)
+    return stat.S_IMODE(status.st_mode) == _PRIVATE or not _has_modes(descriptor)
 
 
+def _has_modes(descriptor: int) -> bool:
+    """Whether the file system keeps modes: those of many USB sticks say the same of each file."""
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, _PRIVATE)
+    return stat.S_IMODE(os.fstat(descriptor).st_mode) == _PRIVATE
+
+
+_PRIVATE: Final = 0o600
 NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 """A link in the place of what is kept beside a file was put there by somebody else."""
 _FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

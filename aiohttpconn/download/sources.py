@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
 
 _OF_URL: Final = frozenset(["headers", "params"])
 """What of a request's keywords is in it once it is built."""
+_SIGNATURE: Final = re.compile(r"(?:x-[a-z]+-)?sig(?:nature)?=", re.IGNORECASE)
+_SIGNING: Final = re.compile(
+    r"(?:x-(?:amz|goog|oss|cos)-[\w-]+|awsaccesskeyid|googleaccessid|ossaccesskeyid|key-pair-id|policy|expires|signature"
+    r"|s(?:ig|e|p|r|t|v|pr|ip|s|rt|ke|koid|ks|kt|ktid|kv))=",
+    re.IGNORECASE,
+)
+"""Parameters with which S3, Google, Azure, CloudFront and their like sign a URL: they name nothing, and are new each
+time."""
+_REFUSING: Final = frozenset([400, 403, 405, 406, 412, 416, 417, 422, 501])
+"""Statuses that may be about the range, and not about the file: it is asked for as a whole then, which tells."""
 _ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
 
 
@@ -73,13 +84,18 @@ class Source:
 
     @property
     def key(self) -> str:
-        """What a saved state knows it by. (Not the URL: it may hold secrets.)"""
+        """What a saved state knows it by: the URL without what signs it, which is new each time. (A hash: the rest may
+        hold secrets, too.)"""
         text = self.url if isinstance(self.url, str) else self.url.href
         try:
-            parsed = parse(text)
-            text = parsed.without_userinfo().without_fragment().href
+            text = parse(text).without_userinfo().href
         except HTTPException:
             pass  # relative to the client's base URL
+        place, mark, query = text.partition("#")[0].partition("?")
+        pairs = query.split("&")
+        if any(map(_SIGNATURE.match, pairs)):
+            pairs = [each for each in pairs if not _SIGNING.match(each)]
+        text = place + mark + "&".join(pairs)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -222,6 +238,8 @@ class Sources:
                 if not (self.lenient and now.size == size) and (known is None or not known.same(now)):
                     raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
+            elif response.status in _REFUSING:
+                raise RangesIgnored(f"a request for a range was refused with status {response.status}", doing=doing)
             else:
                 response.raise_for_status()
                 raise DownloadError(f"status {response.status} brings no file", doing=doing)
