@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.command import environment
-from tests.download.server import BODY, MIB, FileServer
+from tests.download.server import BODY, FileServer
 from tests.download.test_nginx import noted
 
 if TYPE_CHECKING:
@@ -68,5 +68,5 @@ async def test_interrupted_and_gone_on_with(
     for result in results:
         download = result.unwrap()
         assert download.resumed_from + download.fetched == len(BODY)
-        assert download.resumed_from > MIB
+        assert download.resumed_from > 0
         assert download.path.read_bytes() == BODY
