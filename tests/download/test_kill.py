@@ -50,12 +50,13 @@ class Counting(FileServer):
             self.halfway.set()
 
 
-async def killed_once(server: Counting, path: Path, after: int, segments: int) -> bool:
+async def killed_once(server: Counting, path: Path, after: int, segments: int, loop: str) -> bool:
     """Start the download in a process, kill it when the server has sent so many bytes; whether it was on its way."""
     server.sent, server.reached = 0, after
     server.halfway.clear()
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.download.killed", server.url, str(path), str(segments), "0", str(server.buffer)),
+        *(sys.executable, "-m", "tests.download.killed"),
+        *(loop, server.url, str(path), str(segments), str(server.buffer)),
         cwd=ROOT,
         stdout=asyncio.subprocess.DEVNULL,
     )
@@ -77,7 +78,8 @@ async def rounds(count: int, path: Path, size: int, chance: random.Random, buffe
         for turn in range(count):
             path.unlink(missing_ok=True)
             segments = SEGMENTS if turn else 1
-            running = await killed_once(server, path, chance.randrange(1, size), segments)
+            loop = ("asyncio", "uvloop")[turn % 2]
+            running = await killed_once(server, path, chance.randrange(1, size), segments, loop)
             before = server.sent
             if running:
                 assert not path.exists(), "a half file under the name"

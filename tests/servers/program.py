@@ -98,7 +98,7 @@ class Program:
     def __enter__(self) -> Program:
         try:
             for _ in range(self.attempts):
-                if self._start():
+                if self.start():
                     return self
                 self._stop()
             raise RuntimeError(f"{self.name} does not start:\n{self.output}")
@@ -112,7 +112,8 @@ class Program:
         self._stop()
         self._remove()
 
-    def _start(self) -> bool:
+    def start(self) -> bool:
+        """Start it; whether it serves. (Again, too, once it has ended.)"""
         command = self.configure(self.directory)
         with open(self.directory / "output", "wb") as output:
             self.process = subprocess.Popen(
