@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from .parcel import Plan
+    from .session import Item
 
 POLL = 0.5
 """Seconds after which the scheduler is asked again which workers there are, while one is waited for."""
@@ -126,7 +127,7 @@ class RemoteSession:
         failure: bytes | None = await self._call("start")
         return failure
 
-    async def feed(self, items: list[tuple[int, Any]]) -> None:
+    async def feed(self, items: list[Item]) -> None:
         """See `Session`."""
         await self._call("feed", items)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..client.client import Client
     from ..client.response import Response
+    from ..messages import Request
 
 PROTOCOL = 5
 
@@ -43,6 +44,13 @@ class Work:
     concurrency: int
     options: dict[str, Any]
     handle: Callable[[Response], Awaitable[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LedOn:
+    """In place of a value: the response is a redirect, and this is the request to which it leads."""
+
+    request: Request
 
 
 def dumps(value: Any) -> bytes:
