@@ -39,7 +39,7 @@ from ..messages import Request
 from ..url import URL
 from .cluster import Cluster
 from .dispatch import Dispatch
-from .parcel import Plan, Work, dumps
+from .parcel import Plan, Work, dumps_settings
 from .partition import host_of
 from .places import Places
 from .result import ClusterResult, WorkerLost
@@ -108,7 +108,8 @@ def map(
         check_count(name, value)
     options = {"per_host": per_host, "method": method, "window": window or _WINDOW * concurrency, **options}
     dask = Cluster(cluster, direct)
-    plan = Plan(_client(client), dumps(Work("map", concurrency, options, handle)))
+    work = dumps_settings("handle" if handle is not None else "a keyword", Work("map", concurrency, options, handle))
+    plan = Plan(_client(client), work)
     kept = None
     if checkpoint is not None:
         from ..bulk.checkpoint import Checkpoint  # noqa: PLC0415 - sqlite3, for those who ask for it
@@ -152,7 +153,7 @@ def download(
     check_count("concurrency", concurrency)
     places = Places(os.path.abspath("" if directory is None else directory))
     dask = Cluster(cluster, direct)
-    plan = Plan(_client(client), dumps(Work("download", concurrency, options)))
+    plan = Plan(_client(client), dumps_settings("a keyword", Work("download", concurrency, options)))
     dispatching = _dispatching(concurrency, window, concurrency, partition_of)
     return ClusterResults(
         lambda: Dispatch(dask, plan, items, None, places, method="GET", ordered=False, **dispatching),
@@ -169,7 +170,7 @@ def _download_result(result: ClusterResult) -> DownloadResult:
 
 
 def _client(settings: ClientSettings) -> bytes:
-    return dumps(settings if callable(settings) else dict(settings or {}))
+    return dumps_settings("client", settings if callable(settings) else dict(settings or {}))
 
 
 def _dispatching(

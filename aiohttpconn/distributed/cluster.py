@@ -75,7 +75,12 @@ class Cluster:
         return workers
 
     async def _addresses(self) -> list[str]:
-        return sorted(await self._client.nthreads())
+        try:
+            return sorted(await self._client.nthreads())
+        except OSError as error:  # after Dask's own timeout, 30 s as it comes
+            raise ConnectionError(
+                f"the scheduler {self.address} is lost: {error}; with a checkpoint, the next run goes on from here"
+            ) from error
 
     async def open(self, plan: Plan, worker: str) -> RemoteSession:
         """A session on a worker. Raises `SessionLost`, and what making the client there does."""
@@ -94,6 +99,11 @@ class Cluster:
                 with self._client.as_current():
                     actor.start  # noqa: B018 - binds it to the client that is current when it is first looked at
                 session = RemoteSession(actor, future, worker)
+            except ImportError as error:
+                raise ImportError(
+                    f"the worker {worker} has not the same packages as the caller: {error}; "
+                    'pip install "aiohttpconn[dask]" there'
+                ) from error
             except Exception as error:
                 raise SessionLost(worker) from error
             failure = await session.start()

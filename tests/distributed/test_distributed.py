@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from aiohttpconn import (
     RobotsTxt,
     TooManyRedirects,
 )
-from aiohttpconn.distributed import ClusterResult, WorkerLost, download
+from aiohttpconn.distributed import ClusterResult, WorkerLost, dispatch, download
 from aiohttpconn.distributed import map as map_on
 from aiohttpconn.distributed.parcel import dumps, loads, pack, unpack
 from aiohttpconn.url import URL
@@ -157,6 +158,18 @@ async def test_what_handle_raises_and_what_does_not_pickle_are_items(cluster: st
     assert isinstance(results[0].error, LookupError)
     assert "in fail" in "".join(results[0].error.__notes__)
     assert results[2].ok
+
+
+async def test_left_without_its_block_on_either_loop(cluster: str, wide_server: OriginServer) -> None:
+    """`break` alone ends it on the workers too."""
+    async for result in map_on(urls_of(wide_server, 200), cluster, window=10, concurrency=5):
+        assert result.ok
+        break
+    async with dask_client(cluster) as client:
+        while sum((await client.run(_maps_under_way)).values()):
+            await asyncio.sleep(0.01)
+    while any("Dispatch" in repr(task) for task in asyncio.all_tasks()):
+        await asyncio.sleep(0.01)
 
 
 @on_asyncio
@@ -374,6 +387,23 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     assert again == []
 
 
+@on_asyncio
+async def test_what_workers_are_lost_to_again_and_again_is_an_error(
+    cluster: str, wide_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dispatch.LOSSES == 3
+    monkeypatch.setattr(dispatch, "LOSSES", 2)  # the third would have to be started first
+    url = f"{wide_server.url}/bytes/1"
+    [result] = [result async for result in map_on([url], cluster, handle=die)]
+    assert isinstance(result.error, WorkerLost)
+    assert result.error.sent_again
+    assert len(result.error.workers) == 2
+
+
+async def die(response: Response) -> None:
+    os._exit(1)
+
+
 async def path_of(response: Response) -> str:
     return response.url.path
 
@@ -397,6 +427,17 @@ def test_rules_and_errors_pickle() -> None:
     error = loads(dumps(WorkerLost(("tcp://a", "tcp://b"), True)))
     assert "2 workers" in str(error)
     assert "not idempotent" in str(WorkerLost(("tcp://a",), False))
+
+
+def test_what_cannot_be_pickled_is_refused_at_once() -> None:
+    lock = threading.Lock()
+
+    async def handle(response: Response) -> bool:
+        return lock.locked()
+
+    for keywords in ({"handle": handle}, {"client": {"transport": lock}}):
+        with pytest.raises(TypeError, match=f"{next(iter(keywords))} cannot be pickled.*lock"):
+            map_on(["http://localhost/"], "tcp://127.0.0.1:1", **keywords)
 
 
 @pytest.mark.parametrize(
