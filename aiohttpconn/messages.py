@@ -309,7 +309,8 @@ class Request(_Parts):
         # A snapshot: a body that is a stream stays behind.
         body = bytes(self.body) if isinstance(self.body, memoryview) else self.body
         body = body if isinstance(body, _IN_MEMORY) else None
-        return _restore_request, (self.method, self.url, tuple(self.headers.items()), body, self.idempotent)
+        pairs = tuple(self.headers.items())
+        return _restore_request, (self.method, self.url, pairs, body, self.idempotent, self.redirected_from)
 
     def __copy__(self) -> Request:
         return self
@@ -356,6 +357,12 @@ def _is_text(data: bytes) -> bool:
 
 
 def _restore_request(
-    method: str, url: URL, pairs: Iterable[tuple[str, str]], body: bytes | None, idempotent: bool | None
+    method: str,
+    url: URL,
+    pairs: Iterable[tuple[str, str]],
+    body: bytes | None,
+    idempotent: bool | None,
+    redirected_from: Origin | None = None,
 ) -> Request:
-    return Request(method, url, Headers(CIMultiDict(pairs)), body, idempotent=idempotent)
+    headers = Headers(CIMultiDict(pairs))
+    return Request(method, url, headers, body, idempotent=idempotent, redirected_from=redirected_from)

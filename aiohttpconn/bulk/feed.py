@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..client.response import Response
     from ..messages import Request
     from ..url import URL
 
@@ -40,7 +41,7 @@ class Feed(Protocol):
         """The consumer has what it wants of the result. `finished`: it need not be fetched again by another run."""
         ...
 
-    def redirected(self, entry: Entry, request: Request) -> None:
+    def redirected(self, entry: Entry, response: Response, request: Request) -> None:
         """The response led on to another request, to be sent in its turn if it belongs there; the entry is done, and
         has no result."""
         ...

@@ -19,6 +19,7 @@ from .seen import Seen
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
+    from ..client.response import Response
     from .result import MapResult
 
 _KIND = 0x61686672  # "ahfr"
@@ -232,7 +233,7 @@ class Frontier:
         if self._under_way.pop(entry.number, None) is not None and finished:
             self._backlog.done(entry)
 
-    def redirected(self, entry: Entry, request: Request) -> None:
+    def redirected(self, entry: Entry, response: Response, request: Request) -> None:
         """See `Feed`."""
         before = entry.request
         key = self._key_of(before, before.url if isinstance(before, Request) else parse(before))

@@ -305,7 +305,7 @@ class Workers:
             assert following is not None
             if len(job.entry.via) >= (most := self._fetch.max_redirects):
                 raise TooManyRedirects(f"more than {most} redirects", history=(response,), doing=repr(job.request))
-            self.feed.redirected(job.entry, following)
+            self.feed.redirected(job.entry, response, following)
             job.led_on = True
         except HTTPException as error:
             job.response, error.request = None, job.request

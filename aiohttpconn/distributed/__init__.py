@@ -7,15 +7,22 @@
         async for result in results:
             print(result.url, result.worker, result.value)
 
-Requests are partitioned by host, and each partition is served by one worker at a time: what holds for a host there
-(`per_host`, rules of politeness, cookies, connections) holds in the whole cluster. A worker process has one client for
-all maps of the same settings, on a uvloop of its own in a thread of its own, until the process ends.
+Each host is one worker's, from its first request on: what holds for a host there (`per_host`, rules of politeness,
+cookies, connections) holds in the whole cluster. Hosts that nobody has begun go to the worker with the least to do, so
+that one which joins, or is through, takes its share. A worker process has one client for all maps of the same settings,
+on a uvloop of its own in a thread of its own, until the process ends.
 
-A worker that is lost leaves its partitions to those that are left, or to its successor. **What was handed out is never
-sent again, and every request has exactly one result.** Of what the lost worker had, and had not brought (`window`
-requests a partition at most, most of which it had not begun), each idempotent request is sent once more, and `handle`
-called once more; any other one is an item whose error is `WorkerLost`, and so is what three workers were lost to. With
-a `checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed.
+A redirect of a GET or HEAD comes back, and is sent by the worker of the host to which it leads; cookies are each
+worker's own, and `handle` sees the last response without its history. (A download follows redirects where it is, and
+so does `follow_redirects=True` given to the map itself: the rules of the host to which they lead then hold for each
+worker by itself.)
+
+A worker that is lost leaves its hosts to those that are left, or to its successor. **What was handed out is never
+sent again, and every request has exactly one result.** Of what the lost worker had, and had not brought (half of
+`window` at most, and of one host four times `per_host`, most of which it had not begun), each idempotent request is
+sent once more, and `handle` called once more; any other one is an item whose error is `WorkerLost`, and so is what
+three workers were lost to. Its hosts begin anew elsewhere: a rule has forgotten what it learnt of them. With a
+`checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed.
 """
 
 from __future__ import annotations
@@ -32,8 +39,9 @@ from ..messages import Request
 from ..url import URL
 from .cluster import Cluster
 from .dispatch import Dispatch
-from .parcel import Plan, Work, dumps
+from .parcel import Plan, Work, dumps_settings
 from .partition import host_of
+from .places import Places
 from .result import ClusterResult, WorkerLost
 from .results import ClusterResults
 
@@ -63,7 +71,6 @@ def map(
     ordered: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     window: int | None = None,
-    partitions: int | None = None,
     partition_of: Callable[[URL], str] = host_of,
     direct: bool | None = None,
     method: str = "GET",
@@ -77,15 +84,14 @@ def map(
       response without its body. It is pickled, as all that goes to and fro (by cloudpickle: lambdas may be).
     - `client`: keywords of `Client` (rules of politeness are made anew from what they are here: give fresh ones), or a
       function that returns a client, called once in each worker process.
-    - `concurrency`: how many are under way at a time in each partition; `per_host`: how many of them to one origin, in
-      the whole cluster.
+    - `concurrency`: how many are under way at a time on each worker; `per_host`: how many of them to one origin, in the
+      whole cluster.
     - `ordered`, `checkpoint` (a file of the caller's), `method` and the others: as of `Client.map`.
-    - `window`: how many requests of a partition are read ahead, with its worker, or wait as results: left out
-      10 × `concurrency`. Besides, a worker holds 4 MiB of results until they are taken, and is held up by a consumer
-      that is slow.
-    - `partitions`: how many; left out, as many as there are workers when it begins. `partition_of`: from a URL to what
-      it is partitioned by; left out, its host without a leading "www.". A redirect to another host is followed where it
-      was met: the rules for that host hold for this worker by itself then.
+    - `window`: how many requests for each worker are read ahead, with it (half of them at most), or wait as results:
+      left out 10 × `concurrency`. Besides, a worker holds 4 MiB of results until they are taken, and is held up by a
+      consumer that is slow.
+    - `partition_of`: from a URL to the text that all URLs have in common which one worker is to serve; left out, the
+      host without a leading "www.".
     - `direct`: whether results come from the workers directly, rather than through the scheduler; left out, as the Dask
       client given has it. It takes load off the scheduler where workers can be reached.
 
@@ -102,15 +108,16 @@ def map(
         check_count(name, value)
     options = {"per_host": per_host, "method": method, "window": window or _WINDOW * concurrency, **options}
     dask = Cluster(cluster, direct)
-    plan = Plan(_client(client), dumps(Work("map", concurrency, options, handle)))
+    work = dumps_settings("handle" if handle is not None else "a keyword", Work("map", concurrency, options, handle))
+    plan = Plan(_client(client), work)
     kept = None
     if checkpoint is not None:
         from ..bulk.checkpoint import Checkpoint  # noqa: PLC0415 - sqlite3, for those who ask for it
 
         kept = Checkpoint(checkpoint)
-    dispatching = _dispatching("map", concurrency, window, partitions, partition_of)
+    dispatching = _dispatching(concurrency, window, per_host, partition_of)
     return ClusterResults(
-        lambda: Dispatch(dask, plan, requests, kept, method=method, ordered=ordered, **dispatching),
+        lambda: Dispatch(dask, plan, requests, kept, None, method=method, ordered=ordered, **dispatching),
         kept,
         lambda result: result,
     )
@@ -124,7 +131,6 @@ def download(
     client: ClientSettings = None,
     concurrency: int = 8,
     window: int | None = None,
-    partitions: int | None = None,
     partition_of: Callable[[URL], str] = host_of,
     direct: bool | None = None,
     **options: Any,
@@ -132,58 +138,45 @@ def download(
     """`Client.download_all` on many machines: an async iterator of `DownloadResult`, as they come.
 
     - `items`: absolute URLs, or pairs of URL and path. Paths are those of the workers' machines: relative to
-      `directory`, and that to the caller's current folder, by its absolute path.
-    - `concurrency`: how many files at a time in each partition; `limit_rate` is for each file.
+      `directory`, and that to the caller's current folder, by its absolute path. Without a path, or with one that ends
+      in a separator, the name is that in the URL, with the item's number (from 1) when another item has it; what a
+      server calls the file does not count, so that no two workers ever write the same one, and another run finds it.
+      A file that is there is left if it is the same, else replaced, unless `overwrite=False` is given.
+    - `concurrency`: how many files at a time on each worker; `limit_rate` is for each file.
     - the others: as of `map`, and of `Client.download` (those that pickle).
 
-    Where workers share a file system, the file that a lost worker was bringing is gone on with by the next one.
+    Where workers share a file system, the file that a lost worker was bringing is gone on with by the next one: what
+    had been written is not fetched again.
     """
     if isinstance(items, (str, bytes, URL)) or not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"items must be an iterable of URLs, or of pairs of URL and path, not {items!r}")
     check_count("concurrency", concurrency)
-    folder = os.path.abspath("" if directory is None else directory)
+    places = Places(os.path.abspath("" if directory is None else directory))
     dask = Cluster(cluster, direct)
-    plan = Plan(_client(client), dumps(Work("download", concurrency, options)))
-    dispatching = _dispatching("download", concurrency, window, partitions, partition_of)
+    plan = Plan(_client(client), dumps_settings("a keyword", Work("download", concurrency, options)))
+    dispatching = _dispatching(concurrency, window, concurrency, partition_of)
     return ClusterResults(
-        lambda: Dispatch(dask, plan, _placed(items, folder), None, method="GET", ordered=False, **dispatching),
+        lambda: Dispatch(dask, plan, items, None, places, method="GET", ordered=False, **dispatching),
         None,
         _download_result,
     )
 
 
-async def _placed(items: Iterable[Any] | AsyncIterable[Any], folder: str) -> Any:
-    """Pairs of URL and absolute path. A folder ends in a separator, since it may not be there yet."""
-
-    def placed(item: Any) -> tuple[Any, str]:
-        url, path = item if isinstance(item, tuple) else (item, None)
-        return url, os.path.join(folder, "" if path is None else os.fspath(path))
-
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield placed(item)
-    else:
-        for item in items:
-            yield placed(item)
-
-
 def _download_result(result: ClusterResult) -> DownloadResult:
-    path = None if result.path is None or result.path.endswith(os.sep) else Path(result.path)
+    path = None if result.path is None else Path(result.path)
     if result.error is not None:
         return DownloadResult(str(result.given), path, None, result.error)
     return DownloadResult(str(result.given), result.value.path, result.value)
 
 
 def _client(settings: ClientSettings) -> bytes:
-    return dumps(settings if callable(settings) else dict(settings or {}))
+    return dumps_settings("client", settings if callable(settings) else dict(settings or {}))
 
 
 def _dispatching(
-    kind: str, concurrency: int, window: int | None, partitions: int | None, partition_of: Callable[[URL], str]
+    concurrency: int, window: int | None, per_host: int, partition_of: Callable[[URL], str]
 ) -> dict[str, Any]:
     if window is None:
         window = _WINDOW * concurrency
     check_count("window", window)
-    if partitions is not None:
-        check_count("partitions", partitions)
-    return {"kind": kind, "window": window, "partitions": partitions, "partition_of": partition_of}
+    return {"window": window, "per_host": per_host, "partition_of": partition_of}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from .parcel import Plan
+    from .session import Item
 
 POLL = 0.5
 """Seconds after which the scheduler is asked again which workers there are, while one is waited for."""
@@ -74,7 +75,12 @@ class Cluster:
         return workers
 
     async def _addresses(self) -> list[str]:
-        return sorted(await self._client.nthreads())
+        try:
+            return sorted(await self._client.nthreads())
+        except OSError as error:  # after Dask's own timeout, 30 s as it comes
+            raise ConnectionError(
+                f"the scheduler {self.address} is lost: {error}; with a checkpoint, the next run goes on from here"
+            ) from error
 
     async def open(self, plan: Plan, worker: str) -> RemoteSession:
         """A session on a worker. Raises `SessionLost`, and what making the client there does."""
@@ -93,6 +99,11 @@ class Cluster:
                 with self._client.as_current():
                     actor.start  # noqa: B018 - binds it to the client that is current when it is first looked at
                 session = RemoteSession(actor, future, worker)
+            except ImportError as error:
+                raise ImportError(
+                    f"the worker {worker} has not the same packages as the caller: {error}; "
+                    'pip install "aiohttpconn[dask]" there'
+                ) from error
             except Exception as error:
                 raise SessionLost(worker) from error
             failure = await session.start()
@@ -126,7 +137,7 @@ class RemoteSession:
         failure: bytes | None = await self._call("start")
         return failure
 
-    async def feed(self, items: list[tuple[int, Any]]) -> None:
+    async def feed(self, items: list[Item]) -> None:
         """See `Session`."""
         await self._call("feed", items)
 

@@ -10,22 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from ..bulk.feed import Feed
 from ..messages import BytesLike, Request
-from ..url import parse
+from ..url import URL, parse
 from .cluster import POLL, SessionLost
-from .parcel import unpack
-from .partition import Partition, number_of
+from .parcel import LedOn, unpack
+from .partition import Lane, Partitions
 from .result import ClusterResult, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from ..bulk.checkpoint import Checkpoint
-    from ..url import URL
     from .cluster import Cluster, RemoteSession
     from .parcel import Plan
+    from .places import Places
 
 AT_ONCE = 200
 """Requests that are handed to a worker in one call."""
+PATIENCE = 10.0
+"""Seconds that the workers which are there at the beginning are waited for before anything is handed out."""
+_AHEAD = 4
+"""How often `per_host` requests of one host its worker has: those under way, and some to go on with."""
 LOSSES = 3
 """How many workers are lost to a request before it is held to be the cause."""
 
@@ -39,11 +43,11 @@ class Dispatch:
         plan: Plan,
         source: Any,
         checkpoint: Checkpoint | None,
+        places: Places | None,
         *,
-        kind: str,
         method: str,
         window: int,
-        partitions: int | None,
+        per_host: int,
         partition_of: Callable[[URL], str],
         ordered: bool,
     ) -> None:
@@ -57,12 +61,13 @@ class Dispatch:
         self._plan = plan
         self._source = source
         self._checkpoint = checkpoint
-        self._kind = kind
+        self._places = places  # of downloads
         self._method = method
         self._window = window
-        self._wanted = partitions
         self._partition_of = partition_of
-        self._partitions: list[Partition] = []
+        self._partitions = Partitions((window + 1) // 2, _AHEAD * per_host)
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        self._never_begun: tuple[str, ...] = ()  # the workers lost since a session could be opened last
         self._in_order: dict[int, ClusterResult] | None = {} if ordered else None
         self._next_turn = 0
         self._count = 0  # read from the source
@@ -109,19 +114,18 @@ class Dispatch:
     # --- the run ---
 
     async def _run(self) -> None:
-        async with self._cluster:
-            number = self._wanted or len(await self._cluster.workers())
-            self._partitions = [Partition() for _ in range(number)]
-            async with asyncio.TaskGroup() as group:
-                for partition in self._partitions:
-                    group.create_task(self._serve(partition))
-                try:
-                    await self._read()
-                except Exception as error:  # the source's own: what it gave before is done
-                    self.failure = error
-                self._exhausted = True
-                for partition in self._partitions:
-                    partition.changed()
+        async with self._cluster, asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(group))
+            try:
+                await self._read()
+            except Exception as error:  # the source's own: what it gave before is done
+                self.failure = error
+            self._exhausted = True
+            while self._partitions.size:
+                self._room.clear()
+                await self._room.wait()
+            for task in [watching, *self._serving.values()]:
+                task.cancel()
         if self.failure is not None:
             raise self.failure
 
@@ -133,11 +137,14 @@ class Dispatch:
                 if job.request is None:
                     self._deliver(job)
                 else:
-                    number = number_of(self._partition_of(job.request.url), len(self._partitions))
-                    self._partitions[number].put(job)
-                while self._held >= self._window * len(self._partitions):
+                    self._put(job)
+                while self._held >= self._window * max(1, len(self._partitions.lanes)):
                     self._room.clear()
                     await self._room.wait()
+
+    def _put(self, job: ClusterResult) -> None:
+        assert job.request is not None
+        self._partitions.put(job, self._partition_of(job.request.url))
 
     async def _items(self) -> AsyncGenerator[ClusterResult, None]:
         source: Any = self._source
@@ -174,11 +181,16 @@ class Dispatch:
     def _prepare(self, given: Any) -> ClusterResult:
         """What the source gave, as a request; an error if it is none that can be handed on."""
         path = None
-        if self._kind == "download" and isinstance(given, tuple):
-            given, path = given
-        job = ClusterResult(self._count, given, path)
+        match given:
+            case (url, path) if self._places is not None:
+                given = url
+        job = ClusterResult(self._count, given)
         self._count += 1
         try:
+            if self._places is not None:
+                if not isinstance(given, (str, URL)):
+                    raise TypeError(f"an item is a URL, or a pair of URL and path, not {given!r}")
+                job.path = self._places.of(job.index, given, path)
             if not isinstance(given, Request):
                 # That which it is known by: the worker's client makes its own of what was given.
                 job.request = Request(self._method, parse(given))
@@ -192,91 +204,111 @@ class Dispatch:
 
     # --- the workers ---
 
-    async def _serve(self, partition: Partition) -> None:
-        """Have a worker serve a partition, and after its loss another one."""
-        lost: str | None = None
-        never_begun: tuple[str, ...] = ()
-        while True:
-            await partition.until(lambda: partition.waiting or self._exhausted)
-            if not partition.waiting:
-                return
-            try:
-                session = await self._open(partition, lost)
-            except SessionLost as error:
-                lost = str(error)
-                never_begun += (lost,)
-                if len(never_begun) >= LOSSES:  # the settings may be the cause
-                    raise WorkerLost(never_begun, True) from error
-                await asyncio.sleep(POLL / 5)
-                continue
-            never_begun = ()
-            try:
-                await self._exchange(partition, session)
-            except* SessionLost:
-                lost = session.worker
-                self._take_back(partition, lost)
-                session.release()
-            finally:
-                partition.worker = None
-                await session.stop()
-
-    async def _open(self, partition: Partition, lost: str | None) -> RemoteSession:
-        """A session on the worker that serves the fewest partitions, and that is not the one that was lost."""
+    async def _watch(self, group: asyncio.TaskGroup) -> None:
+        """Have every worker serve, those that join later too."""
         workers = await self._cluster.workers()
-        serving = [each.worker for each in self._partitions]
-        partition.worker = min(workers, key=lambda worker: (worker == lost, serving.count(worker)))
-        return await self._cluster.open(self._plan, partition.worker)
+        self._partitions.expect(workers)
+        begin_without = self.loop.call_later(PATIENCE, self._partitions.expect, ())
+        try:
+            while True:
+                for worker in workers:
+                    if worker not in self._serving:
+                        self._serving[worker] = group.create_task(self._serve(worker))
+                await asyncio.sleep(POLL)
+                workers = await self._cluster.workers()
+        finally:
+            begin_without.cancel()
 
-    async def _exchange(self, partition: Partition, session: RemoteSession) -> None:
-        """Returns when there is nothing left to do. Raises a group of `SessionLost`."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._feed(partition, session))
-            group.create_task(self._take(partition, session))
-
-    async def _feed(self, partition: Partition, session: RemoteSession) -> None:
-        while True:
-            await partition.until(lambda: len(partition.sent) < self._window if partition.waiting else self._exhausted)
-            if not partition.waiting:
+    async def _serve(self, worker: str) -> None:
+        """Have a worker do what falls to it, until it is lost."""
+        try:
+            try:
+                session = await self._cluster.open(self._plan, worker)
+            except SessionLost as error:
+                self._never_begun += (worker,)
+                if len(self._never_begun) >= LOSSES:  # the settings may be the cause
+                    raise WorkerLost(self._never_begun, True) from error
                 return
-            jobs = partition.send(min(AT_ONCE, self._window - len(partition.sent)))
-            await session.feed([(job.turn, job.item(self._kind)) for job in jobs])
+            self._never_begun = ()
+            lane = Lane(worker)
+            try:
+                self._partitions.join(lane)
+                self._room.set()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._feed(lane, session))
+                    group.create_task(self._take(lane, session))
+            except* SessionLost:
+                session.release()
+                self._take_back(lane)
+            finally:
+                await session.stop()
+        finally:
+            self._partitions.missed(worker)
+            del self._serving[worker]
 
-    async def _take(self, partition: Partition, session: RemoteSession) -> None:
+    async def _feed(self, lane: Lane, session: RemoteSession) -> None:
         while True:
-            await partition.until(lambda: partition.sent or (self._exhausted and not partition.waiting))
-            if not partition.sent:
-                return
+            await lane.until(lambda: lane.ready and self._partitions.room(lane))
+            jobs = self._partitions.send(lane, min(AT_ONCE, self._partitions.room(lane)))
+            lane.changed()
+            await session.feed([(job.turn, job.item(), job.hops) for job in jobs])
+
+    async def _take(self, lane: Lane, session: RemoteSession) -> None:
+        while True:
+            await lane.until(lambda: lane.sent)
             while len(self.results) >= self._window:  # the rest waits there
                 self._room.clear()
                 await self._room.wait()
             for number, data in await session.take():
-                job = partition.brought(number)
-                if job is not None:
-                    job.response, job.value, job.error = unpack(data)
-                    job.worker = session.worker
+                job = self._partitions.brought(lane, number)
+                job.response, job.value, job.error = unpack(data)
+                job.worker = lane.worker
+                if isinstance(job.value, LedOn):
+                    self._lead_on(job, job.value.request)
+                else:
                     self._deliver(job)
+            if not self._partitions.size:
+                self._room.set()
 
-    def _take_back(self, partition: Partition, worker: str) -> None:
-        """What a lost worker had waits again, unless it may not be sent twice."""
-        again = []
-        for job in partition.take_back():
-            job.lost += (worker,)
+    def _lead_on(self, job: ClusterResult, following: Request) -> None:
+        """A redirect is the affair of the host to which it leads."""
+        assert job.response is not None
+        if job.entry is not None and self.feed is not None:
+            self.feed.redirected(job.entry, job.response, following)
+            job.led_on = True
+            self._deliver(job)
+            return
+        job.led.append(job.response)
+        job.following, job.response, job.value = following, None, None
+        self._partitions.put(job, self._partition_of(following.url))
+
+    def _take_back(self, lane: Lane) -> None:
+        """What a lost worker had is to be done again, unless it may not be sent twice."""
+        for job in self._partitions.lose(lane):
+            job.lost += (lane.worker,)
             assert job.request is not None
-            if job.request.is_idempotent and len(job.lost) < LOSSES:
-                again.append(job)
+            request = job.following or job.request
+            if request.is_idempotent and len(job.lost) < LOSSES:
+                self._partitions.put(job, self._partition_of(request.url))
             else:
-                job.error = WorkerLost(job.lost, job.request.is_idempotent)
-                job.worker = worker
+                job.error = WorkerLost(job.lost, request.is_idempotent)
+                job.worker = lane.worker
                 self._deliver(job)
-        partition.put_back(again)
+        self._room.set()
 
     def _deliver(self, job: ClusterResult) -> None:
+        if job.led and job.response is not None:
+            job.response.history = (*job.led, *job.response.history)
+        if job.led_on:
+            self.consumed()
         if self._in_order is None:
-            self.results.append(job)
+            if not job.led_on:
+                self.results.append(job)
         else:
             self._in_order[job.turn] = job
             while (done := self._in_order.pop(self._next_turn, None)) is not None:
-                self.results.append(done)
+                if not done.led_on:
+                    self.results.append(done)
                 self._next_turn += 1
         if self.results:
             self._ready.set()

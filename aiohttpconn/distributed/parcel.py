@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..client.client import Client
     from ..client.response import Response
+    from ..messages import Request
 
 PROTOCOL = 5
 
@@ -45,19 +47,40 @@ class Work:
     handle: Callable[[Response], Awaitable[Any]] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LedOn:
+    """In place of a value: the response is a redirect, and this is the request to which it leads."""
+
+    request: Request
+
+
 def dumps(value: Any) -> bytes:
     """Pickled; functions that cannot be imported elsewhere (of ``__main__``, lambdas) by value."""
-    from distributed.protocol import pickle  # noqa: PLC0415 - an extra
+    try:
+        data = pickle.dumps(value, protocol=PROTOCOL)
+        if b"__main__" not in data:
+            return data
+    except Exception:
+        pass  # cloudpickle may do better, and else says why
+    import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with distributed, an extra
 
-    dask: Any = pickle
-    return bytes(dask.dumps(value, protocol=PROTOCOL))
+    return bytes(cloudpickle.dumps(value, protocol=PROTOCOL))
+
+
+def dumps_settings(name: str, value: Any) -> bytes:
+    """`dumps` of what the caller gave. Raises TypeError, which says what to do."""
+    try:
+        return dumps(value)
+    except Exception as error:
+        raise TypeError(
+            f"{name} cannot be pickled, and so not be sent to the workers: {error}; "
+            "have it make, or import, on the worker what it needs there"
+        ) from error
 
 
 def loads(data: bytes) -> Any:
     """What `dumps` was given."""
-    from pickle import loads as pickle_loads  # noqa: PLC0415 - the same
-
-    return pickle_loads(data)
+    return pickle.loads(data)
 
 
 def client_of(settings: Any) -> Client:

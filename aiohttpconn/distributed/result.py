@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..bulk.result import MapResult
 
 if TYPE_CHECKING:
+    from ..client.response import Response
     from ..messages import Request
     from ..url import URL
 
@@ -36,14 +37,21 @@ class ClusterResult(MapResult):
     - `worker`: the address of the worker; None if there was nothing to send.
     """
 
-    __slots__ = ("lost", "path", "worker")
+    __slots__ = ("following", "led", "lost", "path", "worker")
 
-    def __init__(self, index: int, given: str | URL | Request, path: str | None = None) -> None:
+    def __init__(self, index: int, given: str | URL | Request) -> None:
         super().__init__(index, given)
         self.worker: str | None = None
-        self.path = path  # of a download
+        self.path: str | None = None  # of a download
         self.lost: tuple[str, ...] = ()  # the workers that had it
+        self.led: list[Response] = []  # the redirects so far
+        self.following: Request | None = None  # where they led
 
-    def item(self, kind: str) -> Any:
+    def item(self) -> Any:
         """What the worker is fed."""
-        return self.given if kind == "map" else (self.given, self.path)
+        return (self.following or self.given) if self.path is None else (self.given, self.path)
+
+    @property
+    def hops(self) -> int:
+        """How many redirects led here."""
+        return len(self.led) if self.entry is None else len(self.entry.via)

@@ -6,15 +6,22 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .parcel import loads, pack
+from ..bulk.feed import Entry
+from .parcel import LedOn, loads, pack
 from .process import this_process
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Callable
+    from typing import TypeAlias
 
     from ..client.client import Client
+    from ..client.response import Response
+    from ..messages import Request
     from .parcel import Plan, Work
     from .process import Process
+
+    Item: TypeAlias = tuple[int, Any, int]
+    """What is to be done: its number, what was given, and how many redirects led to it."""
 
 REPLY = 4 << 20
 """Bytes of results that one reply brings, and that wait for the next: a worker whose caller is slow is held up."""
@@ -32,8 +39,8 @@ class Session:
         """Begin; the pickled error if that cannot be done as the plan has it."""
         return await self._process.call(self._run.start())
 
-    async def feed(self, items: list[tuple[int, Any]]) -> None:
-        """What is to be done, numbered."""
+    async def feed(self, items: list[Item]) -> None:
+        """What is to be done."""
         self._process.loop.call_soon_threadsafe(self._run.feed, items)
 
     async def take(self, seconds: float) -> list[tuple[int, bytes]]:
@@ -59,7 +66,8 @@ class _Run:
     def __init__(self, process: Process, plan: Plan) -> None:
         self._process = process
         self._plan = plan
-        self._fed: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
+        self._fed: asyncio.Queue[Item] = asyncio.Queue()
+        self._feed = _Fed(self._fed, self._led_on)
         self._done: deque[tuple[int, bytes]] = deque()
         self._size = 0
         self._ready = asyncio.Event()
@@ -77,10 +85,12 @@ class _Run:
         self._task.add_done_callback(lambda task: self._ready.set())
         return None
 
-    def feed(self, items: list[tuple[int, Any]]) -> None:
+    def feed(self, items: list[Item]) -> None:
         """See `Session`."""
         for item in items:
             self._fed.put_nowait(item)
+        if self._feed.wake is not None:
+            self._feed.wake()
 
     async def take(self, seconds: float) -> list[tuple[int, bytes]]:
         """See `Session`."""
@@ -129,24 +139,22 @@ class _Run:
             await self._process.leave(self._plan.client)
 
     async def _map(self, client: Client, work: Work) -> None:
-        numbers: dict[int, int] = {}
+        feed = self._feed
+        while True:
+            feed.first = await self._fed.get()
+            # It ends when there is nothing to do, and goes on from here.
+            async with client.map(feed, concurrency=work.concurrency, handle=work.handle, **work.options) as results:
+                async for result in results:
+                    assert result.entry is not None
+                    data = pack(result.response, result.value, result.error, work.handle is None)
+                    await self._put(result.entry.number, data)
 
-        async def source() -> AsyncIterator[Any]:
-            index = 0
-            while True:
-                numbers[index], given = await self._fed.get()
-                index += 1
-                yield given
-
-        handle = work.handle
-        async with client.map(source(), concurrency=work.concurrency, handle=handle, **work.options) as results:
-            async for result in results:
-                data = pack(result.response, result.value, result.error, handle is None)
-                await self._put(numbers.pop(result.index), data)
+    def _led_on(self, number: int, response: Response, request: Request) -> None:
+        self._add(number, pack(response, LedOn(request), None, False))
 
     async def _download(self, client: Client, options: dict[str, Any]) -> None:
         while True:
-            number, (url, path) = await self._fed.get()
+            number, (url, path), _ = await self._fed.get()
             try:
                 data = pack(None, await client.download(url, path, **options), None, False)
             except Exception as error:
@@ -157,6 +165,42 @@ class _Run:
         while self._size >= REPLY:
             self._room.clear()
             await self._room.wait()
+        self._add(number, data)
+
+    def _add(self, number: int, data: bytes) -> None:
         self._done.append((number, data))
         self._size += len(data)
         self._ready.set()
+
+
+class _Fed:
+    """A `Feed` of what the caller sends: where a redirect leads is the affair of another worker, perhaps."""
+
+    def __init__(self, queue: asyncio.Queue[Item], led_on: Callable[[int, Response, Request], None]) -> None:
+        self.wake: Callable[[], None] | None = None
+        self.first: Item | None = None
+        self._queue = queue
+        self._led_on = led_on
+
+    def take(self) -> Entry | None:
+        """See `Feed`."""
+        item, self.first = self.first, None
+        if item is None:
+            if self._queue.empty():
+                return None
+            item = self._queue.get_nowait()
+        number, given, hops = item
+        return Entry(0, number, given, via=(0,) * hops)
+
+    def redirected(self, entry: Entry, response: Response, request: Request) -> None:
+        """See `Feed`."""
+        self._led_on(entry.number, response, request)
+
+    def done(self, entry: Entry, finished: bool) -> None:
+        """See `Feed`; the caller keeps account."""
+
+    def give_back(self) -> None:
+        """See `Feed`; the caller keeps account."""
+
+    async def settle(self) -> None:
+        """See `Feed`; nothing is kept here."""

@@ -7,23 +7,34 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import AdaptiveThrottle, Client, Frontier, HostConcurrency, InvalidURL, RateLimit, Request, RobotsTxt
-from aiohttpconn.distributed import ClusterResult, WorkerLost, download
+from aiohttpconn import (
+    AdaptiveThrottle,
+    Client,
+    Frontier,
+    HostConcurrency,
+    InvalidURL,
+    RateLimit,
+    Request,
+    RobotsTxt,
+    TooManyRedirects,
+)
+from aiohttpconn.distributed import ClusterResult, WorkerLost, dispatch, download
 from aiohttpconn.distributed import map as map_on
 from aiohttpconn.distributed.parcel import dumps, loads, pack, unpack
-from aiohttpconn.distributed.partition import host_of, number_of
 from aiohttpconn.url import URL
+from tests.download.server import BODY, MIB, Answer, FileServer
 from tests.servers.origin import OriginServer, Reply, pattern
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from aiohttpconn import Response
     from tests.servers.raw import Received
@@ -136,7 +147,7 @@ async def test_politeness_holds_in_the_whole_cluster(cluster: str, wide_server: 
     wide_server.fallback = busy
     urls = [f"http://127.0.1.{number % 4 + 1}:{wide_server.port}/page/{number}" for number in range(80)]
     settings = {"politeness": HostConcurrency(1)}
-    results = [result async for result in map_on(urls, cluster, client=settings, partitions=4, per_host=8)]
+    results = [result async for result in map_on(urls, cluster, client=settings, per_host=8)]
     assert len(results) == 80
     assert all(result.ok for result in results)
     assert set(most.values()) == {1}
@@ -148,6 +159,18 @@ async def test_what_handle_raises_and_what_does_not_pickle_are_items(cluster: st
     assert isinstance(results[0].error, LookupError)
     assert "in fail" in "".join(results[0].error.__notes__)
     assert results[2].ok
+
+
+async def test_left_without_its_block_on_either_loop(cluster: str, wide_server: OriginServer) -> None:
+    """`break` alone ends it on the workers too."""
+    async for result in map_on(urls_of(wide_server, 200), cluster, window=10, concurrency=5):
+        assert result.ok
+        break
+    async with dask_client(cluster) as client:
+        while sum((await client.run(_maps_under_way)).values()):
+            await asyncio.sleep(0.01)
+    while any("Dispatch" in repr(task) for task in asyncio.all_tasks()):
+        await asyncio.sleep(0.01)
 
 
 @on_asyncio
@@ -245,6 +268,74 @@ async def test_downloads(cluster: str, wide_server: OriginServer, tmp_path: Path
 
 
 @on_asyncio
+async def test_no_two_downloads_have_the_same_file(cluster: str, wide_server: OriginServer, tmp_path: Path) -> None:
+    """Whatever the servers call them: each has its own, which the caller settled, and has it again in another run."""
+
+    async def called_the_same(request: Received) -> Reply:
+        host = (request.get("Host") or "").encode()
+        return Reply(host, fields=[("Content-Disposition", "attachment; filename=same"), ("ETag", '"1"')])
+
+    wide_server.fallback = called_the_same
+    hosts = [f"127.0.4.{number}:{wide_server.port}" for number in range(1, 9)]
+    items = [*(f"http://{host}/a/data.bin" for host in hosts), (f"http://{hosts[0]}/x", "x"), f"http://{hosts[1]}/X"]
+    for _ in range(2):
+        results = [
+            result async for result in download([*items, (f"{wide_server.url}/y", "x")], cluster, directory=tmp_path)
+        ]
+        [failed] = [result for result in results if not result.ok]
+        assert "another item is saved as" in str(failed.error)
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "data.bin", *(f"data-{number}.bin" for number in range(2, 9)), "x", "X-10"
+        }  # fmt: skip
+        for result in results:
+            if result.ok:
+                assert result.unwrap().path.read_text() in result.url
+
+
+@on_asyncio
+async def test_a_redirect_is_the_affair_of_the_worker_of_its_host(cluster: str, wide_server: OriginServer) -> None:
+    """So what holds for that host holds in the whole cluster; also for what was given for the first one only."""
+    seen: list[tuple[str, str, str | None]] = []
+    under_way: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    port = wide_server.port
+
+    async def answer(request: Received) -> Reply:
+        host = (request.get("Host") or "").partition(":")[0]
+        seen.append((host, request.path, request.get("Authorization")))
+        under_way[host] += 1
+        most[host] = max(most[host], under_way[host])
+        await asyncio.sleep(0)
+        under_way[host] -= 1
+        if request.path == "/round":
+            return Reply(b"", 302, fields=[("Location", "/round")])
+        if host != "127.0.5.100":
+            return Reply(b"", 302, fields=[("Location", f"http://127.0.5.100:{port}{request.path}")])
+        return Reply(request.path.encode())
+
+    wide_server.fallback = answer
+    urls = [f"http://127.0.5.{number % 6 + 1}:{port}/{number}" for number in range(60)]
+    settings = {"politeness": HostConcurrency(1)}
+    results = [result async for result in map_on(urls, cluster, client=settings, auth=("me", "secret"))]
+    assert sorted(result.unwrap().text for result in results) == sorted(URL(url).path for url in urls)
+    assert {len(result.unwrap().history) for result in results} == {1}
+    assert all(result.unwrap().history[0].url.host == URL(result.url).host for result in results)
+    assert len({result.worker for result in results}) == 1
+    assert most["127.0.5.100"] == 1
+    assert {(host == "127.0.5.100", authorization is None) for host, _, authorization in seen} == {
+        (True, True),
+        (False, False),
+    }
+    [round_] = [
+        result async for result in map_on([f"http://127.0.5.1:{port}/round"], cluster, client={"max_redirects": 3})
+    ]
+    assert isinstance(round_.error, TooManyRedirects)
+    # A frontier has where they lead, each once.
+    frontier = Frontier([f"http://127.0.5.{number}:{port}/one" for number in range(1, 5)])
+    assert [result.url async for result in map_on(frontier, cluster)] == [f"http://127.0.5.100:{port}/one"]
+
+
+@on_asyncio
 async def test_a_killed_worker_s_partition_is_done_by_another(
     cluster: str, wide_server: OriginServer, tmp_path: Path
 ) -> None:
@@ -266,12 +357,10 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     gets += [f"{doomed}/late/{number}" for number in range(4)]
     post = Request("POST", URL(f"{doomed}/late/post"), body=b"")
 
-    def number(url: str) -> int:
-        return number_of(host_of(URL(url)), 2)
-
     handed_out: set[str] = set()
     checkpoint = tmp_path / "map.sqlite"
     lost = None
+    serving = ""
     async with dask_client(cluster) as client:
         pids = await client.run(os.getpid)
     async with map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results:
@@ -283,13 +372,12 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
             path = result.value
             assert path not in handed_out
             handed_out.add(path)
+            if result.url.startswith(doomed):
+                serving = result.worker
             if len(handed_out) == len({URL(url).path for url in gets if "early" in url}):
                 while sum(fetched[path] for path in fetched if path.startswith("/late")) < 5:
                     await asyncio.sleep(0.001)
-                [victim] = {each for each in [result.worker] if number(result.url) == number(doomed)} or (
-                    set(pids) - {result.worker}
-                )
-                os.kill(pids[victim], signal.SIGKILL)
+                os.kill(pids[serving], signal.SIGKILL)
                 gate.set()
     assert handed_out == {URL(url).path for url in gets}
     assert lost is not None
@@ -298,6 +386,58 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     assert {path: times for path, times in fetched.items() if times != 1} == {f"/late/{at}": 2 for at in range(4)}
     again = [result async for result in map_on(gets, cluster, checkpoint=checkpoint)]
     assert again == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which worker has the file")
+@on_asyncio
+async def test_a_killed_worker_s_file_is_gone_on_with(cluster: str, tmp_path: Path) -> None:
+    """What it had written is not fetched again, but for the 1 MiB that may not have been noted yet."""
+    killed = asyncio.Event()
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        if request.path == "/big" and not killed.is_set():
+            answer.cut, answer.after = 2 * MIB, killed.wait
+        return answer
+
+    async with FileServer() as server:
+        server.twist = twist
+        items = [(f"{server.url}/first", "first"), (f"{server.url}/big", "big")]
+        results = []
+        async for result in download(items, cluster, directory=tmp_path, concurrency=1):
+            results.append(result)
+            if len(results) == 1:
+                while server.sent < len(BODY) + 2 * MIB or (tmp_path / "big.part").stat().st_size < 2 * MIB:
+                    await asyncio.sleep(0.001)
+                async with dask_client(cluster) as client:
+                    pids = await client.run(os.getpid)
+                for pid in pids.values():
+                    if _has_open(pid, tmp_path / "big.part"):
+                        os.kill(pid, signal.SIGKILL)
+                killed.set()
+        assert [result.unwrap().path.read_bytes() for result in results] == [BODY, BODY]
+        assert results[1].unwrap().resumed_from >= MIB
+        assert server.sent <= 2 * len(BODY) + MIB
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    return any(os.path.realpath(each) == str(path) for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
+@on_asyncio
+async def test_what_workers_are_lost_to_again_and_again_is_an_error(
+    cluster: str, wide_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dispatch.LOSSES == 3
+    monkeypatch.setattr(dispatch, "LOSSES", 2)  # the third would have to be started first
+    url = f"{wide_server.url}/bytes/1"
+    [result] = [result async for result in map_on([url], cluster, handle=die)]
+    assert isinstance(result.error, WorkerLost)
+    assert result.error.sent_again
+    assert len(result.error.workers) == 2
+
+
+async def die(response: Response) -> None:
+    os._exit(1)
 
 
 async def path_of(response: Response) -> str:
@@ -316,11 +456,6 @@ def test_errors_that_do_not_pickle_or_unpickle_become_others() -> None:
     assert "generator" in str(error)
 
 
-def test_partitions_are_by_host() -> None:
-    assert number_of("example.org", 8) == number_of(host_of(URL("https://www.example.org:8443/a")), 8)
-    assert len({number_of(f"{number}.example", 8) for number in range(100)}) == 8
-
-
 def test_rules_and_errors_pickle() -> None:
     for rule in (RateLimit(2, per=3.0, burst=4), HostConcurrency(3), AdaptiveThrottle(), RobotsTxt()):
         assert repr(loads(dumps(rule))) == repr(rule)
@@ -330,9 +465,20 @@ def test_rules_and_errors_pickle() -> None:
     assert "not idempotent" in str(WorkerLost(("tcp://a",), False))
 
 
+def test_what_cannot_be_pickled_is_refused_at_once() -> None:
+    lock = threading.Lock()
+
+    async def handle(response: Response) -> bool:
+        return lock.locked()
+
+    for keywords in ({"handle": handle}, {"client": {"transport": lock}}):
+        with pytest.raises(TypeError, match=f"{next(iter(keywords))} cannot be pickled.*lock"):
+            map_on(["http://localhost/"], "tcp://127.0.0.1:1", **keywords)
+
+
 @pytest.mark.parametrize(
     ("keywords", "complaint"),
-    [({"per_host": 0}, "per_host"), ({"concurrency": "many"}, "concurrency"), ({"partitions": 0}, "partitions")],
+    [({"per_host": 0}, "per_host"), ({"concurrency": "many"}, "concurrency"), ({"window": 0}, "window")],
 )
 def test_what_cannot_be_meant(keywords: dict[str, Any], complaint: str) -> None:
     with pytest.raises((TypeError, ValueError), match=complaint):
