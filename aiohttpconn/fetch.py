@@ -57,6 +57,10 @@ class Fetched(Protocol):
         """The decoded body as it comes."""
         ...
 
+    def receive_ahead(self, size: int) -> None:
+        """Have no more of the body than about so many bytes received before they are asked for."""
+        ...
+
     def lend_socket(self) -> Loan | None:
         """The socket, to take what is left of the body from it; None where that cannot be done."""
         ...

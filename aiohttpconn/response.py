@@ -100,6 +100,8 @@ class HTTPResponse:
     """Seconds that were spent waiting for a connection to become free."""
     sent_at = arrived_at = done_at = 0.0
     """`time.perf_counter()` when the request was sent, the head had come, and the exchange was over."""
+    _ahead = False
+    """Whether less than usual is received ahead."""
     _guard: _Guard | None = None
     _tap: BodyTap | None = None
     _kind = Framing.LENGTH
@@ -394,6 +396,8 @@ class HTTPResponse:
         decoder = self._decoder
         assert decoder is not None
         clean = self._keep_alive and not decoder.unused
+        if self._ahead:
+            self._stream.receive_ahead()
         self._owner.finished(self._stream, clean)
         if self._tap is not None:
             self._tap.done()
@@ -627,6 +631,12 @@ class HTTPResponse:
         if not self.ended:
             self._abort()
         self._discard()
+
+    def receive_ahead(self, size: int) -> None:
+        """Have no more of the body than about so many bytes received before they are asked for."""
+        if not self.ended:
+            self._ahead = True
+            self._stream.receive_ahead(size)
 
     def lend(self, count: Callable[[int], None] | None = None) -> Loan | None:
         """The socket, for somebody who takes the rest of the body from it himself; None if that cannot be done: it is

@@ -7,14 +7,15 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ..download.part_file import PartFile, SegmentWriter
+from ..download.part_file import PartFile
+from ..download.write_buffer import WriteBuffer
 from .output import BlockingWriter, Output
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-BLOCK = 1 << 20
-"""Bytes written to a file at once: each write is a turn through a thread (50 µs)."""
+AHEAD = 2 << 20
+"""Bytes that are held until they are written."""
 
 
 class SavedFile:
@@ -23,6 +24,7 @@ class SavedFile:
 
     def __init__(self, path: str) -> None:
         self._part = PartFile(os.path.realpath(path))  # through a link: the link stays
+        self._size = 0
 
     async def __aenter__(self) -> SavedFile:
         try:
@@ -30,19 +32,21 @@ class SavedFile:
         except BaseException:
             await self._part.close()
             raise
-        self._writer = SegmentWriter(self._part, 0, BLOCK)
+        self._buffer = WriteBuffer(self._part, AHEAD)
         return self
 
     async def write(self, data: bytes) -> None:
-        if self._writer.add(data):
-            await self._writer.flush()
+        full = self._buffer.add(self._size, data)
+        self._size += len(data)
+        if full:
+            await self._buffer.flush()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
             if kind is None:
-                await self._writer.end()
+                await self._buffer.end()
                 await self._part.complete(None, overwrite=True, sync=False)
         finally:
             await self._part.close()  # which deletes what is not complete

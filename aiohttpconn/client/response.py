@@ -473,6 +473,11 @@ class Response:
         """The decoded body as it comes, at most 256 KiB at a time; in pieces of `size` bytes if given."""
         return self._in_pieces(self._decoded(), size)
 
+    def receive_ahead(self, size: int) -> None:
+        """Have no more of the body than about so many bytes received before they are asked for, instead of 256 KiB: for
+        who reads many large bodies at a time, and has little memory."""
+        self._raw.receive_ahead(size)
+
     def lend_socket(self) -> Loan | None:
         """In the midst of `iter_raw()`: the socket, for somebody who takes what is left of the body from it himself, by
         the system's own means (a download does: `os.splice`).

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from .pump import Pump
+    from .write_buffer import Run, WriteBuffer
 
 try:
     import fcntl
@@ -66,7 +67,7 @@ class PartFile:
         self._descriptor = -1
         self._lock = threading.Lock()
         self._running: set[asyncio.Task[Any]] = set()
-        self.unwritten: list[SegmentWriter] = []
+        self.unwritten: WriteBuffer | None = None
 
     # --- in the loop ---
 
@@ -86,16 +87,16 @@ class PartFile:
         cancelled = await self._settled()  # what is still being written belongs to what was there before
         if cancelled is not None:
             raise cancelled
-        self.unwritten.clear()
+        self.unwritten = None
         await self._in_thread(self._start_over, state)
 
     async def describe(self, state: State) -> None:
         """More has become known."""
         await self._in_thread(self._describe, state)
 
-    def write(self, offset: int, pieces: Sequence[bytes]) -> asyncio.Task[None]:
+    def write(self, runs: Sequence[Run]) -> asyncio.Task[None]:
         """Begin to write; the task is done when it is written, and noted."""
-        return self._start(self._write, offset, pieces)
+        return self._start(self._write, runs)
 
     def pump(self, pump: Pump, offset: int, room: Callable[[int], int]) -> asyncio.Task[int]:
         """Begin a turn of the pump; the task is done when what it brought is written, and noted: so many bytes."""
@@ -220,7 +221,11 @@ class PartFile:
             self.state = state
             self._sidecar.begin(state, self.spans)
 
-    def _write(self, offset: int, pieces: Sequence[bytes]) -> None:
+    def _write(self, runs: Sequence[Run]) -> None:
+        for offset, pieces in runs:
+            self._write_run(offset, pieces)
+
+    def _write_run(self, offset: int, pieces: Sequence[bytes]) -> None:
         at = offset
         try:
             for first in range(0, len(pieces), _AT_ONCE):
@@ -316,11 +321,10 @@ class PartFile:
             if self.state is None:
                 self._discard()
             else:
-                for writer in self.unwritten:
-                    try:
-                        self._write(writer.offset, writer.pieces)
-                    except OSError:
-                        pass  # on a full disk: it will have to come again
+                try:
+                    self._write([] if self.unwritten is None else self.unwritten.runs)
+                except OSError:
+                    pass  # on a full disk: it will have to come again
                 if not self.spans.size:
                     self._discard()
         finally:
@@ -354,50 +358,3 @@ def check_replaceable(path: str) -> None:
         return
     if not stat.S_ISREG(mode):
         raise DownloadError(f"{path} is there, and no regular file: a download is renamed to where it belongs")
-
-
-class SegmentWriter:
-    """Hands what comes to the file in blocks, one being written while the next one comes."""
-
-    def __init__(self, file: PartFile, offset: int, block: int) -> None:
-        self._file = file
-        self._block = block
-        self.offset = offset
-        """Where `pieces` belong."""
-        self.pieces: list[bytes] = []
-        self._size = 0
-        self._writing: asyncio.Task[None] | None = None
-        file.unwritten.append(self)
-
-    def add(self, piece: bytes) -> bool:
-        """More has come; whether `flush()` is due."""
-        self.pieces.append(piece)
-        self._size += len(piece)
-        return self._size >= self._block
-
-    async def flush(self) -> None:
-        """Begin to write what has come, once what came before is written. Raises OSError."""
-        if self._writing is not None:
-            await asyncio.shield(self._writing)
-        pieces, size = self.pieces, self._size
-        self._writing = self._file.write(self.offset, pieces)
-        self.pieces, self._size = [], 0
-        self.offset += size
-
-    async def end(self) -> None:
-        """Write the rest, and wait for it. Raises OSError."""
-        await self._catch_up()
-        self._file.unwritten.remove(self)
-
-    async def _catch_up(self) -> None:
-        if self.pieces:
-            await self.flush()
-        if self._writing is not None:
-            await asyncio.shield(self._writing)
-
-    async def pump(self, pump: Pump, room: Callable[[int], int]) -> int:
-        """Have a turn of the pump write what comes next; how many bytes it brought. Raises OSError."""
-        await self._catch_up()
-        size = await asyncio.shield(self._file.pump(pump, self.offset, room))
-        self.offset += size
-        return size

@@ -86,7 +86,8 @@ class Segment:
         """How often what is left of it was taken from a connection that lagged behind."""
         self.abandon: Callable[[], object] | None = None
         """Has whoever brings it stop at once, whatever he waits for."""
-        self._mark, self._seen, self._speed = now, start, 0.0
+        self._mark, self._seen = now, start
+        self._speed: float | None = None
         self._lagging_since: float | None = None
 
     @property
@@ -95,15 +96,16 @@ class Segment:
         return self.end - self.position
 
     def seconds_left(self, now: float) -> float:
-        """How long it will take still, by how fast it was of late; infinite while nothing comes."""
+        """How long it will take still, by how fast it was of late; infinite while nothing comes, 0 as long as it is too
+        early to say."""
+        elapsed = now - self._mark
         if self.held:
-            self._mark, self._seen = now, self.position
-            return 0.0
-        if now - self._mark >= SLOW / 2 or not self._speed:
-            elapsed = max(now - self._mark, 1e-6)
+            self._mark, self._seen, self._speed = now, self.position, None
+        elif elapsed >= SLOW / 2:
             self._speed = (self.position - self._seen) / elapsed
-            if elapsed >= SLOW / 2:
-                self._mark, self._seen = now, self.position
+            self._mark, self._seen = now, self.position
+        if self._speed is None:
+            return 0.0
         return self.left / self._speed if self._speed else float("inf")
 
     def speed(self, now: float) -> float:

@@ -62,6 +62,7 @@ class StreamReader(asyncio.StreamReader):
         "_wakeup",
         "buffered",
         "ended",
+        "high_water",
         "on_activity",
     )
 
@@ -80,6 +81,8 @@ class StreamReader(asyncio.StreamReader):
         self._timer_when = NEVER
         self._source: asyncio.Transport | None = None
         self._source_paused = False
+        self.high_water = HIGH_WATER
+        """Bytes buffered above which reading pauses."""
         self.on_activity: Callable[[], None] | None = None
         """Called when something arrives, or the end comes, while nobody waits for it."""
 
@@ -106,7 +109,7 @@ class StreamReader(asyncio.StreamReader):
             if len(chunks) > _MOST_CHUNKS:
                 # Tiny ones: each is an object of 33 bytes or more, and taking the first of many moves all the others.
                 chunks[:] = _joined(chunks)
-        if size > HIGH_WATER and not self._source_paused and self._source is not None:
+        if size > self.high_water and not self._source_paused and self._source is not None:
             self._source.pause_reading()
             self._source_paused = True
 
@@ -139,7 +142,7 @@ class StreamReader(asyncio.StreamReader):
             return b""
         data = self._chunks.pop(0)
         self.buffered = size = self.buffered - len(data)
-        if self._source_paused and size <= HIGH_WATER // 2:
+        if self._source_paused and size <= self.high_water // 2:
             self._resume_source()
         return data
 
@@ -500,6 +503,13 @@ class Stream(asyncio.Protocol):
         if self.tls is not None or self.lost or self.reader.ended or self.transport.is_closing():
             return None
         return self._descriptor
+
+    def receive_ahead(self, size: int = HIGH_WATER) -> None:
+        """Have so many bytes received ahead of whoever reads, and about as many at once where that can be said: through
+        TLS. (Loops read up to 256 KiB from a bare socket.)"""
+        self.reader.high_water = size
+        if self.tls is not None:
+            self.tls.receive_at_once(size)
 
     def broke(self, error: OSError) -> None:
         """The socket said so to somebody who read from it himself, and says it only once."""

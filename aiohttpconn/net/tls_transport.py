@@ -24,6 +24,7 @@ from .tls_sessions import Resumption
 
 RECORD = 16_384  # RFC 8446 section 5.1: the most that one record holds
 _BUFFER = 262_144
+_AT_FIRST = 65_536
 
 # One receive buffer a loop, shared by its connections: a loop fills it and hands it over in one go, and what is in it
 # goes into the BIO at once. (Windows' proactor fills buffers in the background: there each connection has its own.)
@@ -81,7 +82,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._state = _State.HANDSHAKE
         self._shaken: asyncio.Future[None] | None = None
         self._unsent: list[bytes] = []  # written while OpenSSL needed to read first
-        self._buffer = _receive_buffer(loop)
+        self._buffer = _receive_buffer(loop)[:_AT_FIRST]
+        self._at_once = _BUFFER
         self._read_paused = False
         self._resumption = resumption
         self._advice = advice
@@ -93,6 +95,15 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def session(self) -> ssl.SSLObject:
         """OpenSSL's side of it."""
         return self._session
+
+    def receive_at_once(self, size: int) -> None:
+        """Take at most so many bytes from the socket at a time: OpenSSL keeps room for them. (64 KiB until they fill
+        that: most connections never do.)"""
+        if isinstance(self._lower, TLSTransport):
+            self._lower.receive_at_once(size)
+        else:
+            self._at_once = max(size, RECORD)
+            self._buffer = self._buffer[:size]
 
     # --- handshake ---
 
@@ -162,7 +173,10 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._incoming.write(self._buffer[:nbytes])
+        buffer = self._buffer
+        self._incoming.write(buffer[:nbytes])
+        if nbytes == len(buffer) < self._at_once:
+            self._buffer = _receive_buffer(self._loop)[: self._at_once]
         self._receive()
 
     def data_received(self, data: bytes) -> None:
