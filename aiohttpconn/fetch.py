@@ -99,6 +99,11 @@ class Fetch(Protocol):
         ...
 
     @property
+    def holds_back(self) -> bool:
+        """Whether requests may have to wait for rules of politeness."""
+        ...
+
+    @property
     def build_request(self) -> Callable[..., Request]:
         """Of a method, a URL (which may be relative where the client has a base) and keywords: the `Request`."""
         ...

@@ -724,15 +724,17 @@ class Client:
           checkpoint, or cannot be written, is an OSError.
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
-        - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`
-          (once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read). When all of them
-          are to hosts that have `per_host` under way, nothing is read until one of those is done: a slow host holds up
-          its own, up to so many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window
-          hold all that one host has. What is redirected counts as its first URL's host's, and a request that waits for
-          a rule of `politeness` as under way: with many hosts that have to wait, let `concurrency` be as many times
-          `per_host`.
+        - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`; once if
+          `ordered`, or from a `Frontier`, whose priorities are for what has not been read (10 × with `politeness`: only
+          hosts of which something has been read go side by side). When all of them are to hosts that have `per_host`
+          under way, or have to wait, nothing is read until one of those is done: a slow host holds up its own, up to so
+          many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window hold all that one
+          host has. What is redirected counts as its first URL's host's.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
+
+        A request that has to wait for a rule of `politeness` is not under way: others go, and of its host none is begun
+        until it goes. So each host has its own rate, however many wait, as far as the window holds requests to it.
 
         Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
         (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
@@ -822,6 +824,11 @@ class Client:
     def max_body(self) -> int | None:
         """Bytes that the decoded body of a response may have; None for no limit."""
         return self._max_body
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether requests may have to wait for rules of politeness, the client's or those of its transport."""
+        return getattr(self._transport, "holds_back", False)
 
     @property
     def is_closed(self) -> bool:
