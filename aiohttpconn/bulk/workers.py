@@ -141,8 +141,8 @@ class Workers:
         """Start workers as long as there is room for them, and something to do."""
         if self.stopped:
             return
-        if self._waiting:
-            self._slots.offer()  # type: ignore[union-attr]
+        if self._slots is not None:
+            self._slots.offer()
         while self._under_way < self._concurrency and (job := self._take()) is not None:
             task = self.loop.create_task(self._work(job))
             self._tasks.add(task)
@@ -163,8 +163,8 @@ class Workers:
             tasks.append(self._reader)
         for task in tasks:
             task.cancel()
-        if self._waiting:  # not the map's any more
-            self._slots.offer()  # type: ignore[union-attr]
+        if self._slots is not None:  # what still waits for them was started by a request, and is not the map's
+            self._slots.offer()
         self._notify()
         return tasks
 
@@ -331,8 +331,8 @@ class Workers:
                 self._under_way -= 1
                 self._turns.over(job)
                 self._deliver(job)
-                if self._waiting:
-                    slots.offer()  # type: ignore[union-attr]
+                if slots is not None:
+                    slots.offer()
                 job = self._take()
             if self._room is not None or not self._under_way:
                 self.pump()
