@@ -113,6 +113,11 @@ class Fetch(Protocol):
         """Of a request and keywords: send it and read its response."""
         ...
 
+    @property
+    def send_for_links(self) -> Callable[..., Awaitable[Response]]:
+        """`send`, but that the body of a redirect which is not followed is read only so far."""
+        ...
+
     def stream(
         self, method: str, url: str | URL, *args: Any, **keywords: Any
     ) -> AbstractAsyncContextManager[Fetched, Any]:

@@ -305,8 +305,8 @@ class Workers:
     # --- the work ---
 
     async def _work(self, job: MapResult | None) -> None:
-        send, keywords, handle, leads_on = self._fetch.send, self._send, self._handle, self._leads_on
-        slots = self._slots
+        keywords, handle, leads_on, slots = self._send, self._handle, self._leads_on, self._slots
+        send = self._fetch.send_for_links if leads_on else self._fetch.send
         try:
             while job is not None:
                 assert job.request is not None

@@ -28,7 +28,7 @@ from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar
-from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
+from .flow import DRAINED, NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
 from .response import Response
@@ -396,7 +396,20 @@ class Client:
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
-    async def _send(self, request: Request | tuple[Any, ...] | str | URL, stream: bool, own: _Own | None) -> Response:
+    def send_for_links(self, request: Request, **own: Any) -> Coroutine[Any, Any, Response]:
+        """`send` for a crawl, to which a redirect is a link: of the body of one that is not followed, as of those that
+        are, no more is read than it takes to keep the connection (64 KiB)."""
+        if request.body is not None:
+            request = with_body_prepared(request)
+        return self._send(request, False, _UNFOLLOWED if own == _LINKS else _Own(**own), True)
+
+    async def _send(
+        self,
+        request: Request | tuple[Any, ...] | str | URL,
+        stream: bool,
+        own: _Own | None,
+        pass_over_redirects: bool = False,
+    ) -> Response:
         """Send a request, or one still to be built of what `_build` takes, or a GET of a URL: in here, so that what is
         wrong with it is raised where the caller awaits, without a coroutine more (0.5 µs)."""
         if isinstance(request, str):
@@ -436,7 +449,9 @@ class Client:
             if (first := request.redirected_from) is not None and first != request.url.origin:
                 self._keep_back(request, call, own or _NOTHING)
             response = await self._flow.run(request, call)
-        if not stream:
+        if pass_over_redirects and response.is_redirect:
+            await response.drain(DRAINED)
+        elif not stream:
             if response.hooks is not None:
                 await _read_and_tell(response, response.hooks)
             elif not response.keep_arrived():
@@ -936,6 +951,7 @@ class _Own(NamedTuple):
 
 _NOTHING = _Own()
 _UNFOLLOWED = _Own(follow_redirects=False)  # what a crawl sends
+_LINKS = {"follow_redirects": False}
 
 
 def _check_own(own: _Own) -> None:
