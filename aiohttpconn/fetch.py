@@ -103,6 +103,11 @@ class Fetch(Protocol):
         ...
 
     @property
+    def holds_back(self) -> bool:
+        """Whether requests may have to wait for rules of politeness."""
+        ...
+
+    @property
     def build_request(self) -> Callable[..., Request]:
         """Of a method, a URL (which may be relative where the client has a base) and keywords: the `Request`."""
         ...
@@ -110,6 +115,11 @@ class Fetch(Protocol):
     @property
     def send(self) -> Callable[..., Awaitable[Response]]:
         """Of a request and keywords: send it and read its response."""
+        ...
+
+    @property
+    def send_for_links(self) -> Callable[..., Awaitable[Response]]:
+        """`send`, but that the body of a redirect which is not followed is read only so far."""
         ...
 
     def stream(

@@ -59,7 +59,9 @@ class MapResults:
         per_host = check_count("per_host", per_host)
         build, send = told_apart(fetch, method, keywords)
         if window is None:
-            window = concurrency if ordered or isinstance(requests, Feed) else _WINDOW * concurrency
+            # Hosts that have to wait are known only as far as is read, which is dearer than priorities.
+            near = ordered or (isinstance(requests, Feed) and not fetch.holds_back)
+            window = concurrency if near else _WINDOW * concurrency
         self._requests = requests
         self._workers: Workers | None = None
         self._given: MapResult | None = None  # what the consumer has in hand

@@ -88,8 +88,29 @@ class Turns:
             return
         job.host = None
         host.active -= 1
+        self._look_at(host)
+
+    def hold(self, job: MapResult) -> None:
+        """A request that is under way has to wait, and so would all others of its host: none has a turn until then."""
+        host = job.host
+        if host is None:
+            return
+        host.active += self._per_host  # as if there were no room
+        if host.listed:
+            host.listed = False
+            self.ready.remove(host)
+
+    def release(self, job: MapResult) -> None:
+        """It goes on."""
+        host = job.host
+        if host is None:
+            return
+        host.active -= self._per_host
+        self._look_at(host)
+
+    def _look_at(self, host: Host) -> None:
         if host.queue:
-            if not host.listed:
+            if not host.listed and host.active < self._per_host:
                 host.listed = True
                 self.ready.append(host)
         elif not host.active:
@@ -97,6 +118,8 @@ class Turns:
 
     def clear(self) -> None:
         """Forget who waits."""
+        for host in self._hosts.values():
+            host.queue = None
         self._hosts.clear()
         self.ready.clear()
         self.pending = 0

@@ -6,6 +6,10 @@ task to task, and a request costs a map 4 µs beside the 20 to 60 of building an
 
 Bounds: `window` requests wait, `concurrency` are under way, and as many again are done and not yet taken by the
 consumer; nothing is read from the source, or sent, beyond that.
+
+A request that has to wait for a rule of politeness is not under way meanwhile: it gives its place to another, and none
+of its host's is begun until it goes (see `Slots`). So one of a host waits in the rules' line, where it stands among
+those of other clients, and the rest in `Turns`.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from ..client.response import Response
     from ..fetch import Fetch
     from .checkpoint import Checkpoint
+    from .slots import Slots
 
 Given: TypeAlias = str | URL | Request
 Requests: TypeAlias = Iterable[Given] | AsyncIterable[Given] | Feed
@@ -69,6 +74,12 @@ class Workers:
         self._send = send
         self._turns = Turns(per_host)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._slots: Slots | None = None
+        if fetch.holds_back:
+            from .slots import Slots  # noqa: PLC0415 - the rules, which not every client has
+
+            self._slots = Slots(self)
+        self._waiting = 0  # for the rules
         self._under_way = 0
         self._held = 0  # under way, or done and not yet taken
         # In order, what is read can be sent: else those that are done could wait for one that may not be sent.
@@ -106,7 +117,7 @@ class Workers:
             self.pump()
             if self.results:
                 break
-            if not self._under_way and self._reader is None:
+            if not self._under_way and not self._waiting and self._reader is None:
                 return False
             self._waiter = waiter = self.loop.create_future()
             try:
@@ -128,6 +139,10 @@ class Workers:
 
     def pump(self) -> None:
         """Start workers as long as there is room for them, and something to do."""
+        if self.stopped:
+            return
+        if self._slots is not None:
+            self._slots.offer()
         while self._under_way < self._concurrency and (job := self._take()) is not None:
             task = self.loop.create_task(self._work(job))
             self._tasks.add(task)
@@ -148,14 +163,45 @@ class Workers:
             tasks.append(self._reader)
         for task in tasks:
             task.cancel()
+        if self._slots is not None:  # what still waits for them was started by a request, and is not the map's
+            self._slots.offer()
         self._notify()
         return tasks
+
+    # --- what waits for the rules ---
+
+    @property
+    def may_send(self) -> bool:
+        """Whether one more may be under way."""
+        return (self._under_way < self._concurrency and self._held < self._most_held) or self.stopped
+
+    def count_in(self) -> None:
+        """One more is under way."""
+        self._under_way += 1
+        self._held += 1
+
+    def count_out(self) -> None:
+        """One less is under way, and it has no result yet."""
+        self._under_way -= 1
+        self._held -= 1
+
+    def begin_wait(self, job: MapResult) -> None:
+        """A request has to wait: others take its place."""
+        self._waiting += 1
+        self._turns.hold(job)
+        self.pump()
+
+    def end_wait(self, job: MapResult) -> None:
+        """It waits no more."""
+        self._waiting -= 1
+        self._turns.release(job)
+        self.pump()
 
     # --- what is to be done ---
 
     def _take(self) -> MapResult | None:
         """The next request to send, counted as under way; None if there is none now."""
-        if self._held >= self._most_held:
+        if self._held >= self._most_held or self._under_way >= self._concurrency:
             return None
         turns = self._turns
         job = turns.next() if turns.ready else self._read()
@@ -172,7 +218,7 @@ class Workers:
 
     def _has_room(self) -> bool:
         return (
-            self._turns.pending < self._window
+            self._turns.pending + self._waiting < self._window
             and self._held < self._most_held
             and self._read_ahead < self._most_ahead
             and self.failure is None
@@ -259,14 +305,16 @@ class Workers:
     # --- the work ---
 
     async def _work(self, job: MapResult | None) -> None:
-        send, keywords, handle, leads_on = self._fetch.send, self._send, self._handle, self._leads_on
+        keywords, handle, leads_on, slots = self._send, self._handle, self._leads_on, self._slots
+        send = self._fetch.send_for_links if leads_on else self._fetch.send
         try:
             while job is not None:
                 assert job.request is not None
                 try:
                     if leads_on:
                         keywords = unfollowed(job.request, self._send)
-                    job.response = response = await send(job.request, **keywords)
+                    sending = send(job.request, **keywords)
+                    job.response = response = await (sending if slots is None else slots.send(sending, job))
                     if leads_on and response.status >= 300:
                         self._lead_on(job, response)
                     if handle is not None and not job.led_on:
@@ -283,6 +331,8 @@ class Workers:
                 self._under_way -= 1
                 self._turns.over(job)
                 self._deliver(job)
+                if slots is not None:
+                    slots.offer()
                 job = self._take()
             if self._room is not None or not self._under_way:
                 self.pump()

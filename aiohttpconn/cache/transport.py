@@ -66,6 +66,8 @@ class CachingTransport:
         self.inner = inner
         self.cache = Cache.of(cache)
         self._place = place_of(inner)
+        self.holds_back: bool = getattr(inner, "holds_back", False)
+        """Whether requests may have to wait for rules of politeness."""
         self._owns_cache = not isinstance(cache, Cache)
         self._flights: dict[_Key, Flight] = {}
         self._not_stored: OrderedDict[str, None] = OrderedDict()  # requests for these do not wait for each other

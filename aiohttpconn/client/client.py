@@ -28,7 +28,7 @@ from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
 from .cookies import CookieJar
-from .flow import NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
+from .flow import DRAINED, NO_COOKIES, Call, Flow, GivenCookies, serves_same, with_cookies
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
 from .response import Response
@@ -396,7 +396,20 @@ class Client:
         own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(request, stream, None if own == _NOTHING else own)
 
-    async def _send(self, request: Request | tuple[Any, ...] | str | URL, stream: bool, own: _Own | None) -> Response:
+    def send_for_links(self, request: Request, **own: Any) -> Coroutine[Any, Any, Response]:
+        """`send` for a crawl, to which a redirect is a link: of the body of one that is not followed, as of those that
+        are, no more is read than it takes to keep the connection (64 KiB)."""
+        if request.body is not None:
+            request = with_body_prepared(request)
+        return self._send(request, False, _UNFOLLOWED if own == _LINKS else _Own(**own), True)
+
+    async def _send(
+        self,
+        request: Request | tuple[Any, ...] | str | URL,
+        stream: bool,
+        own: _Own | None,
+        pass_over_redirects: bool = False,
+    ) -> Response:
         """Send a request, or one still to be built of what `_build` takes, or a GET of a URL: in here, so that what is
         wrong with it is raised where the caller awaits, without a coroutine more (0.5 µs)."""
         if isinstance(request, str):
@@ -436,7 +449,9 @@ class Client:
             if (first := request.redirected_from) is not None and first != request.url.origin:
                 self._keep_back(request, call, own or _NOTHING)
             response = await self._flow.run(request, call)
-        if not stream:
+        if pass_over_redirects and response.is_redirect:
+            await response.drain(DRAINED)
+        elif not stream:
             if response.hooks is not None:
                 await _read_and_tell(response, response.hooks)
             elif not response.keep_arrived():
@@ -728,15 +743,17 @@ class Client:
           checkpoint, or cannot be written, is an OSError.
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
-        - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`
-          (once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read). When all of them
-          are to hosts that have `per_host` under way, nothing is read until one of those is done: a slow host holds up
-          its own, up to so many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window
-          hold all that one host has. What is redirected counts as its first URL's host's, and a request that waits for
-          a rule of `politeness` as under way: with many hosts that have to wait, let `concurrency` be as many times
-          `per_host`.
+        - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`; once if
+          `ordered`, or from a `Frontier`, whose priorities are for what has not been read (10 × with `politeness`: only
+          hosts of which something has been read go side by side). When all of them are to hosts that have `per_host`
+          under way, or have to wait, nothing is read until one of those is done: a slow host holds up its own, up to so
+          many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window hold all that one
+          host has. What is redirected counts as its first URL's host's.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
+
+        A request that has to wait for a rule of `politeness` is not under way: others go, and of its host none is begun
+        until it goes. So each host has its own rate, however many wait, as far as the window holds requests to it.
 
         Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
         (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
@@ -826,6 +843,11 @@ class Client:
     def max_body(self) -> int | None:
         """Bytes that the decoded body of a response may have; None for no limit."""
         return self._max_body
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether requests may have to wait for rules of politeness, the client's or those of its transport."""
+        return getattr(self._transport, "holds_back", False)
 
     @property
     def is_closed(self) -> bool:
@@ -933,6 +955,7 @@ class _Own(NamedTuple):
 
 _NOTHING = _Own()
 _UNFOLLOWED = _Own(follow_redirects=False)  # what a crawl sends
+_LINKS = {"follow_redirects": False}
 
 
 def _check_own(own: _Own) -> None:

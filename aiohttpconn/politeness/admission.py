@@ -44,6 +44,9 @@ class _Line:
             self.waiting.popitem(last=False)
 
 
+_Entry: TypeAlias = tuple[float, int, int, _Line]
+
+
 def _ready_at(rules: Rules, keys: Keys, now: float) -> tuple[float, int]:
     """When the next request may go, and the rule that says so."""
     at, by = now, 0
@@ -64,8 +67,9 @@ class Admission:
 
     def __init__(self) -> None:
         self._lines: dict[tuple[Rules, Keys], _Line] = {}
-        self._due: list[tuple[float, int, int, _Line]] = []  # a heap: when, the head's arrival, the place
-        self._held: dict[tuple[Rule, Hashable], set[_Line]] = {}  # until another exchange is over
+        # Heaps: when, the head's arrival, the place. An entry whose place is not the line's any more is none.
+        self._due: list[_Entry] = []
+        self._held: dict[tuple[Rule, Hashable], list[_Entry]] = {}  # until something is over for that key
         self._numbers = count(1)
         self._timer: asyncio.Handle | None = None
         self._rings_at = math.inf
@@ -110,13 +114,19 @@ class Admission:
         """Look again at the lines that were held back until something would be over for these keys."""
         if not self._held:
             return
-        freed: set[_Line] = set()
-        for pair in zip(rules, keys, strict=True):
-            freed |= self._held.pop(pair, set())
         now = asyncio.get_running_loop().time()
-        for line in sorted(freed, key=lambda line: line.arrival):
-            while line.waiting and self._serve(line, now):
-                pass
+        for rule, key in zip(rules, keys, strict=True):
+            held = self._held.get((rule, key))
+            if held is None:
+                continue
+            for _ in range(len(held)):
+                if not held or rule.ready_at(key, now) == math.inf:  # which nearly always is so after the first
+                    break
+                _, _, place, line = heappop(held)
+                if line.place == place and self._serve(line, now) and line.waiting:
+                    self._place(line, now)
+            if not held:
+                self._held.pop((rule, key), None)
 
     def _serve(self, line: _Line, now: float) -> bool:
         """Let the head of a line go, if it may; whether it did. Else, the line has its place, or is no more."""
@@ -139,24 +149,20 @@ class Admission:
         """Note when to look at a line again."""
         at, by = _ready_at(line.rules, line.keys, now)
         line.place = next(self._numbers)
-        if at == math.inf:
-            self._held.setdefault((line.rules[by], line.keys[by]), set()).add(line)
-        else:
-            if len(self._due) > 2 * len(self._lines) + 64:  # lines that were cancelled leave their entries behind
-                self._due = [entry for entry in self._due if entry[3].place == entry[2]]
-                heapify(self._due)
-            heappush(self._due, (at, line.arrival, line.place, line))
+        held = at == math.inf
+        entries = self._held.setdefault((line.rules[by], line.keys[by]), []) if held else self._due
+        if len(entries) > 2 * len(self._lines) + 64:  # lines that were cancelled leave their entries behind
+            entries[:] = [entry for entry in entries if entry[3].place == entry[2]]
+            heapify(entries)
+        heappush(entries, (at, line.arrival, line.place, line))
+        if not held:
             self._arm()
 
     def _drop(self, line: _Line) -> None:
         line.place = 0
         self._lines.pop((line.rules, line.keys), None)
-        for pair in zip(line.rules, line.keys, strict=True):
-            if (held := self._held.get(pair)) is not None:
-                held.discard(line)
-                if not held:
-                    del self._held[pair]
         if not self._lines:
+            self._held.clear()
             self._due.clear()
             self._arm()
 

@@ -12,6 +12,7 @@ from ..errors import HTTPException, TotalTimeout
 from ..transport import RequestContext
 from .admission import running_admission
 from .rule import Rule
+from .slot import current_slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,8 @@ class PoliteTransport:
             raise TypeError(f"politeness must be an instance of Rule, or several, not {wrong[0]!r}{hint}")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._checks = [rule for rule in self.rules if type(rule).check is not Rule.check]
+        self.holds_back = True
+        """Requests may have to wait here for the rules."""
         self.uds: str | None = getattr(inner, "uds", None)
         """The Unix socket that everything is sent to."""
         room = getattr(inner, "has_room", None)
@@ -79,7 +82,23 @@ class PoliteTransport:
     async def _wait(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> float:
         for rule in self._checks:
             await rule.check(request, lambda own: self._send_own(own, context))
-        return await admission.enter(self.rules, keys)
+        return await self._enter(keys, admission)
+
+    async def _enter(self, keys: Keys, admission: Admission) -> float:
+        """Wait for the rules, without the slot that the request has among others of its sender's."""
+        now = asyncio.get_running_loop().time()
+        if admission.enter_now(self.rules, keys, now):
+            return now
+        slot = current_slot.get()
+        if slot is None or not slot.give_back():
+            return await admission.enter(self.rules, keys)
+        taken = False
+        try:
+            began = await admission.enter((slot.rule, *self.rules), (None, *keys))
+            taken = True
+            return began
+        finally:
+            slot.waited(taken)
 
     async def _wait_in_time(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> float:
         limit = asyncio.timeout_at(context.deadline.at)
@@ -98,7 +117,7 @@ class PoliteTransport:
         own = RequestContext(Deadline(context.deadline.timeout.replace(total=OWN_SECONDS), now), context.proxy)
         keys = tuple([rule.key(request) for rule in self.rules])
         admission = running_admission()
-        began = await admission.enter(self.rules, keys)
+        began = await self._enter(keys, admission)
         return await self._exchange(request, keys, own, admission, began)
 
     async def _exchange(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, Frontier, RedirectBlocked, Request, TooManyRedirects
+from aiohttpconn import Client, Frontier, Hooks, RedirectBlocked, Request, TooManyRedirects
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -148,3 +148,19 @@ async def test_secrets_stay_with_their_origin(memory: int, of_map: bool, tmp_pat
     names = {name.lower() for name, _ in elsewhere.fields}
     assert "accept" in names
     assert not {"authorization", "cookie", "x-api-key"} & names
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+async def test_a_long_body_of_a_redirect_is_not_fetched(hooked: bool, http_server: OriginServer) -> None:
+    """Up to 64 KiB are, so that the connection can be used again."""
+    http_server.routes["/short"] = Reply(bytes(1000), 302, [("Location", "/bytes/1")])
+    http_server.routes["/long"] = Reply(bytes(50_000_000), 302, [("Location", "/bytes/2")])
+    sizes: list[int] = []
+    hooks = Hooks(on_chunk=lambda response, chunk: sizes.append(len(chunk))) if hooked else None
+    for path, opened in (("/short", 1), ("/long", 2)):
+        async with Client(trust_env=False, hooks=hooks) as client:
+            assert await paths(client, Frontier([http_server.url + path])) == ["/bytes/" + str(opened)]
+            assert client.stats().opened_total == opened
+            [unread] = [r async for r in client.map([http_server.url + "/short"], follow_redirects=False)]
+            assert len(unread.unwrap().content) == 1000, "who follows none himself gets all of it"
+    assert sum(sizes) < 100_000

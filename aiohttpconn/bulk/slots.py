@@ -1,0 +1,95 @@
+"""`Slots`: a map's requests under way, as one rule more for those of them that wait for the rules of politeness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from ..politeness.admission import running_admission
+from ..politeness.rule import Rule
+from ..politeness.slot import current_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from ..client.response import Response
+    from .result import MapResult
+    from .workers import Workers
+
+
+class Slots(Rule):
+    """Lets one of a map's requests go as soon as one more may be under way."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    def ready_at(self, key: Hashable, now: float) -> float:
+        """See `Rule`."""
+        return now if self._workers.may_send else math.inf
+
+    def began(self, key: Hashable, now: float) -> None:
+        """See `Rule`."""
+        self._workers.count_in()
+
+    def over(self, key: Hashable, now: float) -> None:
+        """See `Rule`."""
+        self._workers.count_out()
+
+    def offer(self) -> None:
+        """Let those go first that have waited: for the rules, and then for a slot."""
+        running_admission().changed((self,), (None,))
+
+    async def send(self, sending: Awaitable[Response], job: MapResult) -> Response:
+        """What is being sent for a job, which has a slot before and after."""
+        slot = _Slot(self, self._workers, job)
+        current_slot.set(slot)
+        try:
+            return await sending
+        finally:
+            current_slot.set(None)
+            slot.end()
+
+
+class _Slot:
+    """That of one request. Tasks that were started by it (a hook's, a rule's) know it, too, and may outlive it."""
+
+    __slots__ = ("_has", "_job", "_over", "_waits", "_workers", "rule")
+
+    def __init__(self, rule: Slots, workers: Workers, job: MapResult) -> None:
+        self.rule = rule
+        self._workers = workers
+        self._job = job
+        self._has = True
+        self._waits = False
+        self._over = False
+
+    def give_back(self) -> bool:
+        """See `Slot`."""
+        if self._over or not self._has:
+            return False
+        self._has, self._waits = False, True
+        self._workers.count_out()
+        self._workers.begin_wait(self._job)
+        return True
+
+    def waited(self, taken: bool) -> None:
+        """See `Slot`."""
+        if not self._over:
+            self._has = taken
+            self._end_wait()
+        elif taken:
+            self._workers.count_out()
+            self._workers.pump()
+
+    def end(self) -> None:
+        """The request is over, though it may have had to wait to its end."""
+        self._over = True
+        if not self._has:
+            self._workers.count_in()
+        self._end_wait()
+
+    def _end_wait(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._workers.end_wait(self._job)
