@@ -629,13 +629,16 @@ class Client:
 
         What breaks off, or is killed, is gone on with: by this call after a failure that passes, else by the same call
         in another run. The file's version is told by its entity tag or Last-Modified (RFC 9110 section 13.1.5); one
-        that has changed meanwhile is begun anew. It is saved as it is sent, a Content-Encoding that nobody asked for
-        left on; with an Accept-Encoding field of the caller's own, decoded.
+        that has changed meanwhile is begun anew. But where HTML comes in the place of a half file that was none (of a
+        login that ran out, say), that is a `DownloadError`, and the half file is kept. It is saved as it is sent, a
+        Content-Encoding that nobody asked for left on; with an Accept-Encoding field of the caller's own, decoded.
 
         - `path`: the file; or a folder that is there, or a name that ends in a separator, or None for the current
-          folder: then the name is Content-Disposition's, else the URL's, made harmless.
+          folder: then the name is Content-Disposition's, else the URL's, made harmless. Folders that are missing are
+          made, once there is something to be put in them.
         - `segments`: connections that bring ranges of it side by side; those that are done take over from slow ones.
-          "auto": one for each 16 MiB, at most 8. A server that has no ranges sends it over one.
+          "auto": one for each 16 MiB, at most 8. A server that has no ranges sends it over one; one that does not say
+          (no Accept-Ranges) is asked for the last byte first.
         - `checksum`: "sha256:…", or another algorithm of `hashlib`, in hexadecimal or base64. What Repr-Digest,
           Content-Digest, Digest or Content-MD5 say is verified too.
         - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails. Without `checksum`,

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+import aiofiles.os
 from multidict import CIMultiDict
 
 from ..config import UNSET, Timeout
@@ -43,6 +44,8 @@ _AUTOMATIC_SHARE: Final = 16 << 20
 """Bytes for each of the segments that "auto" makes, up to 8: less is over before a new connection has gained speed."""
 _RESTARTS: Final = 5
 """How often a download begins anew: because the file changes, or because what broke cannot be gone on with."""
+
+_PAGES: Final = ("text/html", "application/xhtml+xml")
 
 
 @dataclass(slots=True)
@@ -320,18 +323,36 @@ class OneFile:
                     await self._patience.bear(error, self._received)
 
     async def _begin(self, source: Source, response: Fetched, version: Version, coded: bool) -> None:
-        """Nothing is there yet that can be gone on with."""
+        """Nothing is there yet that can be gone on with. A folder that is missing is made."""
         assert self._part is not None
+        self._check_kind(response)
         self._sources.check_size(version.size)
         checksum = self._wanted.checksum
         url = _said(response.url)
         state = State.of(source.key, None if checksum is None else str(checksum), version, url, response.headers)
         resumable = not coded and (version.validator is not None or checksum is not None)
+        folder = os.path.dirname(self._part.part)
+        if not os.path.lexists(folder):  # noqa: ASYNC240 - it is made only now: a response has come
+            await aiofiles.os.makedirs(folder, exist_ok=True)
         await self._part.start_over(state if resumable else None)
         self._describe(state)
         self._digests = [] if coded else self._digests
         self._fields, self._url = response.headers, _said(response.url)
         self._resumed_from = 0
+
+    def _check_kind(self, response: Fetched) -> None:
+        """Refuse to throw a half file away for a page that is not even meant to be it: of a login that ran out, of a
+        network that wants to be paid. (curl and aria2 go on with no file that is answered by 200, wget with any.)"""
+        part = self._part
+        assert part is not None
+        if part.state is None or not part.spans.size:
+            return
+        was, now = _media_type(Headers(CIMultiDict(part.state.fields))), _media_type(response.headers)
+        if now in _PAGES and was not in _PAGES:
+            raise DownloadError(
+                f"{now} came, and {part.part} is of {was or 'another type'}; resume=False begins anew",
+                doing=f"GET {response.url.shown}",
+            )
 
     def _describe(self, state: State) -> None:
         self._fields = Headers(CIMultiDict(state.fields))
@@ -347,6 +368,8 @@ class OneFile:
         if not gaps:
             return
         segments = self._segments(sum(end - start for start, end in gaps))
+        if segments > 1 and not self._ranges_known() and not await self._heeds_ranges(end):
+            segments = 1
         plan = Plan(gaps, segments)
         resumable = part.state is not None
         transfer = Transfer(
@@ -370,12 +393,28 @@ class OneFile:
     def _segments(self, missing: int) -> int:
         """How many connections to use for so many bytes."""
         assert self._part is not None
-        ranges = self._fields.get("Accept-Ranges", "").strip().lower() == "bytes" or bool(self._part.spans.size)
-        if self._undivided or self._size is None or self._part.state is None or not ranges:
+        if self._undivided or self._size is None or self._part.state is None or self._accepts() not in ("", "bytes"):
             return 1
         if isinstance(self._wanted.segments, str):
             return min(_AUTOMATIC, 1 + missing // _AUTOMATIC_SHARE)
         return min(self._wanted.segments, max(1, missing // LEAST_SEGMENT))
+
+    def _accepts(self) -> str:
+        return self._fields.get("Accept-Ranges", "").strip().lower()
+
+    def _ranges_known(self) -> bool:
+        """Whether the server said that it heeds ranges; what is gone on with is asked for in ranges anyway."""
+        assert self._part is not None
+        return self._accepts() == "bytes" or bool(self._part.spans.size)
+
+    async def _heeds_ranges(self, size: int) -> bool:
+        """Whether a server heeds ranges that does not say so, as it need not (RFC 9110 section 14.3): it is asked for
+        the last byte."""
+        try:
+            async with self._sources.range(self._sources.next(), size - 1, size, size):
+                return True
+        except HTTPException:
+            return False
 
     async def _finish(self) -> str:
         part = self._part
@@ -406,6 +445,10 @@ class OneFile:
                 await part.discard()
                 raise mismatch(digest, found, self._url, f": all {size} bytes were thrown away")
         self._digests = list({digest[:2]: digest for digest in expected}.values())
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _said(url: URL) -> str:

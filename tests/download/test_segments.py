@@ -69,12 +69,26 @@ async def test_a_server_that_does_not_keep_to_ranges(
     assert (await client.download(server.url, tmp_path / "f")).path.read_bytes() == BODY
 
 
-async def test_a_server_that_offers_no_ranges_is_not_asked_for_any(
+async def test_a_server_that_does_not_say_whether_it_has_ranges_is_asked_for_one(
     server: FileServer, client: Client, tmp_path: Path
 ) -> None:
+    last = f"bytes={len(BODY) - 1}-{len(BODY) - 1}"
+
+    def unsaid(request: Received, number: int, answer: Answer) -> Answer:
+        answer.fields = [field for field in answer.fields if field[0] != "Accept-Ranges"]
+        return answer
+
+    server.twist = unsaid
+    assert (await client.download(server.url, tmp_path / "f", segments=3)).segments == 3
+    assert server.asked[:2] == ["", last]
     server.ranges = False
-    assert (await client.download(server.url, tmp_path / "f", segments=3)).segments == 1
-    assert server.asked == [""]
+    assert (await client.download(server.url, tmp_path / "g", segments=3)).segments == 1
+    assert server.asked[4:] == ["", last]
+    server.fields = [("Accept-Ranges", "none")]
+    server.twist = lambda request, number, answer: answer
+    assert (await client.download(server.url, tmp_path / "h", segments=3)).segments == 1
+    assert server.asked[6:] == [""]
+    assert {(tmp_path / name).read_bytes() for name in "fgh"} == {BODY}
 
 
 async def test_a_server_that_sends_less_than_was_asked(server: FileServer, client: Client, tmp_path: Path) -> None:
