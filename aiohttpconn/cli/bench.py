@@ -42,12 +42,13 @@ PERCENTILES = (50, 75, 90, 95, 99, 99.9)
 _WIDTH = 40
 
 _EPILOG = """\
-A latency is the time from sending a request to the end of the response's body, this program's own time included;
-with --rate from the moment at which the request was due, so that a server that falls behind does not look better
-for it. Redirects are answers, and not followed. Memory does not grow with the number of requests, nor with bodies.
+A latency is the time from sending a request to the end of the response's body, this program's own
+time included; with --rate from the moment at which the request was due, so that a server that falls
+behind does not look better for it. Redirects are answers, and not followed. Memory does not grow
+with the number of requests, nor with bodies.
 
-exit codes: 0 all were answered, 1 some with 4xx or 5xx (with --fail), 2 usage, 3 some not at all, 130 interrupted
-(what was measured until then is shown).
+exit codes: 0 all were answered, 1 some with 4xx or 5xx (with --fail), 2 usage, 3 some not at all,
+130 interrupted (what was measured until then is shown).
 """
 
 

@@ -26,8 +26,9 @@ DOWNLOADS = 8
 HELP = """\
 usage: aiohttpconn demo
 
-Starts an origin server (HTTP and HTTPS) and a CONNECT proxy on loopback, inside this process, and shows
-requests through a pool, concurrent downloads and a tunnel on them. Needs no network; takes a few seconds.
+Starts an origin server (HTTP and HTTPS) and a CONNECT proxy on loopback, inside this process, and
+shows requests through a pool, concurrent downloads and a tunnel on them. Needs no network; takes a
+few seconds.
 Exit code 0, or 3 if anything is not as it should be.
 """
 

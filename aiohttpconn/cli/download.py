@@ -37,15 +37,17 @@ Item: TypeAlias = tuple[str, str | None, dict[str, Any]]
 """URL, name, and keywords of `Client.download`."""
 
 _EPILOG = """\
-A file on its way is called NAME.part, beside which NAME.part.jsonl says what it is of. Whatever broke off, or was
-interrupted or killed, is gone on with by the same command. Files that are complete are not fetched again as
-long as their size and time of last change are those that the server states.
+A file on its way is called NAME.part, beside which NAME.part.jsonl says what it is of. Whatever
+broke off, or was interrupted or killed, is gone on with by the same command. Files that are
+complete are not fetched again as long as their size and time of last change are those that the
+server states.
 
-the list (-i): a URL a line, further URLs of the same file (mirrors) after it, between tabs. As for aria2c, indented
-lines below it are of that file: out=NAME, checksum=sha-256=HEX. Lines that begin with # are passed over.
+the list (-i): a URL a line, further URLs of the same file (mirrors) after it, between tabs. As for
+aria2c, indented lines below it are of that file: out=NAME, checksum=sha-256=HEX. Blank lines, and
+those that begin with #, are passed over.
 
-exit codes: 0 all files are there, 1 HTTP error status, 2 usage, 3 not whole, not as the checksum says, or
-not saved, 130 interrupted. With several files the highest of theirs.
+exit codes: 0 all files are there, 1 HTTP error status, 2 usage, 3 not whole, not as the checksum
+says, or not saved, 130 interrupted. With several files the highest of theirs.
 """
 
 
@@ -237,7 +239,8 @@ class _Run:
         meters = self._meters.setdefault(url, {})
         meter = meters.get(progress.path)
         if meter is None:
-            meter = meters[progress.path] = Meter(self._report, os.path.basename(progress.path), progress.total)
+            meter = Meter(self._report, os.path.basename(progress.path), progress.total, progress.done)
+            meters[progress.path] = meter
             self._report.begun(meter)
         meter.total = progress.total
         meter.advance(progress.done - meter.size)

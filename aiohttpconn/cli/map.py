@@ -35,14 +35,17 @@ PER_HOST = 8
 MAX_BODY = 16 << 20
 
 _EPILOG = """\
-a line: {"url", as in the list, "status", "location", where redirects led to, "type", "size", of the body, "seconds",
-until the head} or {"url", "error", "message"}. They come as they are done, not in the order of the list.
+a line: {"url", as in the list, "status", "location", where redirects led to, "type", "size", of
+the body, "seconds", until the head} or {"url", "error", "message"}. They come as they are done, not
+in the order of the list.
 
-With -o the file remembers what is finished (FILE.checkpoint) until all of it is: a run that was interrupted, or
-killed, is gone on with by the same command, and what came to an error is tried again. Given a --checkpoint, any
-further run goes on, and adds to FILE. (After a crash the last lines may come twice.)
+With -o the file remembers what is finished (FILE.checkpoint) until all of it is: a run that was
+interrupted, or killed, is gone on with by the same command, and what came to an error is tried
+again. Given a --checkpoint, any further run goes on, and adds to FILE. (After a crash the last
+lines may come twice.)
 
-exit codes: 0 all were answered, 1 some with 4xx or 5xx (with --fail), 2 usage, 3 some not at all, 130 interrupted.
+exit codes: 0 all were answered, 1 some with 4xx or 5xx (with --fail), 2 usage, 3 some not at all,
+130 interrupted.
 """
 
 

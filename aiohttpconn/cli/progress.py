@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+EVERY: Final = 10.0
+"""Seconds from one line about a file that is on its way to the next."""
 
 
 def human_size(size: float) -> str:
@@ -48,14 +51,15 @@ def came(size: int, seconds: float) -> str:
 
 
 class Meter:
-    """Counts one download."""
+    """Counts one download. `size`: what an earlier run had brought."""
 
-    def __init__(self, report: Report, name: str, total: int | None) -> None:
+    def __init__(self, report: Report, name: str, total: int | None, size: int = 0) -> None:
         self._report = report
         self.name = name
         self.total = total
-        self.size = 0
+        self.size = size
         self.began = monotonic()
+        self._told = self.began, size  # when, and how much had come
 
     def advance(self, size: int) -> None:
         """So many bytes more have come."""
@@ -65,6 +69,15 @@ class Meter:
     def summary(self) -> str:
         """What came, and how fast."""
         return came(self.size, monotonic() - self.began)
+
+    def news(self) -> str | None:
+        """How far it is, if nothing was said of it for a while."""
+        (then, before), now = self._told, monotonic()
+        if now - then < EVERY:
+            return None
+        self._told = now, self.size
+        share = f"{self.size / self.total:.0%}, " if self.total else ""
+        return f"{share}{human_size(self.size)}, {human_size((self.size - before) / (now - then))}/s"
 
     def __enter__(self) -> Meter:
         self._report.begun(self)
@@ -77,7 +90,8 @@ class Meter:
 
 
 class Report:
-    """Plain lines: what a log wants. `quiet` leaves only the failures."""
+    """Plain lines, what a log wants: one for each file that is over, and from time to time one for each that takes
+    long. `quiet` leaves only the failures."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -88,6 +102,9 @@ class Report:
 
     def saved(self, name: str, text: str) -> None:
         """A file is whole; how it came to be."""
+        self._say(name, text)
+
+    def _say(self, name: str, text: str) -> None:
         if not self.quiet and sys.stderr is not None:
             print(f"{one_line(name)}: {one_line(text)}", file=sys.stderr, flush=True)
 
@@ -96,6 +113,8 @@ class Report:
 
     def moved(self, meter: Meter) -> None:
         """More of it has come."""
+        if not self.quiet and (news := meter.news()) is not None:
+            self._say(meter.name, news)
 
     def ended(self, meter: Meter) -> None:
         """It is over, well or not."""
