@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TaskProgressColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn
 
-from .progress import Meter, Report, human_size, one_line
+from ..download.bars import Name, progress_bars
+from .progress import Meter, Report, one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,43 +51,12 @@ class BarReport(Report):
         self._bars.stop()
 
 
-class _Name(ProgressColumn):
-    """The name as it is: rich's own column would read markup out of it."""
-
-    def render(self, task: Task) -> Text:
-        return Text(task.description, overflow="ellipsis", no_wrap=True)
-
-
-class _Speed(ProgressColumn):
-    """Bytes a second in the units of everything else here (rich's own column has powers of ten)."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{human_size(speed)}/s" if speed else "", style="progress.data.speed", justify="right")
-
-
-def progress_bars(console: Console, *, transient: bool, disable: bool = False) -> Progress:
-    """Name, bar, how much, how fast, how long still. `transient`: gone when over; `disable`: nothing is shown."""
-    return Progress(
-        _Name(table_column=Column(no_wrap=True, max_width=max(12, console.width // 3))),
-        BarColumn(bar_width=None, table_column=Column(ratio=1)),
-        # As wide as they may become, so that the bars beside them keep their length.
-        DownloadColumn(binary_units=True, table_column=Column(min_width=15, no_wrap=True, justify="right")),
-        _Speed(table_column=Column(min_width=12, no_wrap=True)),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=transient,
-        disable=disable,
-        expand=True,
-    )
-
-
 class OneBar:
     """One bar for a whole run, gone when it is over."""
 
     def __init__(self) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=24), TaskProgressColumn(), _Name(), console=Console(stderr=True), transient=True
+            BarColumn(bar_width=24), TaskProgressColumn(), Name(), console=Console(stderr=True), transient=True
         )
         self._task = self._progress.add_task("", total=None)
         self._progress.start()

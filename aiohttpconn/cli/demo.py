@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from .. import AsyncHTTPConnection, Client, HTTPException, TLSError, __version__
-from .bars import progress_bars
+from ..download.bars import progress_bars
 from .demo_servers import DOWNLOAD, GREETING, NAME, DemoServers, download_digest
 from .exits import Exit, UsageError
 from .progress import complain, human_size

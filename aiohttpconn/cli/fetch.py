@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from .. import Client, HTTPException, Request, Response
 from .exits import Exit
-from .filenames import distinct, file_name
 from .network import complaint, exit_of, make_client, make_requests
 from .output import OrderedOutput, Output
 from .progress import Meter, Report
@@ -46,7 +45,10 @@ class _Run:
 
             self._file_output = file_output
         if options.remote_names:
-            self._names = distinct(file_name(request.url) for request in requests)
+            from ..download.file_name import url_name  # noqa: PLC0415 - the same
+            from .filenames import distinct  # noqa: PLC0415
+
+            self._names = distinct(url_name(request.url) for request in requests)
         elif options.saves:
             self._names = [str(options.output)]
         else:

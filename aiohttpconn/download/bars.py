@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 try:
     from rich.console import Console
+    from rich.filesize import pick_unit_and_suffix
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -14,7 +15,6 @@ try:
         Task,
         TaskID,
         TimeRemainingColumn,
-        TransferSpeedColumn,
     )
     from rich.progress import Progress as RichProgress
     from rich.table import Column
@@ -35,7 +35,7 @@ class Bars:
 
     def __init__(self, shown: bool | RichProgress) -> None:
         self._own = not isinstance(shown, RichProgress)
-        self._bars = shown if isinstance(shown, RichProgress) else _own_bars()
+        self._bars = shown if isinstance(shown, RichProgress) else progress_bars(Console(stderr=True), transient=True)
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, progress: Progress) -> None:
@@ -58,23 +58,36 @@ class Bars:
             self._bars.stop()
 
 
-class _Name(ProgressColumn):
+class Name(ProgressColumn):
     """The name as it is: rich's own column would read markup out of it."""
 
     def render(self, task: Task) -> Text:
         return Text(task.description, overflow="ellipsis", no_wrap=True)
 
 
-def _own_bars() -> RichProgress:
-    console = Console(stderr=True)
+class _Speed(ProgressColumn):
+    """Bytes a second in powers of 1024, as sizes are (rich's own column has powers of ten)."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        unit, name = pick_unit_and_suffix(int(speed), ["B", "KiB", "MiB", "GiB", "TiB"], 1024)
+        return Text(f"{speed / unit:.1f} {name}/s", style="progress.data.speed", justify="right")
+
+
+def progress_bars(console: Console, *, transient: bool, disable: bool = False) -> RichProgress:
+    """Name, bar, how much, how fast, how long still. `transient`: gone when over; `disable`: nothing is shown."""
     return RichProgress(
-        _Name(table_column=Column(no_wrap=True, max_width=max(12, console.width // 3))),
+        Name(table_column=Column(no_wrap=True, max_width=max(12, console.width // 3))),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        # As wide as they may become, so that the bars beside them keep their length.
+        DownloadColumn(binary_units=True, table_column=Column(min_width=15, no_wrap=True, justify="right")),
+        _Speed(table_column=Column(min_width=12, no_wrap=True)),
         TimeRemainingColumn(compact=True),
         console=console,
-        transient=True,
+        transient=transient,
+        disable=disable,
         expand=True,
     )
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from ..headers import Headers
     from ..url import URL
 
-FALLBACK: Final = "download"
+FALLBACK: Final = "index.html"
+"""As wget and aria2 have it."""
 LONGEST: Final = 200
 """Bytes of a name: file systems take 255, and more may be appended to it."""
 
@@ -53,10 +54,19 @@ def disposition_name(value: str) -> str | None:
 
 
 def file_name(headers: Headers, url: URL) -> str:
-    """What to call the file of a response: as Content-Disposition says, else the last segment of the URL's path, else
-    "download"."""
+    """What to call the file of a response: as Content-Disposition says, else as the URL does."""
     stated = disposition_name(headers.get("Content-Disposition", ""))
-    return safe_name(stated or "") or safe_name(unquote(url.path.rpartition("/")[2])) or FALLBACK
+    return safe_name(stated or "") or url_name(url)
+
+
+def url_name(url: URL) -> str:
+    """The last segment of the URL's path, percent-decoded and made harmless; "index.html" if nothing is left.
+
+    >>> from aiohttpconn import URL
+    >>> url_name(URL("https://example.org/a/report%202.pdf?x=1")), url_name(URL("https://example.org/"))
+    ('report 2.pdf', 'index.html')
+    """
+    return safe_name(unquote(url.path.rpartition("/")[2])) or FALLBACK
 
 
 def safe_name(name: str) -> str:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiohttpconn import URL
-from aiohttpconn.cli.filenames import FALLBACK, LONGEST, distinct, file_name
+from aiohttpconn.cli.filenames import distinct
+from aiohttpconn.download.file_name import FALLBACK, LONGEST, url_name
 
 
 @pytest.mark.parametrize(
@@ -26,10 +27,11 @@ from aiohttpconn.cli.filenames import FALLBACK, LONGEST, distinct, file_name
         ("?q=x", FALLBACK),
         ("...", FALLBACK),
         (".%20.", FALLBACK),
-        ("..%2f..%2fetc%2fpasswd", "_._.._etc_passwd"),
-        ("..%5c..%5cx", "_._.._x"),
-        (".bashrc", "_bashrc"),
-        ("-rf", "_rf"),
+        ("..%2f..%2fetc%2fpasswd", "passwd"),
+        ("..%5c..%5cx", "x"),
+        (".bashrc", "_.bashrc"),
+        ("-rf", "_-rf"),
+        ("x.part", "x.part_"),
         ("a%00b", "a_b"),
         ("a%0A%0Db", "a_b".replace("_", "__")),
         ("%1b%5b31mred", "_[31mred"),
@@ -44,19 +46,19 @@ from aiohttpconn.cli.filenames import FALLBACK, LONGEST, distinct, file_name
     ],
 )
 def test_the_name_of_a_url(path: str, name: str) -> None:
-    assert file_name(URL(f"http://example.org/{path}")) == name
+    assert url_name(URL(f"http://example.org/{path}")) == name
 
 
 def test_a_long_name_is_cut_and_keeps_its_extension() -> None:
-    name = file_name(URL(f"http://example.org/{'ü' * 300}.tar"))
+    name = url_name(URL(f"http://example.org/{'ü' * 300}.tar"))
     assert len(name.encode()) in (LONGEST - 1, LONGEST)
     assert name.endswith("ü.tar")
-    assert file_name(URL(f"http://example.org/a.{'x' * 300}")) == "a." + "x" * (LONGEST - 2)
+    assert url_name(URL(f"http://example.org/a.{'x' * 300}")) == "a." + "x" * (LONGEST - 2)
 
 
 @given(st.binary(max_size=400))
 def test_no_segment_makes_a_name_that_leaves_the_directory(octets: bytes) -> None:
-    name = file_name(URL("http://example.org/" + "".join(f"%{octet:02x}" for octet in octets)))
+    name = url_name(URL("http://example.org/" + "".join(f"%{octet:02x}" for octet in octets)))
     assert name
     assert name[0] not in ".-"
     assert not set(name) & set('/\\:\0<>|?*"')

@@ -68,7 +68,7 @@ def test_names_are_made_harmless() -> None:
     assert len(long.encode()) <= 200
     assert long.endswith("文.tar")
     assert file_name(headers(), URL("http://x/a/b%2Fc.txt?q")) == "c.txt"
-    assert file_name(headers(("Content-Disposition", "attachment; filename=..")), URL("http://x/")) == "download"
+    assert file_name(headers(("Content-Disposition", "attachment; filename=..")), URL("http://x/")) == "index.html"
     assert [numbered(name, 2) for name in ("a", "a.b.c")] == ["a-2", "a-2.b.c"]
 
 
