@@ -294,6 +294,23 @@ def test_what_is_stored_already_makes_nothing_slower(tmp_path: Path) -> None:
     file.close()
 
 
+def test_the_totals_are_right_whatever_became_of_a_record(tmp_path: Path) -> None:
+    file = Database(str(tmp_path / "cache.sqlite"))
+
+    def write(removed: list[str], *stored: Record) -> tuple[int, int]:
+        file.write([(url, None) for url in removed], stored, (), 1 << 20, 100)
+        (totals,) = file._open().execute("SELECT entries, size FROM totals").fetchall()
+        return totals  # type: ignore[no-any-return]
+
+    one, longer, other = record(), record(body=b"x" * 100), record("http://b/")
+    assert write([], one, other) == (2, one.size + other.size)
+    assert write([], longer) == (2, longer.size + other.size), "one takes the place of the other"
+    assert write(["http://a/", "http://c/"]) == (1, other.size)
+    file.clear()
+    assert write([]) == (0, 0)
+    file.close()
+
+
 async def test_what_was_used_last_stays_in_a_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_TOUCHED", -1.0)
     storage: Storage = SQLiteStorage(tmp_path / "cache.sqlite", 1 << 20, 3)
