@@ -42,6 +42,10 @@ class Cache:
         stale_if_error: float = 0.0,
         shared: bool = False,
     ) -> None:
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path must be that of a file, or None, not {path!r}")
+        if path == "":
+            raise ValueError("path must be that of a file: it is empty")
         for name, value in (("max_size", max_size), ("max_entries", max_entries), ("max_body", max_body)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise TypeError(f"{name} must be a whole number, not {value!r}")

@@ -1060,8 +1060,10 @@ def _hedge(value: Hedge | float | None) -> Hedge | None:
 
 
 def _max_body(value: int | None) -> int | None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise TypeError(f"max_body must be a number of bytes or None, not {value!r}")
+    if value is not None and value < 0:
+        raise ValueError(f"max_body must not be negative: {value!r}")
     return value
 
 

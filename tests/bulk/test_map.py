@@ -398,6 +398,7 @@ async def test_wrong_keywords_are_wrong_once(client: Client) -> None:
         ({"cookies": 5}, TypeError, "cookies"),
         ({"proxy": 5}, TypeError, "proxy"),
         ({"max_body": "x"}, TypeError, "max_body"),
+        ({"max_body": -1}, ValueError, "max_body must not be negative"),
         ({"follow_redirects": 1}, TypeError, "follow_redirects"),
         ({"content": iter([b"x"])}, TypeError, "content.*only once"),
         ({"content": io.BytesIO(b"x")}, TypeError, "content.*only once"),
