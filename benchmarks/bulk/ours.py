@@ -28,7 +28,7 @@ async def crawl(job: Job, count: Count) -> int:
     with output().open("a", buffering=1) as lines:
         async with Client(limits=Limits(max_connections=KEPT), trust_env=False) as client:
             async for result in client.map(frontier, per_host=PER_HOST, concurrency=CONCURRENCY):
-                response = result.unwrap()
+                response = result.unwrap().raise_for_status()
                 count.page(response.content)
                 if response.headers.get("Content-Type", "").startswith("text/html"):
                     page = LexborHTMLParser(response.content)

@@ -321,3 +321,39 @@ async def test_what_failed_is_tried_by_the_next_run(tmp_path: Path, client: Clie
             requests = [result.request async for result in client.map(frontier)]
         assert len(requests) == expected
     assert requests[1] == post
+
+
+@pytest.mark.parametrize(("checkpoint", "next_run"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("memory", [8, 100_000])
+async def test_what_was_handed_out_waits_again_in_its_place(
+    checkpoint: bool, next_run: bool, memory: int, tmp_path: Path, client: Client, site: str
+) -> None:
+    """A map is left with requests under way and results not taken: by priority, and first come, first served within
+    one, they come before what had not been handed out; of the same frontier, and of the next run's with its file."""
+    path = tmp_path / "crawl" if checkpoint else None
+    frontier = Frontier(memory=memory, checkpoint=path)
+    priorities = [3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]
+    for number, priority in enumerate(priorities):
+        frontier.add(f"{site}?{number}", priority=priority)
+    order = [str(number) for number in sorted(range(16), key=lambda number: -priorities[number])]
+    for turn in range(2):
+        async with client.map(frontier, concurrency=4, window=2) as results:
+            taken = (await anext(results)).unwrap().url.query  # finished, with the end of the block
+            await settle(3)
+            if turn:  # so many that come before what is under way that this is no more among the next ones
+                for number in range(16, 24):
+                    frontier.add(f"{site}?{number}", priority=9)
+                order = [str(number) for number in range(16, 24)] + order
+        order.remove(taken)
+        assert len(frontier) == len(order)
+    results = client.map(frontier, concurrency=4)
+    await anext(results)
+    await results.aclose()  # in hand, and not finished
+    assert len(frontier) == len(order)
+    if next_run:
+        await frontier.close()
+        frontier = Frontier(memory=memory, checkpoint=path)
+    found = [result.unwrap().url.query async for result in client.map(frontier, concurrency=1)]
+    assert found == order
+    assert len(frontier) == 0
+    await frontier.close()

@@ -84,6 +84,12 @@ async def test_the_url_of_a_result_is_fit_to_be_written_down(client: Client, htt
     [result] = [result async for result in client.map([http_server.url.replace("//", "//user:word@") + "/request"])]
     assert result.url == http_server.url + "/request"
     assert "Authorization" in str(result.unwrap().json()["fields"])
+    for text in ("http://user:wo/rd@host:x/a", "user:word@host/a", "ftp://user:word@host/a"):
+        [result] = [result async for result in client.map([text])]
+        assert result.given == text
+        assert result.url.endswith("[hidden]@" + text.rpartition("@")[2])
+        for said in (result.url, repr(result), str(result), repr(result.error)):
+            assert "word" not in said
 
 
 @pytest.mark.parametrize("kind", ["list", "generator", "async generator"])
