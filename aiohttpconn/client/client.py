@@ -666,7 +666,8 @@ class Client:
           that the server says, is the file: nothing is fetched then.
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
-        - `limit_rate`: bytes per second over all segments. `fsync`: whether it is on the disk when this returns.
+        - `limit_rate`: bytes per second over all segments. `fsync`: whether what counts as saved is on the disk,
+          so that a power cut leaves nothing wrong: a sync for every 256 KiB to 1 MiB (1 to 10 ms), and when it is done.
         - `params`, `headers`, `cookies`, `auth`, `follow_redirects`, `timeout` (`total` is for all of it), `proxy`,
           `retries`: as of `request`; and `max_body`, which left out is the client's: `BodyTooLarge` for a file above.
 

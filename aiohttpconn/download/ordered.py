@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from multidict import CIMultiDict
 
+from ..config import check_count
 from ..errors import ConnectError, DownloadError, FileChanged, HTTPException, ProtocolError
 from ..headers import Headers
 from .digests import mismatch, stated_digests
@@ -61,9 +62,8 @@ class RangeStream:
         rate: Rate | None,
         checksum: Digest | None = None,
     ) -> None:
-        if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
-            raise ValueError(f"segments must be a number, at least 1, not {segments!r}")
-        if window < LEAST_WINDOW:
+        check_count("segments", segments)
+        if check_count("window", window) < LEAST_WINDOW:
             raise ValueError(f"window must be at least {LEAST_WINDOW} bytes: {window!r}")
         self._sources = sources
         sources.trusting = checksum is not None
