@@ -701,7 +701,7 @@ class Client:
 
     def stream_ranges(self, url: str | URL, **options: Unpack[RangeStreamKeywords]) -> RangeStream:
         """A file's bytes in their order, fetched in ranges over several connections: an asynchronous iterator, and a
-        block, which a loop that is left early needs.
+        block, which lets go of the connections at once where the loop is left early.
 
         - `segments`: how many connections (4). `window`: bytes that are held, at most (16 MiB).
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file

@@ -15,8 +15,9 @@ from ..url import URL
 from .digests import parse_checksum
 from .many import download_many
 from .one_file import OneFile, Wanted, check_segments, seconds_in_all, target
-from .ordered import RangeStream
+from .ordered import OrderedRanges
 from .progress import Meter, Progress
+from .range_stream import RangeStream
 from .rate import Rate
 from .result import Download, DownloadResult
 from .sources import Sources
@@ -147,7 +148,7 @@ def stream_ranges(
     _check_keywords(request)
     sources = Sources(fetch, _urls(url, mirrors), headers, request)
     digest = None if checksum is None else parse_checksum(checksum)
-    return RangeStream(sources, segments, window, repairs, Rate.of(limit_rate), digest)
+    return RangeStream(OrderedRanges(sources, segments, window, repairs, Rate.of(limit_rate), digest))
 
 
 def _check_keywords(request: Mapping[str, Any]) -> None:
