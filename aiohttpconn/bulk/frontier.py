@@ -13,13 +13,14 @@ from . import backlog, seen
 from .backlog import Backlog
 from .feed import Entry
 from .identity import canonical_url, key_of
-from .ledger import Ledger
+from .ledger import Ledger, checkpoint_path
 from .seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from ..client.response import Response
+    from .ledger_file import Change
     from .result import MapResult
 
 _KIND = 0x61686672  # "ahfr"
@@ -45,7 +46,7 @@ class Frontier:
       finished (see `Client.map`), and does not accept what was there before. What comes to an error is tried again by
       the next run. `start` is looked at each time, and known by then. Requests are in there as they are sent, with user
       name, password and fields: a new file is its owner's alone (mode 0600). One that is no frontier's, or cannot be
-      written, is an OSError.
+      written, is an OSError; one that another frontier has, here or in another process, a BlockingIOError.
     - `memory`: how many of the accepted are remembered in memory, 70 bytes each, and a quarter as many kept waiting
       there; beyond that they are in SQLite, in the checkpoint or a temporary file.
 
@@ -95,7 +96,7 @@ class Frontier:
         self.wake: Callable[[], None] | None = None
         self._accept = accept
         self._canonical = canonical
-        self._path = None if checkpoint is None else os.fspath(checkpoint)
+        self._path = None if checkpoint is None else checkpoint_path(checkpoint)
         keep = checkpoint is not None
         self._ledger = Ledger(self._path or "", _KIND, seen.SCHEMA + backlog.SCHEMA + _HOSTS)
         self._seen = Seen(memory, self._ledger, keep)
@@ -154,15 +155,17 @@ class Frontier:
         counts = self.max_per_host is not None and not is_back
         if counts and (pages := self._hosts.get(origin, 0)) >= self.max_per_host:  # type: ignore[operator]
             return False
-        # One change of the checkpoint, of which nothing is written without the rest: the request's row comes first,
-        # and `Seen`, which may have everything written, last.
+        also: list[Change] = []  # what the checkpoint has with the request's row, or none of it
+        if self._path is not None:
+            if counts:
+                also.append((_COUNT, (str(origin),)))
+            if not is_back:
+                also.append(self._seen.change(key))
         waiting = self._backlog
-        waiting.push(Entry(-priority, waiting.next_number, request, depth, via))
+        waiting.push(Entry(-priority, waiting.next_number, request, depth, via), also)
         waiting.next_number += 1
         if counts:
             self._hosts[origin] = pages + 1
-            if self._path is not None:
-                self._ledger.put_with_it(_COUNT, str(origin))
         if not is_back:
             self._seen.add(key)
         if self.wake is not None:
