@@ -36,7 +36,8 @@ class Frontier:
     pages are read. The map ends when none is left and none is under way.
 
     - `start`: URLs and `Request`s at depth 0.
-    - `max_depth`: how many links away from the start pages may be; None for any number.
+    - `max_depth`: how many links away from the start pages may be; None for any number. Counted is the way on which a
+      page was first met: where a shorter one is met later, as when pages on it are slow, it stays at its depth.
     - `max_per_host`: how many requests to one origin are accepted; None for any number. (The origins are counted in
       memory, 0.3 KiB each.)
     - `max_pages`: how many are given out in this run; None for all. With a checkpoint, the next run goes on.
@@ -55,7 +56,7 @@ class Frontier:
     counts as a request. (So it is for GET and HEAD; not if the map is given ``follow_redirects=``, or the client does
     not follow redirects.)
 
-    It serves one map at a time; where that is left early, what was under way waits again.
+    It serves one map at a time, another is a RuntimeError; where that is left early, what was under way waits again.
 
     Requests wait as their URL, or as a `Request` whose body is in memory, and are made when they are sent: what goes
     with all of them is given to `Client.map`.
@@ -94,6 +95,7 @@ class Frontier:
         self.max_per_host = max_per_host
         self.max_pages = max_pages
         self.wake: Callable[[], None] | None = None
+        self._is_claimed = False
         self._accept = accept
         self._canonical = canonical
         self._path = None if checkpoint is None else checkpoint_path(checkpoint)
@@ -180,27 +182,36 @@ class Frontier:
     def add_links(
         self,
         result: MapResult,
-        references: Iterable[str | None],
+        references: Iterable[str | URL | None],
         *,
         base: str | URL | None = None,
         priority: int = 0,
     ) -> int:
         """Add what a page links to, one link deeper than the page; how many were new.
 
-        - `result`: the page. `references`: the values of its ``href`` attributes, as they stand there; those that are
-          no http or https URLs (``mailto:``, ``#top``, None) are passed over.
-        - `base`: what they are relative to, if it is not the page's URL (the page's ``<base href>``).
+        - `result`: the page. `references`: the values of its ``href`` attributes, as they stand there, or URLs; those
+          that are no http or https URLs (``mailto:``, ``#top``, None) are passed over.
+        - `base`: what they are relative to, if it is not the page's URL (the page's ``<base href>``, which may be
+          relative, and is passed over as well if it is none).
         """
+        if isinstance(references, (str, bytes, URL)):
+            raise TypeError(f"references must be an iterable of URLs, not one: give [{references!r}]")
         depth = result.depth + 1
         response = result.response
         if response is None or (self.max_depth is not None and depth > self.max_depth):
             return 0
-        url = response.url if base is None else join(response.url, str(base))
+        url = response.url
+        if base is not None:
+            try:
+                url = join(url, str(base).strip())
+            except InvalidURL:  # a browser takes the page's own then
+                pass
         met = self._met.get(url.origin)
         if met is None:
             met = self._met[url.origin] = set()
         added = 0
-        for reference in references:
+        for given in references:
+            reference = given if type(given) is str else _text_of(given)
             if not reference or reference in met or reference[0] == "#":
                 continue
             try:
@@ -220,6 +231,12 @@ class Frontier:
         return len(self._backlog)
 
     # --- what is taken ---
+
+    def claim(self) -> None:
+        """See `Feed`."""
+        if self._is_claimed:
+            raise RuntimeError("the frontier is being read by another map: close that first (`async with`)")
+        self._is_claimed = True
 
     def take(self) -> Entry | None:
         """See `Feed`."""
@@ -245,6 +262,7 @@ class Frontier:
 
     def give_back(self) -> None:
         """See `Feed`."""
+        self._is_claimed = False
         self._taken -= len(self._under_way)
         if not self._ledger.is_closed:  # else they wait in its file, if it was to stay
             for entry in self._under_way.values():
@@ -283,6 +301,15 @@ class Frontier:
 
     def __repr__(self) -> str:
         return f"<Frontier {len(self)} waiting, {len(self._under_way)} under way>"
+
+
+def _text_of(reference: str | URL | None) -> str | None:
+    """A reference as it would stand on a page."""
+    if isinstance(reference, URL):
+        return reference.href
+    if reference is not None and not isinstance(reference, str):
+        raise TypeError(f"a reference must be a str or a URL, not {reference!r}")
+    return reference
 
 
 def _whole(name: str, value: object, least: int) -> None:
