@@ -741,7 +741,8 @@ class Client:
           block), and that has a response other than 429, 502, 503 and 504; what comes to an error is tried again. It is
           known by method, URL and body, a `Request` by its own fields as well, so what a list has twice is sent once or
           twice. After a crash, what was finished in the last 0.1 s may be sent again. A file that is no map's
-          checkpoint, or cannot be written, is an OSError.
+          checkpoint, or cannot be written, is an OSError; one that another map has, here or in another process, a
+          BlockingIOError.
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
         - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`; once if

@@ -182,6 +182,9 @@ class _Fed:
         self._queue = queue
         self._led_on = led_on
 
+    def claim(self) -> None:
+        """See `Feed`: the one map of a run reads it."""
+
     def take(self) -> Entry | None:
         """See `Feed`."""
         item, self.first = self.first, None

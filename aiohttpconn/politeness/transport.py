@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .admission import Admission, Keys
 
 OWN_SECONDS = 60.0
-"""In all, once its turn has come, for a request of a rule's own. No caller's limit holds: others may wait for it, too."""
+"""In all, once its turn has come, for a request of a rule's own. No caller's limit holds: others may wait for it."""
 
 
 class PoliteTransport:

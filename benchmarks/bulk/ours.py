@@ -30,9 +30,11 @@ async def crawl(job: Job, count: Count) -> int:
             async for result in client.map(frontier, per_host=PER_HOST, concurrency=CONCURRENCY):
                 response = result.unwrap().raise_for_status()
                 count.page(response.content)
-                if response.headers.get("Content-Type", "").startswith("text/html"):
+                if response.headers.get("Content-Type", "").lower().startswith("text/html"):
                     page = LexborHTMLParser(response.content)
-                    frontier.add_links(result, [link.attributes["href"] for link in page.css("a[href]")])
+                    base = page.css_first("base[href]")
+                    links = [link.attributes["href"] for link in page.css("a[href]")]
+                    frontier.add_links(result, links, base=base and base.attributes["href"])
                     title = page.css_first("title")
                     lines.write(json.dumps({"url": result.url, "title": title and title.text()}) + "\n")
             return status_bytes("VmRSS")

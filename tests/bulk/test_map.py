@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -314,6 +316,23 @@ async def test_a_slow_consumer_slows_it_down(client: Client, http_server: Origin
             assert len(http_server.requests) <= 1 + 2 * 3
 
 
+async def test_a_consumer_that_computes(client: Client, http_server: OriginServer) -> None:
+    """The loop has its turn all the same, though the next results are there."""
+    loop = asyncio.get_running_loop()
+    results = client.map([f"{http_server.url}/bytes/{size}" for size in range(20)])
+    await anext(results)
+    while len(http_server.requests) < 20:
+        await asyncio.sleep(0)
+    await settle(20)
+    for _ in range(5):
+        had_its_turn = asyncio.Event()
+        loop.call_soon(had_its_turn.set)
+        time.sleep(0.011)
+        await anext(results)
+        assert had_its_turn.is_set()
+    await results.aclose()
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_an_error_of_the_source_comes_last(asynchronous: bool, client: Client, http_server: OriginServer) -> None:
     def broken() -> Iterator[str]:
@@ -385,8 +404,12 @@ async def test_wrong_arguments(client: Client) -> None:
             client.map([], **{name: 0})  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=name):
             client.map([], **{name: 1.5})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="handle"):
-        client.map([], handle=7)  # type: ignore[arg-type]
+    for handle in (7, print, len, lambda response: None, partial(print, 1), Gate):
+        with pytest.raises(TypeError, match="handle"):
+            client.map([], handle=handle)  # type: ignore[arg-type]
+    gate = Gate()  # an object whose __call__ is one
+    for coroutine_function in (gate, gate.__call__, partial(gate.__call__), partial(gate)):
+        client.map([], handle=coroutine_function)  # type: ignore[arg-type]
 
 
 async def test_wrong_keywords_are_wrong_once(client: Client) -> None:
