@@ -90,6 +90,8 @@ class Backlog:
         self._out.discard(entry.number)
         if self._beyond is None or entry[:2] < self._beyond:
             heapq.heappush(self._heap, entry)
+            if len(self._heap) > self._limit:
+                self._leave_half()
         elif not self._keep:
             self._ledger.put(_INSERT, *_row(entry))
 

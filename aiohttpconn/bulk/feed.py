@@ -54,6 +54,19 @@ class Feed(Protocol):
         """The map is over, or was left: what was taken, and is not done, waits again; another map may claim it."""
         ...
 
+    def set_aside(self, entry: Entry) -> None:
+        """The map keeps what was taken on disk for now, and says when it takes it up, or puts it back; until then, it
+        is the map's, and need not be held."""
+        ...
+
+    def take_up(self, entry: Entry) -> None:
+        """What was set aside is as if it were taken now. It may be an equal entry."""
+        ...
+
+    def put_back(self, entry: Entry) -> None:
+        """What was set aside waits again."""
+        ...
+
     async def settle(self) -> None:
         """Write down what is to be kept."""
         ...

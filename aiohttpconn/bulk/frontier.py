@@ -104,6 +104,7 @@ class Frontier:
         self._seen = Seen(memory, self._ledger, keep)
         self._backlog = Backlog(memory // 4, self._ledger, keep)
         self._under_way: dict[int, Entry] = {}
+        self._aside = 0  # under way as well, and not held here
         self._taken = 0
         self._hosts: dict[Origin, int] = {}
         if keep and max_per_host is not None:
@@ -269,6 +270,23 @@ class Frontier:
                 self._backlog.push_back(entry)
         self._under_way.clear()
 
+    def set_aside(self, entry: Entry) -> None:
+        """See `Feed`."""
+        del self._under_way[entry.number]
+        self._aside += 1
+
+    def take_up(self, entry: Entry) -> None:
+        """See `Feed`."""
+        self._under_way[entry.number] = entry
+        self._aside -= 1
+
+    def put_back(self, entry: Entry) -> None:
+        """See `Feed`."""
+        self._aside -= 1
+        self._taken -= 1
+        if not self._ledger.is_closed:
+            self._backlog.push_back(entry)
+
     async def settle(self) -> None:
         """Write the checkpoint."""
         if not self._ledger.is_closed:
@@ -279,7 +297,7 @@ class Frontier:
         is left and none is under way elsewhere."""
         while True:
             while (entry := self.take()) is None:
-                if not self._under_way:
+                if not self._under_way and not self._aside:
                     return
                 await asyncio.sleep(0.01)
             finished = False
@@ -300,7 +318,7 @@ class Frontier:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<Frontier {len(self)} waiting, {len(self._under_way)} under way>"
+        return f"<Frontier {len(self)} waiting, {len(self._under_way) + self._aside} under way>"
 
 
 def _text_of(reference: str | URL | None) -> str | None:

@@ -745,14 +745,21 @@ class Client:
           BlockingIOError.
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
-        - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`; once if
-          `ordered`, or from a `Frontier`, whose priorities are for what has not been read (10 × with `politeness`: only
-          hosts of which something has been read go side by side). When all of them are to hosts that have `per_host`
-          under way, or have to wait, nothing is read until one of those is done: a slow host holds up its own, up to so
-          many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window hold all that one
-          host has. What is redirected counts as its first URL's host's.
+        - `window`: how many requests may be read ahead of those that can be sent, and wait in memory, left out
+          10 × `concurrency`; once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read
+          (10 × with `politeness`: only hosts of which something has been read go side by side). What is redirected
+          counts as its first URL's host's.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
+
+        A host that is slow, or hangs, holds up its own requests only. When all that wait are to hosts that have
+        `per_host` under way, or have to wait, and more could be sent, those of the hosts that have most are put aside
+        in a temporary file, in their order (a `Frontier`'s: by priority), and the source is read on: after 0.1 s,
+        1,000 requests of these hosts at a time; as fast as can be while it has some that can be sent, else up to
+        10,000 a second while everything hangs, and 1,000 while results come. So an endless source of one host that
+        hangs fills the disk, slowly. A `Request` that was put aside is an equal one in its result; one whose body is
+        read as it is sent cannot be put aside, and counts against the window, as does everything if `ordered`. A file
+        that cannot be written is an OSError.
 
         A request that has to wait for a rule of `politeness` is not under way: others go, and of its host none is begun
         until it goes. So each host has its own rate, however many wait, as far as the window holds requests to it.

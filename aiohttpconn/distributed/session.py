@@ -205,5 +205,14 @@ class _Fed:
     def give_back(self) -> None:
         """See `Feed`; the caller keeps account."""
 
+    def set_aside(self, entry: Entry) -> None:
+        """See `Feed`; nothing is held of what was taken."""
+
+    def take_up(self, entry: Entry) -> None:
+        """See `Feed`."""
+
+    def put_back(self, entry: Entry) -> None:
+        """See `Feed`; the caller keeps account."""
+
     async def settle(self) -> None:
         """See `Feed`; nothing is kept here."""

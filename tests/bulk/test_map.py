@@ -172,7 +172,7 @@ async def test_concurrency_and_per_host(wide_server: OriginServer, client: Clien
 
 
 async def test_a_host_that_hangs_holds_up_only_its_own(wide_server: OriginServer, client: Client) -> None:
-    """As long as no more of its requests wait than the window holds, however long the list is."""
+    """See `test_spill` for more of them than the window holds."""
     gate = wide_server.routes["/slow"] = Gate()
     slow, quick = with_host(wide_server, 1) + "/slow", with_host(wide_server, 2) + "/bytes/1"
     urls = [slow if number % 20 == 0 else quick for number in range(23 * 20)]  # 4 of them are sent, 19 wait
@@ -182,29 +182,6 @@ async def test_a_host_that_hangs_holds_up_only_its_own(wide_server: OriginServer
         assert gate.held == 4
         gate.open.set()
         assert len([result async for result in results]) == 23
-
-
-async def test_more_than_the_window_holds_of_a_host_that_hangs(wide_server: OriginServer, client: Client) -> None:
-    """Nothing is read then, until one of its requests is done."""
-    gate = wide_server.routes["/slow"] = Gate()
-    slow, quick = with_host(wide_server, 1) + "/slow", with_host(wide_server, 2) + "/bytes/1"
-    read: list[str] = []
-
-    def urls() -> Iterator[str]:
-        for url in [slow, quick] * 100:
-            read.append(url)
-            yield url
-
-    async with client.map(urls(), concurrency=6, per_host=4, window=20) as results:
-        for _ in range(23):
-            assert (await anext(results)).url == quick
-        waits = asyncio.ensure_future(anext(results))
-        await settle(30)
-        assert not waits.done()
-        assert read.count(slow) == 4 + 20
-        gate.open.set()
-        await waits
-        assert len([result async for result in results]) == 200 - 24
 
 
 async def test_under_rules_of_politeness(wide_server: OriginServer) -> None:
@@ -284,7 +261,11 @@ async def test_results_in_order(wide_server: OriginServer, client: Client) -> No
         assert [result.index async for result in results] == list(range(1, 101))
 
 
-async def test_what_is_read_ahead_is_bounded(client: Client, http_server: OriginServer) -> None:
+async def test_what_is_read_ahead_is_bounded(
+    client: Client, http_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for what is read to find other hosts, when the one has been waited for long enough (see `test_spill`)."""
+    monkeypatch.setattr("aiohttpconn.bulk.lookahead.PATIENCE", 3600)
     read: list[int] = []
 
     def endless() -> Iterator[str]:
