@@ -3,13 +3,14 @@
 It decides by Date and by the clock, and by nothing else. So it is shown the fields of a record with a Date at which
 this machine's clock would have been when the origin made it (that takes Age, the time on the way and a server's wrong
 clock into account), and a question like "may it be used though it has been stale for a minute?" is put to it by showing
-a Date that is a minute later.
+a lifetime that is a minute longer.
 """
 
 from __future__ import annotations
 
 import enum
 import math
+import re
 import uuid
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ CACHED_METHODS = ("GET", "HEAD")
 _NEVER_STORED = frozenset({"set-cookie", "set-cookie2", "age"})
 """Set-Cookie took effect when it came; said again later it would undo what was set since. Age is made anew."""
 _ID = uuid.UUID(int=0)
+_PRIVATE_LIFETIME = re.compile(r'(?<![\w-])(max-age)\s*=\s*"?(\d+)"?', re.IGNORECASE)
+_SHARED_LIFETIME = re.compile(r'(?<![\w-])(max-age|s-maxage)\s*=\s*"?(\d+)"?', re.IGNORECASE)
 
 
 class Use(enum.Enum):
@@ -87,7 +90,7 @@ class Judgement:
         return forbidding.isdisjoint(said)
 
     def _holds(self, record: Record, leeway: float) -> bool:
-        """Whether a record is fresh, or would be, had it been made `leeway` seconds later."""
+        """Whether a record is fresh, or would be, if its lifetime were `leeway` seconds longer."""
         request = hishel.Request(record.method, record.url)
         entry = self._entry(request, record, leeway)
         return isinstance(hishel.IdleClient(self._options).next(request, [entry]), hishel.FromCache)
@@ -97,9 +100,22 @@ class Judgement:
             record.judged = _shown(record.pairs, record.born)
         headers: hishel.Headers = record.judged
         if leeway:
-            lists = {name: headers.get_list(name) or [] for name in headers}
-            headers = hishel.Headers({**lists, "date": [_date(record.born + leeway)]})
+            headers = self._lasting(headers, record.born, leeway)
         return hishel.Entry(_ID, request, hishel.Response(record.status, headers))
+
+    def _lasting(self, headers: hishel.Headers, born: float, leeway: float) -> hishel.Headers:
+        """The fields of a response that was made at `born`, with a lifetime that is `leeway` seconds longer."""
+        lists: dict[str, str | list[str]] = {name: headers.get_list(name) or [] for name in headers}
+        lifetime, longer = _SHARED_LIFETIME if self._shared else _PRIVATE_LIFETIME, int(leeway)
+        said = ", ".join(lists.get("cache-control", []))
+        changed, count = lifetime.subn(lambda found: f"{found[1]}={max(0, int(found[2]) + longer)}", said)
+        if count:
+            lists["cache-control"] = [changed]
+        elif "expires" in lists:  # what has no date, or one of long ago, expired when it was made
+            lists["expires"] = [_date(max(http_date(lists["expires"][0], born) or 0, born) + leeway)]
+        else:  # a lifetime by heuristics is nowhere said: it begins later
+            lists["date"] = [_date(born + leeway)]
+        return hishel.Headers(lists)
 
     # --- asking ---
 

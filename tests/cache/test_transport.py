@@ -337,6 +337,49 @@ async def test_a_304_that_speaks_of_something_else(http_server: OriginServer) ->
 # --- stale ------------------------------------------------------------------------------------------------------------
 
 
+LIFETIMES_THAT_ARE_OVER = [
+    pytest.param([("Cache-Control", "max-age=0, {}")], id="none"),
+    pytest.param([("Expires", formatdate(time.time() - 60, usegmt=True)), ("Cache-Control", "{}")], id="expired"),
+    pytest.param([("Expires", "0"), ("Cache-Control", "{}")], id="an-expiry-that-is-no-date"),
+    pytest.param(
+        [
+            ("Date", formatdate(time.time() - 100, usegmt=True)),
+            ("Expires", formatdate(time.time() - 40, usegmt=True)),
+            ("Cache-Control", "{}"),
+        ],
+        id="expired-lately",
+    ),
+    pytest.param([("Cache-Control", "max-age=60"), ("Cache-Control", "{}"), ("Age", "100")], id="two-fields"),
+]
+
+
+@pytest.mark.parametrize("fields", LIFETIMES_THAT_ARE_OVER)
+async def test_how_long_it_may_be_stale(fields: Any, http_server: OriginServer) -> None:
+    resource = Resource(http_server, ("ETag", '"x"'))
+    for seconds, stale in (("600", True), ("0", False)):
+        resource.fields = [
+            *[(name, value.format(f"stale-while-revalidate={seconds}")) for name, value in fields],
+            ("ETag", '"x"'),
+        ]
+        async with caching() as client:
+            await client.get(resource.url)
+            answer = await client.get(resource.url)
+            assert answer.from_cache
+            assert (answer.timings.first_byte is None) == stale, "whether it was asked before it was used"
+            if stale:
+                assert client._caching is not None
+                await asyncio.wait(client._caching._background)
+
+
+async def test_min_fresh_of_what_expires(http_server: OriginServer) -> None:
+    resource = Resource(http_server, ("Expires", formatdate(time.time() + 600, usegmt=True)))
+    async with caching() as client:
+        for ahead, text in ((60, "reply 1"), (6000, "reply 2")):
+            await client.get(resource.url)
+            answer = await client.get(resource.url, headers={"Cache-Control": f"min-fresh={ahead}"})
+            assert answer.text == text
+
+
 async def test_stale_while_revalidate(http_server: OriginServer, place: Any) -> None:
     resource = Resource(http_server, ("Cache-Control", "max-age=60, stale-while-revalidate=600"), ("Age", "100"))
     async with caching(place) as client:
