@@ -57,6 +57,7 @@ http {{
             default_type text/plain; try_files /page =404;
             add_header Set-Cookie "session=0123456789abcdef0123456789abcdef; Path=/; HttpOnly; SameSite=Lax";
         }}
+        location /cached {{ default_type text/plain; try_files /page =404; expires 1h; }}
         location /distinct/ {{ default_type text/plain; try_files /page =404; }}
         location /document {{ default_type application/json; add_header Content-Encoding gzip; }}
     }}

@@ -338,6 +338,20 @@ WORKLOADS: Final = {
             ("aiohttpconn", "aiohttpconn-plain", "aiohttp"),
         ),
         Workload(
+            "get-polite",
+            "1 KiB keep-alive GET, 64 at a time, with a rule of politeness that never holds back",
+            "request",
+            pages("http", tasks=64),
+            ("aiohttpconn", "aiohttpconn-rate-limit", "aiohttpconn-host-concurrency"),
+        ),
+        Workload(
+            "get-cached",
+            "1 KiB GET, 64 at a time, from a cache",
+            "request",
+            pages("http", tasks=64, path="cached"),
+            ("aiohttpconn", "aiohttpconn-memory-cache", "aiohttpconn-sqlite-cache"),
+        ),
+        Workload(
             "latency",
             "1 KiB keep-alive GET, one at a time",
             "request",

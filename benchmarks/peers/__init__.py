@@ -10,8 +10,16 @@ from typing import Final
 from .adapter import Peer, Settings
 
 CLIENTS: Final = ("aiohttpconn", "pyreqwest", "aiohttp", "httpx", "httpx2")
-VARIANTS: Final = ("aiohttpconn-plain", "aiohttpconn-unresumed", "aiohttpconn-direct")
-"""Ours without what a workload is about."""
+VARIANTS: Final = (
+    "aiohttpconn-plain",
+    "aiohttpconn-unresumed",
+    "aiohttpconn-direct",
+    "aiohttpconn-rate-limit",
+    "aiohttpconn-host-concurrency",
+    "aiohttpconn-memory-cache",
+    "aiohttpconn-sqlite-cache",
+)
+"""Ours without what a workload is about, or with it."""
 BEFORE: Final = "aiohttpconn-before"
 """Another checkout of ours, whose path is in the environment (`BEFORE_PATH`)."""
 BEFORE_PATH: Final = "AIOHTTPCONN_BEFORE"

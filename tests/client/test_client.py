@@ -445,6 +445,13 @@ async def test_a_pool_may_be_shared_and_stays_open(http_server: OriginServer) ->
             await client.get("/")
 
 
+@pytest.mark.parametrize("off", [{}, {"politeness": None, "cache": None}, {"politeness": (), "cache": False}], ids=str)
+async def test_politeness_and_a_cache_that_are_off_are_not_in_the_way(off: dict[str, Any]) -> None:
+    async with Client(**off) as client:
+        assert client.pool is not None
+        assert client._transport is client._flow.transport is client.pool, "requests go straight to the pool"
+
+
 async def test_a_transport_of_ones_own(http_server: OriginServer) -> None:
     async with ConnectionPool() as pool:
         transport = RecordingTransport(pool)
