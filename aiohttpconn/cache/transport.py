@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 from multidict import CIMultiDict
 
@@ -20,13 +19,12 @@ from ..url import join
 from .cache import Cache
 from .directives import directives
 from .flight import Failure, Flight, Landing, Outcome
+from .flights import FlightKey, Flights
 from .key import key_of, place_of
 from .record import Record
 from .rules import CACHED_METHODS, Use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hishel import NeedRevalidation
 
     from ..messages import Request
@@ -40,12 +38,8 @@ _FAILED = frozenset({500, 502, 503, 504})
 _PASSING = frozenset({407, 408, 421, 425, 429})
 """Statuses that, like those from 500 on and 304, say nothing about what is there: another try may get it."""
 _FAILURES = (NetworkError, RequestTimeout, ProtocolError)
-_REMEMBERED = 4096
-"""URLs of which it is known what happened to them lately."""
 BACKGROUND_SECONDS = 60.0
 """In all, for a revalidation that nobody waits for."""
-
-_Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...], str]
 
 
 class CachingTransport:
@@ -69,10 +63,7 @@ class CachingTransport:
         self.holds_back: bool = getattr(inner, "holds_back", False)
         """Whether requests may have to wait for rules of politeness."""
         self._owns_cache = not isinstance(cache, Cache)
-        self._flights: dict[_Key, Flight] = {}
-        self._not_stored: OrderedDict[str, None] = OrderedDict()  # requests for these do not wait for each other
-        self._landings: OrderedDict[str, int] = OrderedDict()  # how often a response was stored lately, by URL
-        self._writes: OrderedDict[str, int] = OrderedDict()  # how often it was written to lately
+        self._flights = Flights(self.cache.storage, self.cache.max_body)
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -88,16 +79,16 @@ class CachingTransport:
                 return await self.inner.send(request, context)
         url = key_of(request, self._place)
         while True:
-            landings = self._landings.get(url)
+            stored = self._flights.stored(url)
             record = await self._find(request, url)
-            if self._landings.get(url) != landings:
+            if self._flights.stored(url) != stored:
                 continue  # while a file was read, a response for this URL was stored
             now = time.time()
             use = None if record is None else self.cache.rules.use(request, record, now)
             if record is not None and use is Use.FRESH:
                 return _answer(request, record, now)
             key = (url, tuple(sorted(headers.items())), request.method)
-            flight = self._flights.get(key)
+            flight = self._flights.under_way(key)
             if record is not None and use is Use.STALE:
                 if flight is None and not self._closed:
                     self._revalidate_later(request, context, record, key)
@@ -105,9 +96,9 @@ class CachingTransport:
             if "Cache-Control" in headers and "only-if-cached" in directives(headers):
                 return _unavailable(request)
             if flight is None:
-                return await self._lead(request, context, record, self._begin(request, key))
-            if url in self._not_stored:
-                return await self._lead(request, context, record, self._unshared(request, url))
+                return await self._lead(request, context, record, self._flights.begin(request, key))
+            if not self._flights.shares(url):
+                return await self._lead(request, context, record, self._flights.begin_alone(request, url))
             outcome = await self._wait(flight, request, context)
             if isinstance(outcome, Record):
                 return _answer(request, outcome, time.time())
@@ -115,7 +106,7 @@ class CachingTransport:
                 if outcome.is_for(context.deadline.timeout):
                     raise outcome.error_for(request)
             elif outcome is not Landing.AGAIN:
-                return await self._lead(request, context, record, self._unshared(request, url))
+                return await self._lead(request, context, record, self._flights.begin_alone(request, url))
 
     async def _find(self, request: Request, url: str) -> Record | None:
         """The newest of the records that are for such a request."""
@@ -131,38 +122,6 @@ class CachingTransport:
             late.request = request
             raise late
         return outcome
-
-    # --- flights ---
-
-    def _begin(self, request: Request, key: _Key) -> Flight:
-        def landed(flight: Flight, outcome: Outcome) -> None:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            if outcome is Landing.UNSHARED:
-                self._not_stored[key[0]] = None
-                if len(self._not_stored) > _REMEMBERED:
-                    self._not_stored.popitem(last=False)
-            elif isinstance(outcome, Record):
-                self._not_stored.pop(key[0], None)
-                _count(self._landings, key[0])
-
-        flight = self._flights[key] = self._flight(request, key[0], landed)
-        return flight
-
-    def _unshared(self, request: Request, url: str) -> Flight:
-        """One that nobody waits for."""
-        return self._flight(request, url, None)
-
-    def _flight(self, request: Request, url: str, landed: Callable[[Flight, Outcome], None] | None) -> Flight:
-        writes, storage = self._writes.get(url), self.cache.storage
-
-        def told(flight: Flight, outcome: Outcome) -> None:
-            if outcome is Landing.UNSHARED:
-                storage.remove(url, request)  # it is not what is there any more
-            if landed is not None:
-                landed(flight, outcome)
-
-        return Flight(storage, self.cache.max_body, lambda: self._writes.get(url) == writes, told)
 
     async def _lead(
         self, request: Request, context: RequestContext, record: Record | None, flight: Flight
@@ -241,12 +200,12 @@ class CachingTransport:
 
     # --- in the background ---
 
-    def _revalidate_later(self, request: Request, context: RequestContext, record: Record, key: _Key) -> None:
+    def _revalidate_later(self, request: Request, context: RequestContext, record: Record, key: FlightKey) -> None:
         loop = asyncio.get_running_loop()
         own = RequestContext(
             Deadline(context.deadline.timeout.replace(total=BACKGROUND_SECONDS), loop.time()), context.proxy
         )
-        task = loop.create_task(self._revalidate(request, own, record, self._begin(request, key)))
+        task = loop.create_task(self._revalidate(request, own, record, self._flights.begin(request, key)))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -268,7 +227,7 @@ class CachingTransport:
         """Send a request that may change what is stored (RFC 9111 section 4.4)."""
         response = await self.inner.send(request, context)
         if 200 <= response.status < 400:
-            self._forget(key_of(request, self._place))
+            self._flights.written(key_of(request, self._place))
             for name in ("Location", "Content-Location"):
                 if (reference := response.headers.get(name)) is not None:
                     try:
@@ -276,15 +235,8 @@ class CachingTransport:
                     except HTTPException:
                         continue
                     if url.origin == request.url.origin:
-                        self._forget(key_of(request.replace(url=url), self._place))
+                        self._flights.written(key_of(request.replace(url=url), self._place))
         return response
-
-    def _forget(self, url: str) -> None:
-        _count(self._writes, url)
-        self.cache.storage.remove(url)
-        for key, flight in list(self._flights.items()):
-            if key[0] == url:
-                flight.land(Landing.AGAIN)
 
     # --- the end ---
 
@@ -316,12 +268,6 @@ class CachingTransport:
 
     def __repr__(self) -> str:
         return f"<CachingTransport {self.cache!r} before {self.inner!r}>"
-
-
-def _count(counts: OrderedDict[str, int], url: str) -> None:
-    counts[url] = counts.pop(url, 0) + 1
-    if len(counts) > _REMEMBERED:
-        counts.popitem(last=False)
 
 
 def _answer(request: Request, record: Record, now: float, validated: HTTPResponse | None = None) -> HTTPResponse:

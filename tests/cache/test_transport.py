@@ -78,7 +78,7 @@ async def caching(cache: Any = True, **options: Any) -> AsyncIterator[Client]:
         assert client.pool is not None
         audit_quiet(client.pool)
         assert client._caching is not None
-        assert client._caching._flights == {}
+        assert not client._caching._flights
     assert client._caching._background == set()
 
 
@@ -690,7 +690,7 @@ async def test_what_was_under_way_when_it_was_written_is_not_stored(shared: bool
             await asyncio.sleep(0)
         if not shared:  # one more, which does not wait for the first
             assert client._caching is not None
-            client._caching._not_stored[resource.url] = None
+            client._caching._flights._not_shared[resource.url] = None
             early.append(asyncio.create_task(client.get(resource.url)))
             while resource.count < 2:
                 await asyncio.sleep(0)
@@ -772,7 +772,7 @@ async def test_cancelled_anywhere(path: str, http_server: OriginServer, place: A
         async def check() -> None:
             await settle(5)
             audit_quiet(pool)
-            assert transport._flights == {}
+            assert not transport._flights
 
         assert await cancel_everywhere(scenario, check) > 0
         await transport.release()
