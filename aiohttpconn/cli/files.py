@@ -47,7 +47,7 @@ class SavedFile:
         try:
             if kind is None:
                 await self._buffer.end()
-                await self._part.complete(None, overwrite=True, sync=False)
+                await self._part.complete(None, overwrite=True)
         finally:
             await self._part.close()  # which deletes what is not complete
 

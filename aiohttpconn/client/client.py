@@ -666,7 +666,8 @@ class Client:
           that the server says, is the file: nothing is fetched then.
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
-        - `limit_rate`: bytes per second over all segments. `fsync`: whether it is on the disk when this returns.
+        - `limit_rate`: bytes per second over all segments. `fsync`: whether what counts as saved is on the disk,
+          so that a power cut leaves nothing wrong: a sync for every 256 KiB to 1 MiB (1 to 10 ms), and when it is done.
         - `params`, `headers`, `cookies`, `auth`, `follow_redirects`, `timeout` (`total` is for all of it), `proxy`,
           `retries`: as of `request`; and `max_body`, which left out is the client's: `BodyTooLarge` for a file above.
 
@@ -700,7 +701,7 @@ class Client:
 
     def stream_ranges(self, url: str | URL, **options: Unpack[RangeStreamKeywords]) -> RangeStream:
         """A file's bytes in their order, fetched in ranges over several connections: an asynchronous iterator, and a
-        block, which a loop that is left early needs.
+        block, which lets go of the connections at once where the loop is left early.
 
         - `segments`: how many connections (4). `window`: bytes that are held, at most (16 MiB).
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file

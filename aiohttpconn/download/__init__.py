@@ -6,24 +6,26 @@ What `Client.download`, `Client.download_all` and `Client.stream_ranges` do; the
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import UNSET
+from ..url import URL
 from .digests import parse_checksum
 from .many import download_many
 from .one_file import OneFile, Wanted, check_segments, seconds_in_all, target
-from .ordered import RangeStream
+from .ordered import OrderedRanges
 from .progress import Meter, Progress
+from .range_stream import RangeStream
 from .rate import Rate
 from .result import Download, DownloadResult
 from .sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 
     from ..fetch import Fetch
-    from ..url import URL
     from .progress import Bar
 
 __all__ = ["Download", "DownloadResult", "Progress", "RangeStream", "Rate", "download", "download_all", "stream_ranges"]
@@ -72,6 +74,9 @@ async def _download(
 ) -> Download:
     check_segments(segments)
     _check_keywords(request)
+    _check_flags(resume=resume, fsync=fsync)
+    if overwrite is not None:
+        _check_flags(overwrite=overwrite)
     total, timeout = seconds_in_all(timeout, fetch.timeout)
     place, in_folder = target(path)
     wanted = Wanted(
@@ -143,7 +148,7 @@ def stream_ranges(
     _check_keywords(request)
     sources = Sources(fetch, _urls(url, mirrors), headers, request)
     digest = None if checksum is None else parse_checksum(checksum)
-    return RangeStream(sources, segments, window, repairs, Rate.of(limit_rate), digest)
+    return RangeStream(OrderedRanges(sources, segments, window, repairs, Rate.of(limit_rate), digest))
 
 
 def _check_keywords(request: Mapping[str, Any]) -> None:
@@ -152,10 +157,20 @@ def _check_keywords(request: Mapping[str, Any]) -> None:
             raise TypeError(f"a download takes no {name}=: it is a GET without a body")
 
 
+def _check_flags(**flags: object) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, not {value!r}")
+
+
 def _urls(url: str | URL, mirrors: Sequence[str | URL]) -> list[str | URL]:
-    if isinstance(mirrors, str):
-        raise TypeError("mirrors takes several URLs: give one as [url]")
-    return [url, *mirrors]
+    if isinstance(mirrors, str) or not isinstance(mirrors, Iterable):
+        raise TypeError(f"mirrors must be several URLs, one as [url], not {mirrors!r}")
+    urls = [url, *mirrors]
+    for each in urls:
+        if not isinstance(each, (str, URL)):
+            raise TypeError(f"{'url' if each is url else 'a mirror'} must be text or a URL, not {each!r}")
+    return urls
 
 
 def _bar(progress: Any, stack: ExitStack) -> Bar | None:

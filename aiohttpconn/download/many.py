@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..config import check_count
 from ..secrets import masked_url
 from ..url import URL
 from .one_file import NameTaken
@@ -38,8 +39,7 @@ async def download_many(
     One that fails does not stop the others. When this is cancelled, all are. What `items` raises is raised when those
     before it are done.
     """
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise ValueError(f"concurrency must be a number, at least 1, not {concurrency!r}")
+    check_count("concurrency", concurrency)
     if isinstance(items, (str, bytes, URL)) or not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"items must be several URLs, or pairs of URL and path: one is given as [url], not {items!r}")
     many = _Many(bring, concurrency, on_result)

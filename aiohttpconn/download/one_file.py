@@ -78,9 +78,11 @@ def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:
     """Where a file is to go, and whether that is a folder: one that is there, or a name that ends in a separator."""
     if path is None:
         return os.getcwd(), True
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(text, str):
         raise TypeError(f"path must be text or a path, not {path!r}")
+    if not text:
+        raise ValueError("path is empty: give a file, a folder, or None for the current folder")
     folder = text.endswith(tuple(filter(None, (os.sep, os.altsep)))) or os.path.isdir(text)
     # Through a link, so that the link stays.
     return os.path.realpath(text), folder
@@ -236,7 +238,7 @@ class OneFile:
         if not overwrite and os.path.lexists(path):
             raise FileExistsError(17, "File exists (overwrite=True replaces it)", path)
         check_replaceable(path)
-        self._part = PartFile(path)
+        self._part = PartFile(path, self._wanted.sync)
 
     async def _is_there(self, path: str, version: Version | None) -> bool:
         """Whether the file is there already, and nothing has to be fetched."""
@@ -425,7 +427,7 @@ class OneFile:
             raise DownloadError(f"{part.part} does not have all of the file")  # a defect of this library
         await self._verify(part, self._size)
         overwrite = not self._wanted.in_folder if self._wanted.overwrite is None else self._wanted.overwrite
-        await part.complete(timestamp(self._modified), overwrite=overwrite, sync=self._wanted.sync)
+        await part.complete(timestamp(self._modified), overwrite=overwrite)
         return part.path
 
     async def _verify(self, part: PartFile, size: int) -> None:

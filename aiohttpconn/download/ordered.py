@@ -1,4 +1,4 @@
-"""`stream_ranges`: a file fetched in ranges side by side, handed out as one stream of bytes in their order."""
+"""A file fetched in ranges side by side, as one sequence of pieces in their order."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 from collections import deque
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from multidict import CIMultiDict
 
+from ..config import check_count
 from ..errors import ConnectError, DownloadError, FileChanged, HTTPException, ProtocolError
 from ..headers import Headers
 from .digests import mismatch, stated_digests
@@ -20,7 +21,6 @@ from .version import Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from types import TracebackType
 
     from .digests import Digest
     from .rate import Rate
@@ -43,13 +43,10 @@ class _Block:
         self.complete = False
 
 
-class RangeStream:
-    """The bytes of a file in their order: an asynchronous iterator, and a block that lets go of the connections.
+class OrderedRanges:
+    """What a `RangeStream` hands out, and the tasks that fetch it: they refer to this, and not to the stream.
 
-    Leaving the loop early needs the block, or `aclose()`. No more than `window` bytes are held.
-
-    - `size`: bytes of the file; `headers`: the fields of the response that it began with. Both are None before the
-      first piece, `size` also where the server does not say it.
+    No more than `window` bytes are held.
     """
 
     def __init__(
@@ -61,9 +58,8 @@ class RangeStream:
         rate: Rate | None,
         checksum: Digest | None = None,
     ) -> None:
-        if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
-            raise ValueError(f"segments must be a number, at least 1, not {segments!r}")
-        if window < LEAST_WINDOW:
+        check_count("segments", segments)
+        if check_count("window", window) < LEAST_WINDOW:
             raise ValueError(f"window must be at least {LEAST_WINDOW} bytes: {window!r}")
         self._sources = sources
         sources.trusting = checksum is not None
@@ -82,21 +78,23 @@ class RangeStream:
         self._pieces: AsyncIterator[bytes] | None = None
         self._failure: BaseException | None = None
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None  # loops keep tasks by weak references
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where it runs, once it has begun."""
         self.size: int | None = None
         self.headers: Headers | None = None
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
+    async def next(self) -> bytes:
+        """The next piece. Raises StopAsyncIteration at the end."""
         if self._closed:
             raise StopAsyncIteration
         if self._pieces is None:
             self._pieces = self._run()
+            self.loop = asyncio.get_running_loop()
         try:
             piece = await anext(self._pieces)
         except BaseException:  # the end, too
-            await self.aclose()
+            await self.close()
             raise
         for hasher in self._hashers.values():
             hasher.update(piece)
@@ -122,15 +120,7 @@ class RangeStream:
             if found != digest.value:
                 raise mismatch(digest, found, self._sources.all[0].shown)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Let go of the connections. Idempotent."""
         self._closed = True
         tasks, self._tasks = self._tasks, []
@@ -149,6 +139,19 @@ class RangeStream:
             await pieces.aclose()  # type: ignore[attr-defined]  # it is a generator
         if cancelled is not None:
             raise cancelled
+
+    def close_soon(self) -> None:
+        """`close()` in a task of its own, for somebody who cannot wait: a finaliser, on whatever thread it runs."""
+        if self.loop is None or self._closed:
+            return
+        try:
+            self.loop.call_soon_threadsafe(self._begin_to_close)
+        except RuntimeError:
+            pass  # the loop is closed, and all of it with it
+
+    def _begin_to_close(self) -> None:
+        assert self.loop is not None
+        self._closing = self.loop.create_task(self.close())
 
     async def _run(self) -> AsyncIterator[bytes]:
         async with AsyncExitStack() as stack:

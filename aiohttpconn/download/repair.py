@@ -56,6 +56,8 @@ class Patience:
         self.limit = limit
         self._failures = 0
         self._received = -1
+        self._met = False
+        """Whether a server was there at all, so far."""
 
     async def bear(self, error: HTTPException, received: int) -> None:
         """Wait before the next attempt, not at all after a first failure. `received`: bytes, so far.
@@ -67,11 +69,17 @@ class Patience:
         if received > self._received:
             self._received, self._failures = received, 0
         self._failures += 1
-        if self._failures > self.limit:
+        self._met = self._met or received > 0 or not _is_refused(error)
+        # One that is being restarted comes back; where nobody ever listened, another attempt is all that is worth it.
+        if self._failures > (self.limit if self._met else min(self.limit, 1)):
             error.add_note(f"{self._failures} attempts in a row failed without a byte")
             raise error
         pause = min(_FIRST_PAUSE * 2.0 ** (self._failures - 2), _LONGEST_PAUSE) if self._failures > 1 else 0.0
         await asyncio.sleep(max(pause * random.uniform(0.75, 1.25), _asked(error)))
+
+
+def _is_refused(error: HTTPException) -> bool:
+    return isinstance(error, ConnectError) and isinstance(error.__cause__, ConnectionRefusedError)
 
 
 def _asked(error: HTTPException) -> float:

@@ -2,7 +2,7 @@
 further one is a span [start, end) that has been written.
 
 A span is written to the file first and noted then, each note is one short append: whenever the process is killed, what
-is noted is there. (When the machine loses power, it may not be: see `fsync` and `checksum`.)
+is noted is there. (When the machine loses power, it may not be, unless by `fsync`; a `checksum` tells.)
 """
 
 from __future__ import annotations

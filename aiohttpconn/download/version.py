@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..client.retries import http_date
 
 if TYPE_CHECKING:
     from ..headers import Headers
@@ -69,9 +71,4 @@ class Version(NamedTuple):
 
 def timestamp(value: str | None) -> float | None:
     """A date of HTTP in seconds since 1970; None if it is none."""
-    if not value:
-        return None
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    return http_date(value.strip(), time.time()) if value else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,3 +94,17 @@ async def test_what_cannot_be_asked_for(client: Client) -> None:
     for options in ({"segments": 0}, {"window": 1}):
         with pytest.raises(ValueError, match="must be"):
             client.stream_ranges("http://localhost/", **options)  # type: ignore[arg-type]
+
+
+async def test_a_loop_that_is_left_without_a_block_lets_go(server: FileServer, client: Client) -> None:
+    noise: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: noise.append(context))
+    for pieces in (1, 20):  # within the first response, and of the ranges
+        async for _ in client.stream_ranges(server.url, segments=3, window=MIB):
+            pieces -= 1
+            if not pieces:
+                break
+        while client.stats().in_use:
+            await asyncio.sleep(0)
+    assert not noise
