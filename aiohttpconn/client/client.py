@@ -707,8 +707,10 @@ class Client:
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file
           is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
 
-        A file without ranges, or whose version cannot be told, comes over one connection. Raises `FileChanged` for one
-        that changes meanwhile.
+        A file without ranges, or whose version cannot be told, comes over one connection; a server that does not say
+        whether it has ranges (no Accept-Ranges) is asked for the last byte first. If it turns out halfway that ranges
+        are not heeded, all of the file is fetched once more, and what was handed out left out. Raises `FileChanged` for
+        one that changes meanwhile.
         """
         from ..download import stream_ranges  # noqa: PLC0415 - the same
 

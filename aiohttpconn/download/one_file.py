@@ -19,7 +19,7 @@ from ..headers import Headers
 from .digests import Digest, mismatch, stated_digests
 from .file_name import file_name, numbered
 from .part_file import PartFile, check_replaceable
-from .ranges import LEAST_SEGMENT, UNKNOWN, Plan
+from .ranges import LEAST_SEGMENT, UNKNOWN, Plan, heeds_ranges
 from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
@@ -371,7 +371,9 @@ class OneFile:
         if not gaps:
             return
         segments = self._segments(sum(end - start for start, end in gaps))
-        if segments > 1 and not self._ranges_known() and not await self._heeds_ranges(end):
+        # What is gone on with is asked for in ranges anyway.
+        known = heeds_ranges(self._fields) or part.spans.size
+        if segments > 1 and not known and not await self._sources.heeds_ranges(end):
             segments = 1
         plan = Plan(gaps, segments)
         resumable = part.state is not None
@@ -396,28 +398,11 @@ class OneFile:
     def _segments(self, missing: int) -> int:
         """How many connections to use for so many bytes."""
         assert self._part is not None
-        if self._undivided or self._size is None or self._part.state is None or self._accepts() not in ("", "bytes"):
+        if self._undivided or self._size is None or self._part.state is None or heeds_ranges(self._fields) is False:
             return 1
         if isinstance(self._wanted.segments, str):
             return min(_AUTOMATIC, 1 + missing // _AUTOMATIC_SHARE)
         return min(self._wanted.segments, max(1, missing // LEAST_SEGMENT))
-
-    def _accepts(self) -> str:
-        return self._fields.get("Accept-Ranges", "").strip().lower()
-
-    def _ranges_known(self) -> bool:
-        """Whether the server said that it heeds ranges; what is gone on with is asked for in ranges anyway."""
-        assert self._part is not None
-        return self._accepts() == "bytes" or bool(self._part.spans.size)
-
-    async def _heeds_ranges(self, size: int) -> bool:
-        """Whether a server heeds ranges that does not say so, as it need not (RFC 9110 section 14.3): it is asked for
-        the last byte."""
-        try:
-            async with self._sources.range(self._sources.next(), size - 1, size, size):
-                return True
-        except HTTPException:
-            return False
 
     async def _finish(self) -> str:
         part = self._part

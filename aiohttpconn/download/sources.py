@@ -244,6 +244,14 @@ class Sources:
                 response.raise_for_status()
                 raise DownloadError(f"status {response.status} brings no file", doing=doing)
 
+    async def heeds_ranges(self, size: int) -> bool:
+        """Whether a server heeds ranges that does not say: it is asked for the last byte of so many."""
+        try:
+            async with self.range(self.next(), size - 1, size, size):
+                return True
+        except HTTPException:
+            return False
+
     def _partial(self, source: Source, response: Fetched, start: int, end: int, size: int | None, doing: str) -> Answer:
         found = content_range(response.headers)
         if found is None or found.start != start or self._is_coded_otherwise(response.headers):
@@ -261,6 +269,17 @@ class Sources:
             raise FileChanged("the file is another one than before", doing=doing)
         _land(source, response)
         return Answer(response, start, min(found.end, end), found.size)
+
+    def check_whole(self, source: Source, response: Fetched) -> None:
+        """Raise `FileChanged` for a response that brings all of another file than the one that was referred to."""
+        now = Version.of(response.headers, self.content_length(response.headers))
+        same = not self._is_coded_otherwise(response.headers)
+        if self.is_origin(source):
+            same = same and self._version is not None and self._version.same(now)
+        else:
+            same = same and (self.trusting or self._agrees(now, response.headers))
+        if not same:
+            raise FileChanged("the file is another one than before", doing=f"GET {response.url.shown}")
 
     def is_coded(self, headers: Headers) -> bool:
         """Whether the content is not the file itself, but has to be decoded first."""
