@@ -24,7 +24,7 @@ from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
 from .sources import OtherFile, RangesIgnored
-from .there import is_there
+from .there import date_of, is_there
 from .transfer import StartOver, Transfer
 from .version import Version, timestamp
 
@@ -204,29 +204,49 @@ class OneFile:
                 await self._confirm()
                 await self._transfer(None)
                 return
-        async with self._sources.whole(self._patience, self._received) as (source, response):
+        if not await self._ask(await self._validator()):
+            await self._ask(None)
+
+    async def _validator(self) -> str | None:
+        """What tells the server which file is there already, half or whole; None if there is none."""
+        path = self._wanted.path
+        if self._part is None:
+            path = os.path.join(path, self._sources.url_name())
+            begun = None if self._fresh else await PartFile(path).begun()
+            if begun is not None and begun.version.validator is not None:
+                return begun.version.validator
+        return date_of(path) if self._wanted.overwrite is None else None
+
+    async def _ask(self, validator: str | None) -> bool:
+        """Ask for the file, and bring it, or what is missing of it. `validator`: of what seems to be there already;
+        False if it was confirmed, and is not the file all the same: nothing has been brought then."""
+        async with self._sources.whole(self._patience, self._received, validator) as (source, response):
             coded = self._sources.is_coded(response.headers)
-            version = Version.of(response.headers, self._sources.content_length(response.headers))
+            version = self._sources.version(response)
             self._fields, self._url = response.headers, _said(response.url)
             if self._part is None:
                 path = await self._choose(file_name(response.headers, response.url), version)
             else:
                 path = self._part.path
             if self._there or await self._is_there(path, version):
+                self._fields = _as_of_all(response.headers, self._size)
                 await response.close()
-                return
-            if wanted.in_folder:
+                return True
+            if self._wanted.in_folder:
                 self._place(path)
                 if not self._fresh and await self._reopen(version):
                     await response.close()
                     await self._transfer(None)
-                    return
+                    return True
+            if response.status == 206:
+                return False
             self._sources.refer(source, version, response.headers)
             await self._begin(source, response, version, coded)
             pieces = response.iter_bytes() if coded else response.iter_raw()
             await self._transfer((source, response, pieces))
             if not coded:
                 self._digests += stated_digests(response.trailers, whole=True)
+            return True
 
     def _place(self, path: str) -> None:
         """This is where it goes."""
@@ -265,7 +285,8 @@ class OneFile:
         owners: dict[str, str | None] = {}
         for each in names:
             path = os.path.join(wanted.path, each)
-            owners[each] = owner = await PartFile(path).begun_by()
+            begun = await PartFile(path).begun()
+            owners[each] = owner = None if begun is None else begun.source
             mine = any(source.key == owner for source in self._sources.all)
             if each.lower() not in wanted.claimed and (mine or await self._is_there(path, version)):
                 if each.lower() not in wanted.claimed:  # meanwhile
@@ -437,6 +458,12 @@ class OneFile:
 
 def _media_type(headers: Headers) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _as_of_all(headers: Headers, size: int | None) -> Headers:
+    """The fields of a response that may have brought a range as if it had brought all of the file."""
+    pairs = [pair for pair in headers.items() if pair[0].lower() not in ("content-range", "content-length")]
+    return Headers(CIMultiDict([*pairs, ("Content-Length", str(size))]))
 
 
 def _said(url: URL) -> str:

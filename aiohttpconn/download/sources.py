@@ -16,6 +16,7 @@ from ..headers import Headers, HeadersInput, header_pairs
 from ..secrets import masked_url
 from ..url import parse
 from .digests import stated_digests
+from .file_name import url_name
 from .ranges import UNKNOWN, content_range, unsatisfied_size
 from .version import Version
 
@@ -130,6 +131,13 @@ class Sources:
         self._codings: list[str] = []
         self._turn = 0
 
+    def url_name(self) -> str:
+        """What the URL calls the file, before a redirect or the response says otherwise; "" for one that is none."""
+        try:
+            return url_name(self._fetch.build_request("GET", self._origin.url).url)
+        except HTTPException:
+            return ""
+
     @property
     def alive(self) -> list[Source]:
         """Those that are still asked."""
@@ -185,20 +193,32 @@ class Sources:
         return True
 
     @asynccontextmanager
-    async def whole(self, patience: Patience, received: int) -> AsyncIterator[tuple[Source, Fetched]]:
+    async def whole(
+        self, patience: Patience, received: int, validator: str | None = None
+    ) -> AsyncIterator[tuple[Source, Fetched]]:
         """The response to a request for all of the file, of the first source that has it, asked again after a failure
-        that passes. `received`: bytes so far.
+        that passes.
+
+        - `received`: bytes so far.
+        - `validator`: of the file that is there already, whole or half. Unless it is another one by now, the response
+          is a 206 of the first byte, which has been read, and the connection can be used again. (That is one request
+          whether or not it has changed, of the kind that resumes a download. A 304 to If-Modified-Since would not say
+          how long the file is, and what HEAD says costs a second request, if it may be sent with a signed URL at all.)
 
         Raises what the last of them failed with.
         """
+        fields = [] if validator is None else [("Range", "bytes=0-0"), ("If-Range", validator)]
         while True:
             source = (self._same or self.alive)[0]
             failure: HTTPException
             async with AsyncExitStack() as stack:
                 try:
-                    response = await stack.enter_async_context(self._stream(source, []))
+                    response = await stack.enter_async_context(self._stream(source, fields))
+                    if fields and response.status in (206, *_REFUSING) and not await self._is_first_byte(response):
+                        fields = []
+                        continue
                     response.raise_for_status()
-                    if response.status not in (200, 203):
+                    if response.status not in (200, 203) and not (fields and response.status == 206):
                         raise DownloadError(
                             f"status {response.status} brings no file", doing=f"GET {response.url.shown}"
                         )
@@ -210,6 +230,18 @@ class Sources:
                     return
             if not self.give_up(source, failure):
                 await patience.bear(failure, received)
+
+    async def _is_first_byte(self, response: Fetched) -> bool:
+        """Whether it brings the first byte, as it was asked; it is read then."""
+        found = content_range(response.headers) if response.status == 206 else None
+        if found is None or found[:2] != (0, 1) or self.is_coded(response.headers):
+            return False
+        size = 0
+        async for piece in response.iter_raw():
+            size += len(piece)
+            if size > 1:
+                break
+        return size == 1
 
     @asynccontextmanager
     async def range(self, source: Source, start: int, end: int, size: int | None) -> AsyncIterator[Answer]:
@@ -234,7 +266,7 @@ class Sources:
                     raise RangesIgnored(f"bytes {start} to {end} of {size} are said not to be there", doing=doing)
                 yield Answer(response, start, start, start)
             elif response.status == 200:
-                now = Version.of(response.headers, self.content_length(response.headers))
+                now = self.version(response)
                 if not (self.lenient and now.size == size) and (known is None or not known.same(now)):
                     raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
@@ -272,7 +304,7 @@ class Sources:
 
     def check_whole(self, source: Source, response: Fetched) -> None:
         """Raise `FileChanged` for a response that brings all of another file than the one that was referred to."""
-        now = Version.of(response.headers, self.content_length(response.headers))
+        now = self.version(response)
         same = not self._is_coded_otherwise(response.headers)
         if self.is_origin(source):
             same = same and self._version is not None and self._version.same(now)
@@ -288,6 +320,12 @@ class Sources:
     def _is_coded_otherwise(self, headers: Headers) -> bool:
         codings = _codings(headers.getall("Content-Encoding", []))
         return bool(codings) and (self._decodes or codings != self._codings)
+
+    def version(self, response: Fetched) -> Version:
+        """The version of the file of which a response brings all, or a range."""
+        found = content_range(response.headers) if response.status == 206 else None
+        size = self.content_length(response.headers) if found is None else found.size
+        return Version.of(response.headers, size)
 
     def content_length(self, headers: Headers) -> int | None:
         """Content-Length, if it is one, and the file's."""
