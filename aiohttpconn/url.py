@@ -535,15 +535,21 @@ def _unsupported(text: str) -> UnsupportedScheme:
 
 
 def shown(text: str) -> str:
-    """A text as an error shows it: on one line, not endless, and whatever may be a password left out.
+    """A text as an error shows it: on one line, not endless, and whatever may be a password left out."""
+    text = without_password(text)
+    return repr(text) if len(text) <= 200 else repr(text[:200]) + "…"
+
+
+def without_password(text: str) -> str:
+    """A text that is no URL, and whatever may be a user name and password left out.
 
     All up to the last "@" may be: a password with a slash in it is the very thing that makes a URL invalid.
     """
     hidden, at, rest = text.rpartition("@")
-    if at:
-        scheme = re.match(_SCHEME, hidden)
-        text = f"{scheme[0] if scheme else ''}[hidden]@{rest}"
-    return repr(text) if len(text) <= 200 else repr(text[:200]) + "…"
+    if not at:
+        return text
+    scheme = re.match(_SCHEME, hidden)
+    return f"{scheme[0] if scheme else ''}[hidden]@{rest}"
 
 
 # --- percent and form encoding ----------------------------------------------------------------------------------------

@@ -10,7 +10,10 @@ from ..url import parse
 from .feed import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .ledger import Ledger
+    from .ledger_file import Change
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS backlog (
@@ -56,13 +59,13 @@ class Backlog:
     def __len__(self) -> int:
         return self._waiting
 
-    def push(self, entry: Entry) -> None:
-        """Add one."""
+    def push(self, entry: Entry, also: Iterable[Change] = ()) -> None:
+        """Add one; `also`: the changes of a ledger that is kept that go with it."""
         self._waiting += 1
         beyond = self._beyond
         elsewhere = beyond is not None and entry[:2] >= beyond
         if self._keep or elsewhere:
-            self._ledger.put(_INSERT, *_row(entry))
+            self._ledger.put(_INSERT, *_row(entry), also=also)
         if elsewhere:
             return
         heapq.heappush(self._heap, entry)
@@ -87,6 +90,8 @@ class Backlog:
         self._out.discard(entry.number)
         if self._beyond is None or entry[:2] < self._beyond:
             heapq.heappush(self._heap, entry)
+            if len(self._heap) > self._limit:
+                self._leave_half()
         elif not self._keep:
             self._ledger.put(_INSERT, *_row(entry))
 

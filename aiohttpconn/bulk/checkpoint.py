@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterable, AsyncIterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Request
 from .identity import key_of_request
-from .ledger import Ledger
+from .ledger import Ledger, checkpoint_path
 
 if TYPE_CHECKING:
+    import os
     import sqlite3
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
@@ -37,7 +37,7 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike[str], usual: Iterable[tuple[str, str]] = ()) -> None:
         self._usual = frozenset(usual)
-        self._ledger = Ledger(os.fspath(path), _KIND, _SCHEMA)
+        self._ledger = Ledger(checkpoint_path(path), _KIND, _SCHEMA)
 
     def finished(self, key: int) -> None:
         """A request is finished."""

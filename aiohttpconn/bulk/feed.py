@@ -33,6 +33,10 @@ class Feed(Protocol):
     wake: Callable[[], None] | None
     """Set by the map while it could send more than the feed has: to be called when something was added."""
 
+    def claim(self) -> None:
+        """A map begins to read it. RuntimeError if another one does, and has not given back."""
+        ...
+
     def take(self) -> Entry | None:
         """The next request, None if there is none now."""
         ...
@@ -47,7 +51,20 @@ class Feed(Protocol):
         ...
 
     def give_back(self) -> None:
-        """The map was left: what was taken, and is not done, waits again."""
+        """The map is over, or was left: what was taken, and is not done, waits again; another map may claim it."""
+        ...
+
+    def set_aside(self, entry: Entry) -> None:
+        """The map keeps what was taken on disk for now, and says when it takes it up, or puts it back; until then, it
+        is the map's, and need not be held."""
+        ...
+
+    def take_up(self, entry: Entry) -> None:
+        """What was set aside is as if it were taken now. It may be an equal entry."""
+        ...
+
+    def put_back(self, entry: Entry) -> None:
+        """What was set aside waits again."""
         ...
 
     async def settle(self) -> None:

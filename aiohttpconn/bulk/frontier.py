@@ -13,13 +13,14 @@ from . import backlog, seen
 from .backlog import Backlog
 from .feed import Entry
 from .identity import canonical_url, key_of
-from .ledger import Ledger
+from .ledger import Ledger, checkpoint_path
 from .seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from ..client.response import Response
+    from .ledger_file import Change
     from .result import MapResult
 
 _KIND = 0x61686672  # "ahfr"
@@ -35,7 +36,8 @@ class Frontier:
     pages are read. The map ends when none is left and none is under way.
 
     - `start`: URLs and `Request`s at depth 0.
-    - `max_depth`: how many links away from the start pages may be; None for any number.
+    - `max_depth`: how many links away from the start pages may be; None for any number. Counted is the way on which a
+      page was first met: where a shorter one is met later, as when pages on it are slow, it stays at its depth.
     - `max_per_host`: how many requests to one origin are accepted; None for any number. (The origins are counted in
       memory, 0.3 KiB each.)
     - `max_pages`: how many are given out in this run; None for all. With a checkpoint, the next run goes on.
@@ -45,7 +47,7 @@ class Frontier:
       finished (see `Client.map`), and does not accept what was there before. What comes to an error is tried again by
       the next run. `start` is looked at each time, and known by then. Requests are in there as they are sent, with user
       name, password and fields: a new file is its owner's alone (mode 0600). One that is no frontier's, or cannot be
-      written, is an OSError.
+      written, is an OSError; one that another frontier has, here or in another process, a BlockingIOError.
     - `memory`: how many of the accepted are remembered in memory, 70 bytes each, and a quarter as many kept waiting
       there; beyond that they are in SQLite, in the checkpoint or a temporary file.
 
@@ -54,7 +56,7 @@ class Frontier:
     counts as a request. (So it is for GET and HEAD; not if the map is given ``follow_redirects=``, or the client does
     not follow redirects.)
 
-    It serves one map at a time; where that is left early, what was under way waits again.
+    It serves one map at a time, another is a RuntimeError; where that is left early, what was under way waits again.
 
     Requests wait as their URL, or as a `Request` whose body is in memory, and are made when they are sent: what goes
     with all of them is given to `Client.map`.
@@ -93,14 +95,16 @@ class Frontier:
         self.max_per_host = max_per_host
         self.max_pages = max_pages
         self.wake: Callable[[], None] | None = None
+        self._is_claimed = False
         self._accept = accept
         self._canonical = canonical
-        self._path = None if checkpoint is None else os.fspath(checkpoint)
+        self._path = None if checkpoint is None else checkpoint_path(checkpoint)
         keep = checkpoint is not None
         self._ledger = Ledger(self._path or "", _KIND, seen.SCHEMA + backlog.SCHEMA + _HOSTS)
         self._seen = Seen(memory, self._ledger, keep)
         self._backlog = Backlog(memory // 4, self._ledger, keep)
         self._under_way: dict[int, Entry] = {}
+        self._aside = 0  # under way as well, and not held here
         self._taken = 0
         self._hosts: dict[Origin, int] = {}
         if keep and max_per_host is not None:
@@ -154,15 +158,17 @@ class Frontier:
         counts = self.max_per_host is not None and not is_back
         if counts and (pages := self._hosts.get(origin, 0)) >= self.max_per_host:  # type: ignore[operator]
             return False
-        # One change of the checkpoint, of which nothing is written without the rest: the request's row comes first,
-        # and `Seen`, which may have everything written, last.
+        also: list[Change] = []  # what the checkpoint has with the request's row, or none of it
+        if self._path is not None:
+            if counts:
+                also.append((_COUNT, (str(origin),)))
+            if not is_back:
+                also.append(self._seen.change(key))
         waiting = self._backlog
-        waiting.push(Entry(-priority, waiting.next_number, request, depth, via))
+        waiting.push(Entry(-priority, waiting.next_number, request, depth, via), also)
         waiting.next_number += 1
         if counts:
             self._hosts[origin] = pages + 1
-            if self._path is not None:
-                self._ledger.put_with_it(_COUNT, str(origin))
         if not is_back:
             self._seen.add(key)
         if self.wake is not None:
@@ -177,27 +183,36 @@ class Frontier:
     def add_links(
         self,
         result: MapResult,
-        references: Iterable[str | None],
+        references: Iterable[str | URL | None],
         *,
         base: str | URL | None = None,
         priority: int = 0,
     ) -> int:
         """Add what a page links to, one link deeper than the page; how many were new.
 
-        - `result`: the page. `references`: the values of its ``href`` attributes, as they stand there; those that are
-          no http or https URLs (``mailto:``, ``#top``, None) are passed over.
-        - `base`: what they are relative to, if it is not the page's URL (the page's ``<base href>``).
+        - `result`: the page. `references`: the values of its ``href`` attributes, as they stand there, or URLs; those
+          that are no http or https URLs (``mailto:``, ``#top``, None) are passed over.
+        - `base`: what they are relative to, if it is not the page's URL (the page's ``<base href>``, which may be
+          relative, and is passed over as well if it is none).
         """
+        if isinstance(references, (str, bytes, URL)):
+            raise TypeError(f"references must be an iterable of URLs, not one: give [{references!r}]")
         depth = result.depth + 1
         response = result.response
         if response is None or (self.max_depth is not None and depth > self.max_depth):
             return 0
-        url = response.url if base is None else join(response.url, str(base))
+        url = response.url
+        if base is not None:
+            try:
+                url = join(url, str(base).strip())
+            except InvalidURL:  # a browser takes the page's own then
+                pass
         met = self._met.get(url.origin)
         if met is None:
             met = self._met[url.origin] = set()
         added = 0
-        for reference in references:
+        for given in references:
+            reference = given if type(given) is str else _text_of(given)
             if not reference or reference in met or reference[0] == "#":
                 continue
             try:
@@ -217,6 +232,12 @@ class Frontier:
         return len(self._backlog)
 
     # --- what is taken ---
+
+    def claim(self) -> None:
+        """See `Feed`."""
+        if self._is_claimed:
+            raise RuntimeError("the frontier is being read by another map: close that first (`async with`)")
+        self._is_claimed = True
 
     def take(self) -> Entry | None:
         """See `Feed`."""
@@ -242,11 +263,29 @@ class Frontier:
 
     def give_back(self) -> None:
         """See `Feed`."""
+        self._is_claimed = False
         self._taken -= len(self._under_way)
         if not self._ledger.is_closed:  # else they wait in its file, if it was to stay
             for entry in self._under_way.values():
                 self._backlog.push_back(entry)
         self._under_way.clear()
+
+    def set_aside(self, entry: Entry) -> None:
+        """See `Feed`."""
+        del self._under_way[entry.number]
+        self._aside += 1
+
+    def take_up(self, entry: Entry) -> None:
+        """See `Feed`."""
+        self._under_way[entry.number] = entry
+        self._aside -= 1
+
+    def put_back(self, entry: Entry) -> None:
+        """See `Feed`."""
+        self._aside -= 1
+        self._taken -= 1
+        if not self._ledger.is_closed:
+            self._backlog.push_back(entry)
 
     async def settle(self) -> None:
         """Write the checkpoint."""
@@ -258,7 +297,7 @@ class Frontier:
         is left and none is under way elsewhere."""
         while True:
             while (entry := self.take()) is None:
-                if not self._under_way:
+                if not self._under_way and not self._aside:
                     return
                 await asyncio.sleep(0.01)
             finished = False
@@ -279,7 +318,16 @@ class Frontier:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<Frontier {len(self)} waiting, {len(self._under_way)} under way>"
+        return f"<Frontier {len(self)} waiting, {len(self._under_way) + self._aside} under way>"
+
+
+def _text_of(reference: str | URL | None) -> str | None:
+    """A reference as it would stand on a page."""
+    if isinstance(reference, URL):
+        return reference.href
+    if reference is not None and not isinstance(reference, str):
+        raise TypeError(f"a reference must be a str or a URL, not {reference!r}")
+    return reference
 
 
 def _whole(name: str, value: object, least: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +22,15 @@ REDIRECTED = frozenset({"GET", "HEAD"})
 
 _UNFOLLOWED: dict[str, Any] = {"follow_redirects": False}
 _OWN = ("checkpoint", "concurrency", "handle", "method", "ordered", "per_host", "window")
+
+
+def check_handle(handle: object) -> None:
+    """Refuse what is no coroutine function: each response would come to that error."""
+    function = handle
+    while isinstance(function, partial):
+        function = function.func
+    if handle is not None and not (iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)):
+        raise TypeError(f"handle must be a coroutine function (async def) of a response, not {handle!r}")
 
 
 def told_apart(fetch: Fetch, method: str, keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from ..config import check_count
 from ..messages import Request
 from ..url import URL
 from .feed import Feed
-from .keywords import told_apart
+from .keywords import check_handle, told_apart
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .workers import Requests
 
 _WINDOW = 10
+_AT_A_STRETCH = 0.01
+"""Seconds that a consumer who need not wait may go on: then the map's own have their turn, whatever it computes."""
 
 
 class MapResults:
@@ -53,8 +56,7 @@ class MapResults:
             raise TypeError(f"requests must be an iterable of URLs and requests, not {requests!r}")
         if checkpoint is not None and isinstance(requests, Feed):
             raise TypeError("a frontier keeps a checkpoint of its own: Frontier(…, checkpoint=path)")
-        if handle is not None and not callable(handle):
-            raise TypeError(f"handle must be a coroutine function, not {handle!r}")
+        check_handle(handle)
         concurrency = check_count("concurrency", concurrency)
         per_host = check_count("per_host", per_host)
         build, send = told_apart(fetch, method, keywords)
@@ -67,6 +69,7 @@ class MapResults:
         self._given: MapResult | None = None  # what the consumer has in hand
         self._over = False
         self._waiting = False
+        self._waited_at = 0.0  # in monotonic time
         self._checkpoint: Checkpoint | None = None
         if checkpoint is not None:
             from .checkpoint import Checkpoint  # noqa: PLC0415 - sqlite3, for those who ask for it
@@ -86,6 +89,8 @@ class MapResults:
 
     def _start(self) -> Workers:
         """On the first step, in the loop: workers keep nothing of this, so that it goes when its user lets go of it."""
+        if isinstance(self._requests, Feed):
+            self._requests.claim()
         self._workers = workers = Workers(self._fetch, self._requests, self._checkpoint, **self._options)
         return workers
 
@@ -102,12 +107,17 @@ class MapResults:
             raise RuntimeError("another task is waiting for the next result of this map")
         if self._given is not None:
             self._consumed(workers, self._given)
-        if not workers.results:
+        if not workers.results or monotonic() - self._waited_at > _AT_A_STRETCH:
             self._waiting = True
             try:
+                if workers.results:
+                    await asyncio.sleep(0)
                 more = await workers.wait()
             finally:
                 self._waiting = False
+                self._waited_at = monotonic()
+            if self._over:  # closed by another task meanwhile
+                raise StopAsyncIteration
             if not more:
                 await self.aclose()
                 if workers.failure is not None:
@@ -161,7 +171,8 @@ class MapResults:
             try:
                 workers.loop.call_soon_threadsafe(workers.stop)
             except RuntimeError:
-                pass  # the loop is closed, and all of it with it
+                if workers.feed is not None:  # the loop is closed, and all of it with it: another may go on
+                    workers.feed.give_back()
 
     def __repr__(self) -> str:
         return f"<MapResults {'over' if self._over else 'not begun' if self._workers is None else 'under way'}>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Request
+from ..url import without_password
 
 if TYPE_CHECKING:
     from ..client.response import Response
@@ -47,12 +48,12 @@ class MapResult:
 
     @property
     def url(self) -> str:
-        """The URL that was asked for, without user name and password; as it was given, if it is none. (`response.url`
-        is where redirects led.)"""
+        """The URL that was asked for, without user name and password; what was given, if it is none, without what may
+        be them. (`response.url` is where redirects led.)"""
         if self.request is not None:
             url = self.request.url
             return url.without_userinfo().href if url.has_userinfo else url.href
-        return str(self.given.url if isinstance(self.given, Request) else self.given)
+        return without_password(str(self.given.url if isinstance(self.given, Request) else self.given))
 
     @property
     def depth(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .ledger import Ledger
+    from .ledger_file import Change
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS seen (key INTEGER PRIMARY KEY);"
 _INSERT = "INSERT OR IGNORE INTO seen VALUES (?)"
@@ -17,7 +18,7 @@ class Seen:
 
     - `limit`: how many are kept in memory (70 bytes each): two generations, of which the older one is dropped.
     - `ledger`: all go to it once there are half as many.
-    - `keep`: whether they go there from the first on, because the file is to stay.
+    - `keep`: whether they go there from the first on, because the file is to stay: put by the caller as a `change`.
     """
 
     def __init__(self, limit: int, ledger: Ledger, keep: bool) -> None:
@@ -34,13 +35,15 @@ class Seen:
             return True
         return self._stored and bool(self._ledger.ask(_SELECT, key))
 
+    def change(self, key: int) -> Change:
+        """What adds a number to a ledger that is kept. It goes with the request's row: a request would be lost if it
+        were known to have been there and did not wait."""
+        return _INSERT, (key,)
+
     def add(self, key: int) -> None:
-        """Add one that is not there, its row being put in the ledger with the one before: with that of the request,
-        which would be lost if it were known to have been there and did not wait."""
+        """Add one that is not there."""
         self._young.add(key)
-        if self._keep:
-            self._ledger.put_with_it(_INSERT, key)
-        elif self._written:
+        if self._written and not self._keep:
             self._ledger.put(_INSERT, key)
         if len(self._young) < self._generation:
             return

@@ -4,8 +4,9 @@ Every decision is made without suspending, by who has just become free: a worker
 the next one itself, and ends when there is none; `pump` starts workers when there is again. So nothing is handed from
 task to task, and a request costs a map 4 µs beside the 20 to 60 of building and sending it.
 
-Bounds: `window` requests wait, `concurrency` are under way, and as many again are done and not yet taken by the
-consumer; nothing is read from the source, or sent, beyond that.
+Bounds: `window` requests wait in memory, `concurrency` are under way, and as many again are done and not yet taken by
+the consumer; nothing is read from the source, or sent, beyond that. When nothing of what waits can be sent, and more
+could be, the source is read on: see `Lookahead`.
 
 A request that has to wait for a rule of politeness is not under way meanwhile: it gives its place to another, and none
 of its host's is begun until it goes (see `Slots`). So one of a host waits in the rules' line, where it stands among
@@ -25,6 +26,7 @@ from ..messages import Request
 from ..url import URL
 from .feed import Feed
 from .keywords import REDIRECTED, unfollowed
+from .lookahead import AT_A_TIME, Lookahead
 from .result import MapResult
 from .turns import Turns
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from ..fetch import Fetch
     from .checkpoint import Checkpoint
     from .slots import Slots
+    from .spill import Spill
 
 Given: TypeAlias = str | URL | Request
 Requests: TypeAlias = Iterable[Given] | AsyncIterable[Given] | Feed
@@ -72,7 +75,8 @@ class Workers:
         self._method = method
         self._build = build
         self._send = send
-        self._turns = Turns(per_host)
+        self._turns = Turns(per_host, window, self._make_spill)
+        self._lookahead = Lookahead(self.loop, self._look_on)
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots: Slots | None = None
         if fetch.holds_back:
@@ -154,10 +158,11 @@ class Workers:
         """Cancel everything; the tasks that are about to end."""
         self.stopped = True
         self._items = None
+        self._lookahead.stop()
         if self.feed is not None:
             self.feed.wake = None
             self.feed.give_back()
-        self._turns.clear()
+        self._forget_turns()
         tasks = list(self._tasks)
         if self._reader is not None:
             tasks.append(self._reader)
@@ -204,12 +209,24 @@ class Workers:
         if self._held >= self._most_held or self._under_way >= self._concurrency:
             return None
         turns = self._turns
-        job = turns.next() if turns.ready else self._read()
+        job: MapResult | None
+        try:
+            if turns.ready:
+                job = turns.next()
+            else:
+                job = self._read()
+                if job is not None and turns.passed:
+                    self._lookahead.found = True
+        except Exception as error:  # what is aside cannot be written or read
+            self._break_off(error)
+            return None
         if job is not None:
             self._under_way += 1
             self._held += 1
             if self._room is not None and 2 * turns.pending <= self._window and self._has_room():
                 self._let_read(self._room)
+        elif self._is_held_up():
+            self._lookahead.wait()
         return job
 
     def _let_read(self, room: asyncio.Future[None]) -> None:
@@ -219,10 +236,44 @@ class Workers:
     def _has_room(self) -> bool:
         return (
             self._turns.pending + self._waiting < self._window
+            and self._turns.passed < AT_A_TIME
             and self._held < self._most_held
             and self._read_ahead < self._most_ahead
             and self.failure is None
         )
+
+    def _is_held_up(self) -> bool:
+        """Whether there would be more to send if there were room to read on."""
+        return (
+            not self._turns.ready
+            and (self._items is not None or self.feed is not None or self._reader is not None)
+            and self._held < self._most_held
+            and self._in_order is None
+            and self.failure is None
+            and not self._has_room()
+        )
+
+    def _look_on(self) -> None:
+        """Make room by putting aside what cannot be sent."""
+        if self.is_full or not self._is_held_up():
+            return
+        try:
+            self._turns.put_aside(max(0, self._window // 2 - self._waiting))
+        except Exception as error:
+            self._break_off(error)
+        self.pump()
+
+    def _make_spill(self) -> Spill:
+        from .spill import Spill  # noqa: PLC0415 - sqlite3, for whom it is too much
+
+        return Spill(self._restored, self.feed)
+
+    def _restored(self, index: int, given: Given) -> MapResult:
+        """A job that was put aside."""
+        job = self._requested(MapResult(index, given))
+        if job.error is not None:  # which it was not the first time: what goes with all requests was changed
+            raise job.error
+        return job
 
     def _read(self) -> MapResult | None:
         """Read from the source until something can be sent at once."""
@@ -264,6 +315,10 @@ class Workers:
         """What the source gave, as a request; an error if it is none."""
         job = MapResult(self._count, given)
         self._count += 1
+        return self._requested(job)
+
+    def _requested(self, job: MapResult) -> MapResult:
+        given = job.given
         try:
             if isinstance(given, Request):
                 job.request = given
@@ -284,6 +339,8 @@ class Workers:
                     self._deliver(job)
                 else:
                     self._turns.put(job, job.request.url.origin)
+                    if self._turns.passed and self._turns.ready:
+                        self._lookahead.found = True
                 if self._under_way < self._concurrency:
                     self.pump()
                 while not self._has_room():
@@ -376,9 +433,15 @@ class Workers:
         if self.failure is None:
             cancelled = isinstance(error, asyncio.CancelledError)
             self.failure = RuntimeError("a task of the map was cancelled from outside") if cancelled else error
-        self._turns.clear()
+        self._forget_turns()
         self._items = None
         self._notify()
+
+    def _forget_turns(self) -> None:
+        try:
+            self._turns.clear()
+        except OSError as error:
+            self.failure = self.failure or error
 
     def _deliver(self, job: MapResult) -> None:
         in_order = self._in_order

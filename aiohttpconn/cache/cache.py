@@ -42,6 +42,10 @@ class Cache:
         stale_if_error: float = 0.0,
         shared: bool = False,
     ) -> None:
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path must be that of a file, or None, not {path!r}")
+        if path == "":
+            raise ValueError("path must be that of a file: it is empty")
         for name, value in (("max_size", max_size), ("max_entries", max_entries), ("max_body", max_body)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise TypeError(f"{name} must be a whole number, not {value!r}")
@@ -54,17 +58,19 @@ class Cache:
             from .rules import Judgement  # noqa: PLC0415 - hishel is an extra, and takes 0.1 s to import
         except ImportError as error:
             raise ImportError('a cache needs hishel: pip install "aiohttpconn[cache]"') from error
-        self.max_body = max_body
+        if max_size is None:
+            max_size = MEMORY if path is None else FILE
+        self.max_body = min(max_body, max_size)  # else one would drive out all others, and then itself
         self.rules = Judgement(shared=shared, stale_if_error=stale_if_error)
         self.storage: Storage
         if path is None:
             from .storage import MemoryStorage  # noqa: PLC0415 - one or the other
 
-            self.storage = MemoryStorage(MEMORY if max_size is None else max_size, max_entries)
+            self.storage = MemoryStorage(max_size, max_entries)
         else:
             from .sqlite import SQLiteStorage  # noqa: PLC0415 - the same
 
-            self.storage = SQLiteStorage(path, FILE if max_size is None else max_size, max_entries)
+            self.storage = SQLiteStorage(path, max_size, max_entries)
 
     @classmethod
     def of(cls, value: Cache | str | os.PathLike[str] | bool) -> Cache:

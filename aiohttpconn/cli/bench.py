@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from .. import HTTPException
+from .. import ConnectError, ConnectTimeout, HTTPException
 from .exits import Exit, Interrupted, StandardOutputError
 from .histogram import Histogram
 from .network import (
@@ -160,6 +160,7 @@ class Bench:
         self._begun = 0
         self._began = perf_counter()
         self._opened = client.stats().opened_total
+        self._refused = 0
         self._seconds: float | None = None
         self.latencies = Histogram()
         self.statuses: Counter[int] = Counter()
@@ -203,6 +204,7 @@ class Bench:
                     await response.close()
             except (HTTPException, OSError) as error:
                 self.errors[type(error).__name__] += 1
+                self._refused += isinstance(error, (ConnectError, ConnectTimeout))
             else:
                 add(int((perf_counter() - began) * 1e6))
                 self.statuses[response.status] += 1
@@ -213,6 +215,11 @@ class Bench:
     def done(self) -> int:
         """Requests that are over."""
         return self.latencies.count + sum(self.errors.values())
+
+    @property
+    def connections(self) -> int:
+        """Those that were made."""
+        return self._client.stats().opened_total - self._opened - self._refused
 
     @property
     def seconds(self) -> float:
@@ -240,7 +247,7 @@ class Bench:
             "requests_per_second": round(latencies.count / self.seconds, 3),
             "bytes": self.received,
             "bytes_per_second": round(self.received / self.seconds, 3),
-            "connections": self._client.stats().opened_total - self._opened,
+            "connections": self.connections,
             "statuses": {str(status): number for status, number in sorted(self.statuses.items())},
             "errors": dict(self.errors.most_common()),
             "latency": {
@@ -257,12 +264,11 @@ class Bench:
     def report(self) -> str:
         """The figures, for people."""
         latencies, seconds = self.latencies, self.seconds
-        opened = self._client.stats().opened_total - self._opened
         lines = [
             f"{one_line(self._request.method)} {self._request.url.shown}, {self._concurrency:,} at a time",
             f"{self.done:,} requests in {seconds:.2f} s: {latencies.count / seconds:,.0f} answers/s, "
             f"{human_size(self.received / seconds)}/s of bodies",
-            f"{opened:,} connections opened",
+            f"{self.connections:,} connections opened",
         ]
         lines += [f"{number:,} × {status}" for status, number in sorted(self.statuses.items())]
         lines += [f"{number:,} × {name}" for name, number in self.errors.most_common()]

@@ -43,8 +43,8 @@ complete are not fetched again as long as their size and time of last change are
 server states.
 
 the list (-i): a URL a line, further URLs of the same file (mirrors) after it, between tabs. As for
-aria2c, indented lines below it are of that file: out=NAME, checksum=sha-256=HEX. Blank lines, and
-those that begin with #, are passed over.
+aria2c, indented lines below it are of that file: out=NAME, dir=FOLDER, checksum=sha-256=HEX,
+header=NAME: VALUE, split=SEGMENTS. Blank lines, and those that begin with #, are passed over.
 
 exit codes: 0 all files are there, 1 HTTP error status, 2 usage, 3 not whole, not as the checksum
 says, or not saved, 130 interrupted. With several files the highest of theirs.
@@ -229,8 +229,13 @@ class _Run:
                 own["checksum"] = options.checksum
             yield self._watched(url, options.output, own)
         if listed is not None:
-            async for item in listed_files(listed.lines_as_they_come()):
-                yield self._watched(*item)
+            async for urls, own in listed_files(listed.lines_as_they_come()):
+                try:
+                    item = item_of(urls, own)
+                except (ValueError, argparse.ArgumentTypeError) as error:
+                    self.ended(DownloadResult(urls[0], None, None, error))
+                else:
+                    yield self._watched(*item)
 
     def _watched(self, url: str, path: str | None, own: dict[str, Any]) -> Item:
         return url, path, {**own, "on_progress": lambda progress: self._moved(url, progress)}
@@ -260,7 +265,7 @@ class _Run:
             self._report.saved(_near(str(download.path)), _summary(download))
             return
         notes = getattr(error, "__notes__", ())
-        kept = "".join(f" ({note.replace('the same download', 'the same command')})" for note in notes)
+        kept = "".join(f" ({_of_command(note)})" for note in notes)
         self._report.failed(complaint(_shown(result.url), error) + kept)
         self.worst = max(self.worst, exit_of(error))
 
@@ -273,6 +278,11 @@ class _Run:
             return f"{whole}; the same command fetches what is missing"
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         return f"{whole}, {names[0]}{more} kept; the same command goes on from there"
+
+
+def _of_command(note: str) -> str:
+    """What the library says of a call, said of the command."""
+    return note.replace("the same download", "the same command").replace("resume=False", "--no-resume")
 
 
 def _near(path: str) -> str:
@@ -298,27 +308,43 @@ def _summary(download: Download) -> str:
     return text + "".join(f", {digest.partition(':')[0]} verified" for digest in download.verified)
 
 
-async def listed_files(lines: AsyncIterator[str]) -> AsyncIterator[Item]:
-    """The files of a list: URL, name, and keywords of `Client.download`. Raises OSError for what is no list."""
+async def listed_files(lines: AsyncIterator[str]) -> AsyncIterator[tuple[list[str], dict[str, list[str]]]]:
+    """The files of a list: the URLs of each, and the values of the options below it. Raises OSError for what is no
+    list."""
     urls: list[str] = []
-    path: str | None = None
-    own: dict[str, Any] = {}
+    options: dict[str, list[str]] = {}
     async for line in lines:
         if line[0] not in " \t":
             if urls:
-                yield urls[0], path, own
-            urls = line.split("\t")
-            path, own = None, {"mirrors": urls[1:]} if urls[1:] else {}
+                yield urls, options
+            urls, options = line.split("\t"), {}
             continue
         name, _, value = line.strip().partition("=")
-        if name == "out" and urls:
-            path = value
-        elif name == "checksum" and urls:
-            try:
-                own["checksum"] = _checksum(value)
-            except argparse.ArgumentTypeError as error:
-                raise OSError(f"{line.strip()!r}: {error}") from error
-        else:
-            raise OSError(f"{line.strip()!r} is neither a URL nor out= or checksum= of one")
+        if not urls:
+            raise OSError(f"{line.strip()!r} is no URL, and stands below none")
+        options.setdefault(name, []).append(value)
     if urls:
-        yield urls[0], path, own
+        yield urls, options
+
+
+def item_of(urls: list[str], options: dict[str, list[str]]) -> Item:
+    """A file of a list. Of an option that is there twice the last counts, but for header=. Raises ValueError."""
+    path: str | None = None
+    own: dict[str, Any] = {"mirrors": urls[1:]} if urls[1:] else {}
+    for name, values in options.items():
+        value = values[-1]
+        match name:
+            case "dir":
+                path = os.path.join(value, path or "")
+            case "out":
+                path = os.path.join(path or "", value)
+            case "checksum":
+                own["checksum"] = _checksum(value)
+            case "split":
+                own["segments"] = _segments(value)
+            case "header":
+                pairs = [each.partition(":") for each in values]
+                own["headers"] = [(field.strip(), content.strip()) for field, _, content in pairs]
+            case _:
+                raise ValueError(f"{name}= is no option of a list: out=, dir=, checksum=, header= and split= are")
+    return urls[0], path, own

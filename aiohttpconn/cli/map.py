@@ -36,8 +36,8 @@ MAX_BODY = 16 << 20
 
 _EPILOG = """\
 a line: {"url", as in the list, "status", "location", where redirects led to, "type", "size", of
-the body, "seconds", until the head} or {"url", "error", "message"}. They come as they are done, not
-in the order of the list.
+the body, "seconds", from the request to the head} or {"url", "error", "message"}. They come as they
+are done, not in the order of the list.
 
 With -o the file remembers what is finished (FILE.checkpoint) until all of it is: a run that was
 interrupted, or killed, is gone on with by the same command, and what came to an error is tried

@@ -35,7 +35,8 @@ def record_of(result: MapResult, *, body: bool = False, head: bool = False) -> b
             record["location"] = str(response.url.without_userinfo())
         record["type"] = response.headers.get("Content-Type")
         record["size"] = len(response.content)
-        record["seconds"] = round(response.elapsed.total_seconds(), 6)
+        timings = response.timings  # without the wait for a connection, or for --rate: that is not the server's
+        record["seconds"] = round((timings.first_byte or 0.0) - (timings.sent or 0.0), 6)
         if head:
             record["headers"] = list(response.headers.items())
         if result.value is not None:

@@ -744,17 +744,25 @@ class Client:
           block), and that has a response other than 429, 502, 503 and 504; what comes to an error is tried again. It is
           known by method, URL and body, a `Request` by its own fields as well, so what a list has twice is sent once or
           twice. After a crash, what was finished in the last 0.1 s may be sent again. A file that is no map's
-          checkpoint, or cannot be written, is an OSError.
+          checkpoint, or cannot be written, is an OSError; one that another map has, here or in another process, a
+          BlockingIOError.
         - `handle`: a coroutine function that each response is given to as it comes, as many at a time as are under way;
           what it returns is `MapResult.value`.
-        - `window`: how many requests may be read ahead of those that can be sent, left out 10 × `concurrency`; once if
-          `ordered`, or from a `Frontier`, whose priorities are for what has not been read (10 × with `politeness`: only
-          hosts of which something has been read go side by side). When all of them are to hosts that have `per_host`
-          under way, or have to wait, nothing is read until one of those is done: a slow host holds up its own, up to so
-          many. A list sorted by host, whose first hangs, waits for it: mix it, or have the window hold all that one
-          host has. What is redirected counts as its first URL's host's.
+        - `window`: how many requests may be read ahead of those that can be sent, and wait in memory, left out
+          10 × `concurrency`; once if `ordered`, or from a `Frontier`, whose priorities are for what has not been read
+          (10 × with `politeness`: only hosts of which something has been read go side by side). What is redirected
+          counts as its first URL's host's.
         - `method`, and the others as `request` has them, go with every URL; `timeout`, `auth`, `cookies`, `proxy`,
           `follow_redirects`, `max_body`, `retries` and `hedge` with `Request`s, too.
+
+        A host that is slow, or hangs, holds up its own requests only. When all that wait are to hosts that have
+        `per_host` under way, or have to wait, and more could be sent, those of the hosts that have most are put aside
+        in a temporary file, in their order (a `Frontier`'s: by priority), and the source is read on: after 0.1 s,
+        1,000 requests of these hosts at a time; as fast as can be while it has some that can be sent, else up to
+        10,000 a second while everything hangs, and 1,000 while results come. So an endless source of one host that
+        hangs fills the disk, slowly. A `Request` that was put aside is an equal one in its result; one whose body is
+        read as it is sent cannot be put aside, and counts against the window, as does everything if `ordered`. A file
+        that cannot be written is an OSError.
 
         A request that has to wait for a rule of `politeness` is not under way: others go, and of its host none is begun
         until it goes. So each host has its own rate, however many wait, as far as the window holds requests to it.
@@ -1064,8 +1072,10 @@ def _hedge(value: Hedge | float | None) -> Hedge | None:
 
 
 def _max_body(value: int | None) -> int | None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise TypeError(f"max_body must be a number of bytes or None, not {value!r}")
+    if value is not None and value < 0:
+        raise ValueError(f"max_body must not be negative: {value!r}")
     return value
 
 

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.feed import Feed
+from ..bulk.keywords import check_handle
 from ..config import check_count
 from ..download.result import DownloadResult
 from ..messages import Request
@@ -102,8 +103,7 @@ def map(
         raise TypeError(f"requests must be an iterable of URLs and requests, not {requests!r}")
     if checkpoint is not None and isinstance(requests, Feed):
         raise TypeError("a frontier keeps a checkpoint of its own: Frontier(…, checkpoint=path)")
-    if handle is not None and not callable(handle):
-        raise TypeError(f"handle must be a coroutine function, not {handle!r}")
+    check_handle(handle)
     for name, value in (("concurrency", concurrency), ("per_host", per_host)):
         check_count(name, value)
     options = {"per_host": per_host, "method": method, "window": window or _WINDOW * concurrency, **options}

@@ -57,6 +57,8 @@ class Dispatch:
         """What ended the map early: it is raised after the last result."""
         self.over = False
         self.feed: Feed | None = source if isinstance(source, Feed) else None
+        if self.feed is not None:
+            self.feed.claim()
         self._cluster = cluster
         self._plan = plan
         self._source = source

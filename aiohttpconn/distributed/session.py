@@ -182,6 +182,9 @@ class _Fed:
         self._queue = queue
         self._led_on = led_on
 
+    def claim(self) -> None:
+        """See `Feed`: the one map of a run reads it."""
+
     def take(self) -> Entry | None:
         """See `Feed`."""
         item, self.first = self.first, None
@@ -200,6 +203,15 @@ class _Fed:
         """See `Feed`; the caller keeps account."""
 
     def give_back(self) -> None:
+        """See `Feed`; the caller keeps account."""
+
+    def set_aside(self, entry: Entry) -> None:
+        """See `Feed`; nothing is held of what was taken."""
+
+    def take_up(self, entry: Entry) -> None:
+        """See `Feed`."""
+
+    def put_back(self, entry: Entry) -> None:
         """See `Feed`; the caller keeps account."""
 
     async def settle(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from ..config import check_count
 from .hosts import Hosts
-from .rule import Key, Rule
+from .rule import Key, Rule, check_key
 
 
 class RateLimit(Rule):
@@ -30,7 +30,7 @@ class RateLimit(Rule):
         self.requests = requests
         self.per = per
         self.burst = check_count("burst", burst)
-        self._key = key
+        self._key = check_key(key)
         self._interval = per / requests
         # When the bucket is full again: all that there is to know of it. One that is full says nothing.
         self._full_at: Hosts[float] = Hosts(lambda full_at, now: full_at <= now)
@@ -62,7 +62,7 @@ class HostConcurrency(Rule):
 
     def __init__(self, limit: int, *, key: Key | None = None) -> None:
         self.limit = check_count("limit", limit)
-        self._key = key
+        self._key = check_key(key)
         self._active: dict[Hashable, int] = {}
 
     def ready_at(self, key: Hashable, now: float) -> float:

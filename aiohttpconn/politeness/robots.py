@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,10 +14,11 @@ from multidict import CIMultiDict
 
 from ..client.redirects import redirect_location, redirected
 from ..client.response import Response
-from ..config import check_seconds
-from ..errors import HTTPException, RobotsDenied
+from ..client.retries import RetryRecord, retry_after
+from ..config import Retry, check_seconds
+from ..errors import HTTPException, RequestTimeout, RobotsDenied
 from ..headers import Headers
-from ..messages import Request
+from ..messages import Request, ResponseHead
 from ..url import Origin, join
 from .hosts import Hosts
 from .rule import Rule, Send
@@ -34,6 +36,10 @@ _PARSED_AT_ONCE = 16_384
 """Bytes: 5 ms. What is longer is parsed in a thread."""
 _AGAIN = 60.0
 """Seconds after which a file that could not be had is asked for again."""
+_RETRY = Retry(attempts=4, statuses=(429, *range(500, 600)), backoff=1.0, max_delay=_AGAIN, budget=None)
+"""How it is tried again while they wait who asked: a server that restarts is back within these 4 to 7 s."""
+_DAY = 86_400.0
+"""RFC 9309 section 2.4."""
 _ASKED_WITH = ("user-agent", "accept-encoding", "accept-language", "from")
 
 
@@ -64,10 +70,12 @@ class RobotsTxt(Rule):
     - `max_age`: seconds for which a file is kept.
     - `max_crawl_delay`: the most seconds between two requests, whatever the file asks for; None for no limit.
 
-    The file is fetched with the first request to an origin, once for all who wait for it. No file (4xx) allows
-    everything, one that cannot be had (5xx, 429, too many redirects) forbids everything (RFC 9309 section 2.3.1) until
-    it is asked for again a minute later, unless there is an older one. If the origin cannot be reached at all the
-    request fails with the error that says so.
+    The file is fetched with the first request to an origin, once for all who wait for it. After 429, 5xx or a failure
+    of the network it is tried three times more, 1, 2 and 4 s later (up to half of that less, by chance) or when
+    Retry-After says, while they wait; their own `total` bounds that. No file (4xx) allows everything, one that cannot
+    be had (429, 5xx, too many redirects) forbids everything (RFC 9309 section 2.3.1) until it is asked for again a
+    minute later, or after a longer Retry-After, a day at most. An older one holds on meanwhile. If the origin cannot be
+    reached at all the request fails with the error that says so; within the next minute it does at the first try.
     """
 
     def __init__(
@@ -79,6 +87,8 @@ class RobotsTxt(Rule):
             raise ImportError('RobotsTxt needs protego: pip install "aiohttpconn[robots]"') from error
         if user_agent is not None and not isinstance(user_agent, str):
             raise TypeError(f"user_agent must be a str or None, not {user_agent!r}")
+        if user_agent is not None and not user_agent.strip():
+            raise ValueError("user_agent must be a name, or be left out: it is empty")
         if max_age is None:
             raise TypeError("max_age must be a number of seconds, not None")
         check_seconds("max_age", max_age)
@@ -90,6 +100,8 @@ class RobotsTxt(Rule):
         self._size = 0
         self._fetching: dict[Origin, _Fetch] = {}
         self._next_at: Hosts[float] = Hosts(lambda at, now: at <= now)
+        self._out_of_reach: Hosts[float] = Hosts(lambda until, now: until <= now)
+        self._retries = RetryRecord()
 
     def key(self, request: Request) -> Hashable:
         """Origin and user agent: both decide which group of which file holds."""
@@ -159,7 +171,7 @@ class RobotsTxt(Rule):
     async def _fetch(self, request: Request, old: _Said | None, send: Send) -> _Said | HTTPException:
         origin = request.url.origin
         try:
-            said = await self._ask(_request_of(request), send)
+            said = await self._tried(_request_of(request), old, send)
         except HTTPException as error:
             return error
         finally:
@@ -179,7 +191,42 @@ class RobotsTxt(Rule):
         while self._size > MAX_KEPT and len(self._said) > 1:
             self._size -= self._said.popitem(last=False)[1].size
 
-    async def _ask(self, request: Request, send: Send) -> _Said:
+    async def _tried(self, request: Request, old: _Said | None, send: Send) -> _Said:
+        """What the file says, or that it cannot be had, after as many tries as it takes."""
+        origin, loop = request.url.origin, asyncio.get_running_loop()
+        # Nobody is to wait where an older file holds, nor again and again for a host that is down.
+        once = old is not None or self._out_of_reach.get(origin, 0.0) > loop.time()
+        attempt = 0
+        outcome: HTTPException | ResponseHead
+        while True:
+            attempt += 1
+            try:
+                answer = await self._ask(request, send)
+            except HTTPException as error:
+                outcome = error
+            else:
+                if isinstance(answer, _Said):
+                    return answer
+                outcome = answer
+            pause = None if once else self._pause(request, attempt, outcome)
+            if pause is None:
+                break
+            await asyncio.sleep(pause)
+        if isinstance(outcome, HTTPException):
+            if not once:
+                self._out_of_reach.put(origin, loop.time() + _AGAIN, loop.time())
+            raise outcome
+        asked = min(retry_after(outcome.headers, time.time()), _DAY)
+        return _Said(None, f"status {outcome.status}", loop.time() + max(_AGAIN, asked), _LEAST)
+
+    def _pause(self, request: Request, attempt: int, outcome: HTTPException | ResponseHead) -> float | None:
+        """Seconds to the next try; None if there is to be none."""
+        if isinstance(outcome, RequestTimeout):
+            return None  # they have waited for long
+        return self._retries.delay(_RETRY, request, attempt, outcome, math.inf)
+
+    async def _ask(self, request: Request, send: Send) -> _Said | ResponseHead:
+        """What the file says; the head of the response where it may say something else soon."""
         loop = asyncio.get_running_loop()
         for _ in range(MAX_REDIRECTS + 1):
             response = Response(await send(request), request, 0.0)
@@ -196,7 +243,7 @@ class RobotsTxt(Rule):
                     return _Said(await _parsed(text), None, loop.time() + self.max_age, _LEAST + len(text))
                 if 400 <= response.status < 500 and response.status != 429:
                     return _Said(None, None, loop.time() + self.max_age, _LEAST)
-                return _Said(None, f"status {response.status}", loop.time() + _AGAIN, _LEAST)
+                return response.head
             finally:
                 await response.close()
         return _Said(None, f"more than {MAX_REDIRECTS} redirects", loop.time() + _AGAIN, _LEAST)

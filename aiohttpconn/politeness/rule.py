@@ -16,6 +16,13 @@ Send: TypeAlias = Callable[["Request"], Awaitable["HTTPResponse"]]
 """Sends a request of a rule's own, which the rules' lines hold for, and their checks do not."""
 
 
+def check_key(key: Key | None) -> Key | None:
+    """The function given as a rule's `key`, if it is one, or None."""
+    if key is not None and not callable(key):
+        raise TypeError(f"key must be a function of the request, not {key!r}")
+    return key
+
+
 class Rule:
     """When a request may go out. Subclass it, and override what the rule is about; by default nothing is held back.
 

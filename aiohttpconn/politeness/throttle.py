@@ -12,7 +12,7 @@ from ..config import check_count, check_seconds
 from ..errors import ConnectTimeout, ReadTimeout, RemoteDisconnected
 from ..messages import ResponseHead
 from .hosts import Hosts
-from .rule import Key, Rule
+from .rule import Key, Rule, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -117,7 +117,7 @@ class AdaptiveThrottle(Rule):
         if not 0 < backoff < 1:
             raise ValueError(f"backoff must be a share between 0 and 1: {backoff!r}")
         self.backoff = backoff
-        self._key = key
+        self._key = check_key(key)
         self._hosts: Hosts[_Host] = Hosts(_forgettable)
         self._wall_clock: Callable[[], float] = time.time
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .admission import Admission, Keys
 
 OWN_SECONDS = 60.0
-"""In all, for a request of a rule's own. No caller's limit holds for it: others may wait for the same."""
+"""In all, once its turn has come, for a request of a rule's own. No caller's limit holds: others may wait for it."""
 
 
 class PoliteTransport:
@@ -113,11 +113,10 @@ class PoliteTransport:
 
     async def _send_own(self, request: Request, context: RequestContext) -> HTTPResponse:
         """Send what a rule asks for itself: in line like all others."""
-        now = asyncio.get_running_loop().time()
-        own = RequestContext(Deadline(context.deadline.timeout.replace(total=OWN_SECONDS), now), context.proxy)
         keys = tuple([rule.key(request) for rule in self.rules])
         admission = running_admission()
         began = await self._enter(keys, admission)
+        own = RequestContext(Deadline(context.deadline.timeout.replace(total=OWN_SECONDS), began), context.proxy)
         return await self._exchange(request, keys, own, admission, began)
 
     async def _exchange(

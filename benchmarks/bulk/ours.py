@@ -28,11 +28,13 @@ async def crawl(job: Job, count: Count) -> int:
     with output().open("a", buffering=1) as lines:
         async with Client(limits=Limits(max_connections=KEPT), trust_env=False) as client:
             async for result in client.map(frontier, per_host=PER_HOST, concurrency=CONCURRENCY):
-                response = result.unwrap()
+                response = result.unwrap().raise_for_status()
                 count.page(response.content)
-                if response.headers.get("Content-Type", "").startswith("text/html"):
+                if response.headers.get("Content-Type", "").lower().startswith("text/html"):
                     page = LexborHTMLParser(response.content)
-                    frontier.add_links(result, [link.attributes["href"] for link in page.css("a[href]")])
+                    base = page.css_first("base[href]")
+                    links = [link.attributes["href"] for link in page.css("a[href]")]
+                    frontier.add_links(result, links, base=base and base.attributes["href"])
                     title = page.css_first("title")
                     lines.write(json.dumps({"url": result.url, "title": title and title.text()}) + "\n")
             return status_bytes("VmRSS")

@@ -157,31 +157,50 @@ async def test_a_file_that_is_something_else(tmp_path: Path, client: Client, htt
             pass
     with pytest.raises(TypeError, match="Frontier"):
         client.map(Frontier(), checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match="checkpoint"):
+        client.map([], checkpoint="")
+    with pytest.raises(ValueError, match="checkpoint"):
+        Frontier(checkpoint="")
+
+
+async def test_in_use_by_another_map(tmp_path: Path, client: Client, http_server: OriginServer) -> None:
+    urls = [f"{http_server.url}/bytes/{size}" for size in range(4)]
+    async with client.map(urls, checkpoint=tmp_path / "c", ordered=True) as first:
+        await anext(first)
+        with pytest.raises(BlockingIOError, match="c is in use"):
+            await anext(client.map(urls, checkpoint=tmp_path / "c"))
+        assert (await anext(first)).url == urls[1]
+    left = [result.url async for result in client.map(urls, checkpoint=tmp_path / "c", ordered=True)]
+    assert left == urls[2:]
 
 
 KILLED = """
-import asyncio, sys
-from aiohttpconn import Client
+import asyncio, sys, time
+from aiohttpconn import Client, Frontier
 
 async def main():
     async with Client(trust_env=False) as client:
         urls = [f"{sys.argv[1]}/bytes/{size}" for size in range(60)]
-        results = client.map(urls, checkpoint=sys.argv[2], ordered=True)
+        if sys.argv[3] == "map":
+            results = client.map(urls, checkpoint=sys.argv[2], ordered=True)
+        else:
+            results = client.map(Frontier(urls, checkpoint=sys.argv[2]), ordered=True)
         for _ in range(31):
             await anext(results)
-        await asyncio.sleep(0.3)  # what is older than 0.1 s is in the file
+        time.sleep(0.3)  # what is older than 0.1 s is in the file, though the loop stands still
         print("now", flush=True)
-        await asyncio.sleep(60)
+        time.sleep(60)
 
 asyncio.run(main())
 """
 
 
+@pytest.mark.parametrize("kind", ["map", "frontier"])
 @pytest.mark.asyncio(loop_factories=["asyncio"])
-async def test_killed(tmp_path: Path, client: Client, http_server: OriginServer) -> None:
+async def test_killed_while_it_computes(kind: str, tmp_path: Path, client: Client, http_server: OriginServer) -> None:
     path = tmp_path / "c"
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", KILLED, http_server.url, str(path), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", KILLED, http_server.url, str(path), kind), stdout=asyncio.subprocess.PIPE
     )
     assert child.stdout is not None
     try:
@@ -191,5 +210,9 @@ async def test_killed(tmp_path: Path, client: Client, http_server: OriginServer)
         await child.wait()
     child._transport.close()  # type: ignore[attr-defined]
     urls = [f"{http_server.url}/bytes/{size}" for size in range(60)]
-    left = [result.index async for result in client.map(urls, checkpoint=path, ordered=True)]
-    assert left == list(range(30, 60))
+    if kind == "map":
+        left = [result.url async for result in client.map(urls, checkpoint=path, ordered=True)]
+    else:
+        async with Frontier(checkpoint=path) as frontier:
+            left = [result.url async for result in client.map(frontier, ordered=True)]
+    assert left == urls[30:]

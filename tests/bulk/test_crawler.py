@@ -28,7 +28,8 @@ one_loop = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 
 class Site:
-    """Pages that link to each other, to a picture, and elsewhere. One of them is held back until it is opened."""
+    """Pages that link to each other, to a picture, to what is too long and elsewhere. One of them is held back until it
+    is opened, and one has another base for its links."""
 
     def __init__(self) -> None:
         self.held = asyncio.Event()
@@ -37,12 +38,17 @@ class Site:
     async def __call__(self, request: Received) -> Reply:
         if request.path == "/picture":
             return Reply(b"\x89PNG", fields=[("Content-Type", "image/png")])
+        if request.path == "/radio":
+            return Reply(bytes(9 << 20), fields=[("Content-Type", "audio/mpeg")], until_close=True)
+        if request.path == "/based":
+            return Reply(b'<base href="/p/"><a href="7">link</a>', fields=[("Content-Type", "Text/HTML")])
         number = 0 if request.path == "/" else int(request.path.removeprefix("/p/"))
         if number == 70:
             self.held.set()
             await self.opened.wait()
         links = [f"/p/{(number * step + step) % PAGES}" for step in (1, 2, 3)]
-        links += ["/", "/picture", "/private", "http://127.0.0.1:1/elsewhere", "mailto:somebody", f"/p/{number}#top"]
+        links += ["/", "/picture", "/radio", "/based", "/private"]
+        links += ["http://127.0.0.1:1/elsewhere", "mailto:somebody", f"/p/{number}#top"]
         anchors = "".join(f'<a href="{link}">link</a>' for link in links)
         body = f"<title>Page {number}</title>{anchors}<a href>nowhere</a>"
         return Reply(body.encode(), fields=[("Content-Type", "text/html; charset=utf-8")])
@@ -73,7 +79,8 @@ def lines(directory: Path) -> list[dict[str, str]]:
 async def test_crawled_and_killed_and_crawled_on(tmp_path: Path, http_server: OriginServer) -> None:
     http_server.fallback = site = Site()
     http_server.routes["/"] = site
-    http_server.routes["/robots.txt"] = Reply(b"User-agent: *\nDisallow: /private\n")
+    robots = b"User-agent: example\nDisallow: /private\nUser-agent: *\nDisallow: /\n"
+    http_server.routes["/robots.txt"] = Reply(robots)
     child = await start(tmp_path, http_server)
     try:
         await asyncio.wait_for(site.held.wait(), 60)
@@ -87,11 +94,13 @@ async def test_crawled_and_killed_and_crawled_on(tmp_path: Path, http_server: Or
     _, complaints = await asyncio.wait_for(child.communicate(), 60)
     assert (child.returncode, complaints) == (0, b"")
     found = Counter(page["url"].removeprefix(f"http://localhost:{http_server.port}") for page in lines(tmp_path))
-    assert set(found) == {"/", *(f"/p/{number}" for number in range(PAGES))}
+    assert set(found) == {"/", "/based", *(f"/p/{number}" for number in range(PAGES))}
     titles = {page["url"].rpartition("/")[2]: page["title"] for page in lines(tmp_path)}
-    assert titles == {"": "Page 0", **{str(number): f"Page {number}" for number in range(PAGES)}}
+    assert titles == {"": "Page 0", "based": None, **{str(number): f"Page {number}" for number in range(PAGES)}}
     # Each fetched once, or twice if it was in hand, or finished just before the kill.
     assert max(found.values()) <= 2
     asked = Counter(request.path for request in http_server.requests)
     assert max(asked.values()) <= 2
-    assert not {"/elsewhere", "/private"} & set(asked)
+    assert not {"/elsewhere", "/private", "/7"} & set(asked)
+    assert asked["/radio"]
+    assert all((request.get("User-Agent") or "").startswith("example/1.0") for request in http_server.requests)

@@ -244,6 +244,34 @@ async def test_max_pages_and_the_rest(client: Client, site: str) -> None:
     assert set(await crawled(client, frontier, concurrency=1)) == {"/n/10", "/n/11"}
 
 
+async def test_one_map_at_a_time(client: Client, site: str, http_server: OriginServer) -> None:
+    urls = [f"{http_server.url}/n/{number}" for number in range(30)]
+    frontier = Frontier(urls)
+    first = client.map(frontier, concurrency=10)
+    found = [(await anext(first)).url]
+    with pytest.raises(RuntimeError, match="another map"):
+        await anext(client.map(frontier))
+    found.append((await anext(first)).url)
+    await first.aclose()
+    found += [result.url async for result in client.map(frontier)]
+    assert sorted(found) == sorted([*urls, found[1]])  # what was in hand is fetched again
+
+
+async def test_a_map_that_goes_with_its_loop(client: Client, site: str) -> None:
+    """Its frontier serves another one."""
+    frontier = Frontier([site])
+    left = []
+
+    async def first() -> None:
+        async with Client(trust_env=False) as own:
+            left.append(client_map := own.map(frontier))
+            await anext(client_map)
+
+    await asyncio.to_thread(asyncio.run, first())
+    left.clear()
+    assert [result.url async for result in client.map(frontier)] == [site]
+
+
 async def test_fed_by_another_task(client: Client, site: str, http_server: OriginServer) -> None:
     """While something is under way, what is added is sent at once."""
     frontier = Frontier([http_server.url + "/hold"])
@@ -278,6 +306,15 @@ async def test_links(client: Client, site: str, http_server: OriginServer) -> No
             assert frontier.add_links(result, links) == 4
             assert frontier.add_links(result, links) == 0
             assert frontier.add_links(result, ["z"], base="/other/") == 1
+            for no_base in ("http://[bad", "data:text/html,", ""):
+                assert not frontier.add_links(result, ["x"], base=no_base)
+            assert not frontier.add_links(result, [URL("http://127.0.0.2/"), URL(http_server.url + "/y")])
+            assert frontier.add_links(result, [URL("http://127.0.0.3/")]) == 1
+            for one in ("/about", b"/about", URL("http://127.0.0.2/")):
+                with pytest.raises(TypeError, match="iterable"):
+                    frontier.add_links(result, one)  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="reference"):
+                frontier.add_links(result, [7])  # type: ignore[list-item]
             break
     assert [path.removeprefix(http_server.url) for path in drained(frontier)] == [
         "/redirect/302?/n/5",
@@ -286,6 +323,7 @@ async def test_links(client: Client, site: str, http_server: OriginServer) -> No
         "/n/5?",
         "http://127.0.0.2/",
         "/other/z",
+        "http://127.0.0.3/",
     ]
 
 
@@ -321,3 +359,39 @@ async def test_what_failed_is_tried_by_the_next_run(tmp_path: Path, client: Clie
             requests = [result.request async for result in client.map(frontier)]
         assert len(requests) == expected
     assert requests[1] == post
+
+
+@pytest.mark.parametrize(("checkpoint", "next_run"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("memory", [8, 100_000])
+async def test_what_was_handed_out_waits_again_in_its_place(
+    checkpoint: bool, next_run: bool, memory: int, tmp_path: Path, client: Client, site: str
+) -> None:
+    """A map is left with requests under way and results not taken: by priority, and first come, first served within
+    one, they come before what had not been handed out; of the same frontier, and of the next run's with its file."""
+    path = tmp_path / "crawl" if checkpoint else None
+    frontier = Frontier(memory=memory, checkpoint=path)
+    priorities = [3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]
+    for number, priority in enumerate(priorities):
+        frontier.add(f"{site}?{number}", priority=priority)
+    order = [str(number) for number in sorted(range(16), key=lambda number: -priorities[number])]
+    for turn in range(2):
+        async with client.map(frontier, concurrency=4, window=2) as results:
+            taken = (await anext(results)).unwrap().url.query  # finished, with the end of the block
+            await settle(3)
+            if turn:  # so many that come before what is under way that this is no more among the next ones
+                for number in range(16, 24):
+                    frontier.add(f"{site}?{number}", priority=9)
+                order = [str(number) for number in range(16, 24)] + order
+        order.remove(taken)
+        assert len(frontier) == len(order)
+    results = client.map(frontier, concurrency=4)
+    await anext(results)
+    await results.aclose()  # in hand, and not finished
+    assert len(frontier) == len(order)
+    if next_run:
+        await frontier.close()
+        frontier = Frontier(memory=memory, checkpoint=path)
+    found = [result.unwrap().url.query async for result in client.map(frontier, concurrency=1)]
+    assert found == order
+    assert len(frontier) == 0
+    await frontier.close()

@@ -104,7 +104,7 @@ async def test_what_is_known_to_have_been_there_waits(tmp_path: Path) -> None:
 
 async def test_a_page_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However a batch is cut into transactions, no cut is between the rows of one page."""
-    monkeypatch.setattr("aiohttpconn.bulk.ledger.AT_ONCE", 2)
+    monkeypatch.setattr("aiohttpconn.bulk.ledger_file.AT_ONCE", 2)
     path = tmp_path / "crawl"
     counts = "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM backlog), (SELECT sum(pages) FROM hosts)"
     async with Frontier(checkpoint=path, max_per_host=10_000) as frontier:
@@ -172,6 +172,50 @@ async def test_files_of_another_kind(tmp_path: Path, client: Client) -> None:
             Frontier(checkpoint=impossible)
 
 
+async def test_in_use_by_another_frontier(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    frontier = Frontier(["http://example.org/1"], checkpoint=path)
+    with pytest.raises(BlockingIOError, match="f is in use") as refused:
+        Frontier(checkpoint=path)
+    assert "delete" not in str(refused.value)
+    frontier.add("http://example.org/2")
+    await frontier.close()
+    for number in range(3, 10):
+        frontier = Frontier([f"http://example.org/{number}"], checkpoint=path)
+        del frontier  # closed a moment later, for which the next one waits
+    async with Frontier(checkpoint=path) as frontier:
+        assert len(frontier) == 9
+    assert {file.name for file in tmp_path.iterdir()} == {"f"}
+
+
+HOLDING = """
+import sys, time
+from aiohttpconn import Frontier
+
+frontier = Frontier(["http://example.org/1"], checkpoint=sys.argv[1])
+print("now", flush=True)
+time.sleep(60)
+"""
+
+
+@one_loop
+async def test_in_use_by_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLDING, str(path)), stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    try:
+        assert await asyncio.wait_for(child.stdout.readline(), 60) == b"now\n"
+        with pytest.raises(BlockingIOError, match="f is in use"):
+            Frontier(checkpoint=path)
+    finally:
+        child.kill()
+        await child.communicate()
+    async with Frontier(["http://example.org/2"], checkpoint=path):
+        pass
+
+
 async def test_after_a_failure_nothing_is_written(tmp_path: Path) -> None:
     """A gap would be a page that is known and does not wait."""
     frontier = Frontier(["http://example.org/1"], checkpoint=tmp_path / "f")
@@ -187,3 +231,9 @@ async def test_after_a_failure_nothing_is_written(tmp_path: Path) -> None:
         await frontier.close()
     async with Frontier(checkpoint=tmp_path / "f") as again:
         assert len(again) == 1
+        again._ledger.put("INSERT INTO backlog SELECT * FROM backlog")
+        with pytest.raises(OSError, match="UNIQUE") as failure:
+            await again.settle()
+        assert "delete" not in str(failure.value)  # the file is as good as it was
+        with pytest.raises(OSError, match="UNIQUE"):
+            await again.close()

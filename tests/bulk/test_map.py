@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +86,12 @@ async def test_the_url_of_a_result_is_fit_to_be_written_down(client: Client, htt
     [result] = [result async for result in client.map([http_server.url.replace("//", "//user:word@") + "/request"])]
     assert result.url == http_server.url + "/request"
     assert "Authorization" in str(result.unwrap().json()["fields"])
+    for text in ("http://user:wo/rd@host:x/a", "user:word@host/a", "ftp://user:word@host/a"):
+        [result] = [result async for result in client.map([text])]
+        assert result.given == text
+        assert result.url.endswith("[hidden]@" + text.rpartition("@")[2])
+        for said in (result.url, repr(result), str(result), repr(result.error)):
+            assert "word" not in said
 
 
 @pytest.mark.parametrize("kind", ["list", "generator", "async generator"])
@@ -164,7 +172,7 @@ async def test_concurrency_and_per_host(wide_server: OriginServer, client: Clien
 
 
 async def test_a_host_that_hangs_holds_up_only_its_own(wide_server: OriginServer, client: Client) -> None:
-    """As long as no more of its requests wait than the window holds, however long the list is."""
+    """See `test_spill` for more of them than the window holds."""
     gate = wide_server.routes["/slow"] = Gate()
     slow, quick = with_host(wide_server, 1) + "/slow", with_host(wide_server, 2) + "/bytes/1"
     urls = [slow if number % 20 == 0 else quick for number in range(23 * 20)]  # 4 of them are sent, 19 wait
@@ -174,29 +182,6 @@ async def test_a_host_that_hangs_holds_up_only_its_own(wide_server: OriginServer
         assert gate.held == 4
         gate.open.set()
         assert len([result async for result in results]) == 23
-
-
-async def test_more_than_the_window_holds_of_a_host_that_hangs(wide_server: OriginServer, client: Client) -> None:
-    """Nothing is read then, until one of its requests is done."""
-    gate = wide_server.routes["/slow"] = Gate()
-    slow, quick = with_host(wide_server, 1) + "/slow", with_host(wide_server, 2) + "/bytes/1"
-    read: list[str] = []
-
-    def urls() -> Iterator[str]:
-        for url in [slow, quick] * 100:
-            read.append(url)
-            yield url
-
-    async with client.map(urls(), concurrency=6, per_host=4, window=20) as results:
-        for _ in range(23):
-            assert (await anext(results)).url == quick
-        waits = asyncio.ensure_future(anext(results))
-        await settle(30)
-        assert not waits.done()
-        assert read.count(slow) == 4 + 20
-        gate.open.set()
-        await waits
-        assert len([result async for result in results]) == 200 - 24
 
 
 async def test_under_rules_of_politeness(wide_server: OriginServer) -> None:
@@ -276,7 +261,11 @@ async def test_results_in_order(wide_server: OriginServer, client: Client) -> No
         assert [result.index async for result in results] == list(range(1, 101))
 
 
-async def test_what_is_read_ahead_is_bounded(client: Client, http_server: OriginServer) -> None:
+async def test_what_is_read_ahead_is_bounded(
+    client: Client, http_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for what is read to find other hosts, when the one has been waited for long enough (see `test_spill`)."""
+    monkeypatch.setattr("aiohttpconn.bulk.lookahead.PATIENCE", 3600)
     read: list[int] = []
 
     def endless() -> Iterator[str]:
@@ -306,6 +295,23 @@ async def test_a_slow_consumer_slows_it_down(client: Client, http_server: Origin
             await until(lambda: len(http_server.requests) >= 6)
             await settle(50)
             assert len(http_server.requests) <= 1 + 2 * 3
+
+
+async def test_a_consumer_that_computes(client: Client, http_server: OriginServer) -> None:
+    """The loop has its turn all the same, though the next results are there."""
+    loop = asyncio.get_running_loop()
+    results = client.map([f"{http_server.url}/bytes/{size}" for size in range(20)])
+    await anext(results)
+    while len(http_server.requests) < 20:
+        await asyncio.sleep(0)
+    await settle(20)
+    for _ in range(5):
+        had_its_turn = asyncio.Event()
+        loop.call_soon(had_its_turn.set)
+        time.sleep(0.011)
+        await anext(results)
+        assert had_its_turn.is_set()
+    await results.aclose()
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -379,8 +385,12 @@ async def test_wrong_arguments(client: Client) -> None:
             client.map([], **{name: 0})  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=name):
             client.map([], **{name: 1.5})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="handle"):
-        client.map([], handle=7)  # type: ignore[arg-type]
+    for handle in (7, print, len, lambda response: None, partial(print, 1), Gate):
+        with pytest.raises(TypeError, match="handle"):
+            client.map([], handle=handle)  # type: ignore[arg-type]
+    gate = Gate()  # an object whose __call__ is one
+    for coroutine_function in (gate, gate.__call__, partial(gate.__call__), partial(gate)):
+        client.map([], handle=coroutine_function)  # type: ignore[arg-type]
 
 
 async def test_wrong_keywords_are_wrong_once(client: Client) -> None:
@@ -398,6 +408,7 @@ async def test_wrong_keywords_are_wrong_once(client: Client) -> None:
         ({"cookies": 5}, TypeError, "cookies"),
         ({"proxy": 5}, TypeError, "proxy"),
         ({"max_body": "x"}, TypeError, "max_body"),
+        ({"max_body": -1}, ValueError, "max_body must not be negative"),
         ({"follow_redirects": 1}, TypeError, "follow_redirects"),
         ({"content": iter([b"x"])}, TypeError, "content.*only once"),
         ({"content": io.BytesIO(b"x")}, TypeError, "content.*only once"),

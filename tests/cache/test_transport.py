@@ -741,6 +741,15 @@ def test_what_is_no_cache_is_refused(value: Any) -> None:
         Client(cache=value)
 
 
+@pytest.mark.parametrize(("path", "error"), [("", ValueError), (5, TypeError), (b"x", TypeError), (True, TypeError)])
+def test_what_is_no_path_is_refused(path: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="path must be"):
+        Cache(path)
+    if path == "":
+        with pytest.raises(error, match="path must be"):
+            Client(cache=path)
+
+
 def test_without_hishel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

@@ -61,6 +61,7 @@ async def test_errors_by_kind_and_statuses_in_a_report(http_server: OriginServer
     outcome = await run("bench", "http://127.0.0.1:1/", "-c", 2, "-n", 5)
     assert outcome.code == 3
     assert "5 × ConnectError" in outcome.stdout.decode()
+    assert "0 connections opened" in outcome.stdout.decode()
 
 
 async def test_on_time_and_for_a_time(http_server: OriginServer) -> None:

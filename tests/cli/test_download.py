@@ -128,7 +128,35 @@ async def test_a_list_by_standard_input_with_mirrors_names_and_checksums(server:
     assert len(outcome.stderr.splitlines()) == 3
     assert "\naiohttpconn: no url: " in f"\n{outcome.stderr}"
     outcome = await run("download", "-i", "-", stdin=b"  out=x\n", cwd=tmp_path)
-    assert (outcome.code, "'out=x' is neither a URL nor" in outcome.complaint) == (2, True)
+    assert (outcome.code, "'out=x' is no URL, and stands below none" in outcome.complaint) == (2, True)
+
+
+async def test_of_a_list_each_file_has_its_options_and_fails_for_them_alone(server: FileServer, tmp_path: Path) -> None:
+    lines = [
+        f"{server.url}/a",
+        "  dir=sub",
+        "  out=first",
+        "  split=2",
+        "  header=X-One: 1",
+        "  header=X-Two: 2",
+        f"{server.url}/b",
+        "  out=second",
+        "  dir=sub/deep",
+        f"{server.url}/c",
+        "  proxy=http://127.0.0.1:1",
+        f"{server.url}/d",
+        "  checksum=sha-256=0",
+        f"{server.url}/e",
+    ]
+    outcome = await run("download", "-i", "-", "-d", "files", stdin="\n".join(lines).encode(), cwd=tmp_path)
+    assert outcome.code == 3
+    assert names(tmp_path / "files") == ["e", "sub"]
+    assert (tmp_path / "files" / "sub" / "first").read_bytes() == BODY
+    assert (tmp_path / "files" / "sub" / "deep" / "second").read_bytes() == BODY
+    assert all((each.get("X-One"), each.get("X-Two")) == ("1", "2") for each in server.requests if each.path == "/a")
+    assert f"{server.url}/c: proxy= is no option of a list: out=" in outcome.stderr
+    assert f"{server.url}/d: '0' is no sha-256 digest" in outcome.stderr
+    assert {each.path for each in server.requests} == {"/a", "/b", "/e"}
 
 
 async def test_interrupted_while_standard_input_gives_nothing(tmp_path: Path) -> None:

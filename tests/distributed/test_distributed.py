@@ -242,6 +242,8 @@ async def test_a_frontier_is_fed_by_the_caller(cluster: str, wide_server: Origin
     seen = []
     async for result in map_on(frontier, cluster, handle=measure):
         seen.append(result.value[1])
+        with pytest.raises(RuntimeError, match="another map"):
+            await anext(map_on(frontier, cluster))
         if result.value[1] > 10:
             frontier.add_links(result, [f"/bytes/{result.value[1] - 10}"])
     assert seen == [40, 30, 20, 10]

@@ -90,6 +90,10 @@ def test_what_is_known_of_hosts_is_bounded() -> None:
         pytest.param(lambda: AdaptiveThrottle(slow="x"), TypeError, id="slow"),  # type: ignore[arg-type]
         pytest.param(lambda: AdaptiveThrottle(backoff="x"), TypeError, id="backoff"),  # type: ignore[arg-type]
         pytest.param(lambda: RobotsTxt(5), TypeError, id="agent"),  # type: ignore[arg-type]
+        pytest.param(lambda: RobotsTxt(""), ValueError, id="no-agent"),
+        pytest.param(lambda: RateLimit(1, key="host"), TypeError, id="key-of-a-rate"),  # type: ignore[arg-type]
+        pytest.param(lambda: HostConcurrency(1, key="host"), TypeError, id="key-of-a-number"),  # type: ignore[arg-type]
+        pytest.param(lambda: AdaptiveThrottle(key="host"), TypeError, id="key-of-a-throttle"),  # type: ignore[arg-type]
         pytest.param(lambda: RobotsTxt(max_age=None), TypeError, id="age"),  # type: ignore[arg-type]
     ],
 )

@@ -15,6 +15,8 @@ from aiohttpconn import (
     ConnectError,
     HostConcurrency,
     RateLimit,
+    ReadTimeout,
+    Retry,
     RobotsDenied,
     RobotsTxt,
     Timeout,
@@ -24,6 +26,7 @@ from aiohttpconn.politeness import robots
 from aiohttpconn.politeness.admission import running_admission
 from tests.auditing import audit_quiet, settle
 from tests.cancellation import cancel_everywhere
+from tests.servers import raw
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -39,6 +42,14 @@ Allow: /private/open
 User-agent: goodbot
 Disallow: /goodbots-not
 """
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries that do not take the tests' time."""
+    retry = robots._RETRY
+    quick = Retry(retry.attempts, retry.statuses, 0.001, max_delay=retry.max_delay, budget=retry.budget)
+    monkeypatch.setattr(robots, "_RETRY", quick)
 
 
 async def test_what_is_forbidden_is_named_without_its_secrets(http_server: OriginServer) -> None:
@@ -135,7 +146,83 @@ async def test_what_follows_from_the_status(status: int, allowed: bool, http_ser
             else:
                 with pytest.raises(RobotsDenied, match=f"could not be had.*status {status}"):
                     await client.get(http_server.url)
-    assert len(asked) == 1, "it is not asked for again at once"
+    assert len(asked) == (1 if allowed else 4), "tried again for the first who asks, and then not for a minute"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_all_who_ask_wait_until_it_is_there(status: int, http_server: OriginServer) -> None:
+    server = Robots(http_server, Reply(status=status))
+
+    async def third(request: Received) -> Reply:
+        answer = await server.answer(request)
+        return Reply(FILE) if len(server.asked) > 2 else answer
+
+    http_server.routes["/robots.txt"] = third
+    async with crawler() as client:
+        answers = await asyncio.gather(
+            *[client.get(f"{http_server.url}/{path}") for path in ("", "bytes/100", "private")], return_exceptions=True
+        )
+    assert [type(answer).__name__ for answer in answers] == ["Response", "Response", "RobotsDenied"]
+    assert len(server.asked) == 3
+
+
+async def test_it_is_asked_for_again_when_retry_after_says(
+    http_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await sleep(0)
+
+    server = Robots(http_server, Reply(status=503, fields=[("Retry-After", "45")]))
+    async with crawler() as client:
+        with monkeypatch.context() as patch, pytest.raises(RobotsDenied, match="status 503"):
+            patch.setattr(asyncio, "sleep", noted)
+            await client.get(http_server.url)
+    assert pauses == [45.0] * 3
+    server.asked.clear()
+    server.reply = Reply(status=429, fields=[("Retry-After", "600")])
+    rule = RobotsTxt()
+    async with crawler(rule) as client:
+        with pytest.raises(RobotsDenied, match="status 429"):
+            await client.get(http_server.url)
+        (said,) = rule._said.values()
+        assert 590 < said.until - asyncio.get_running_loop().time() <= 600, "nor is it asked for before that"
+    assert len(server.asked) == 1, "nobody waits that long"
+
+
+async def test_the_wait_for_it_counts_within_the_total(http_server: OriginServer) -> None:
+    Robots(http_server, Reply(status=503, fields=[("Retry-After", "45")]))
+    async with crawler() as client:
+        with pytest.raises(TotalTimeout, match="waiting for the turn"):
+            await client.get(http_server.url, timeout=Timeout(total=0.05))
+        await settle(10)
+        assert not [task for task in asyncio.all_tasks() if "RobotsTxt._fetch" in repr(task)], "nobody waits for it"
+
+
+async def test_a_lost_connection_is_tried_again_a_timeout_is_not(raw_server: Any, http_server: OriginServer) -> None:
+    lost = [raw.Request(), raw.Close()]
+    none, page = [raw.Send(b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status) for status in (b"404 None", b"200 OK")]
+    server = await raw_server(lost, lost, [raw.Request(), none, raw.Request(), page])
+    async with crawler() as client:
+        assert (await client.get(server.url)).status == 200
+
+    asked = 0
+
+    async def silent(request: Received) -> Reply:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    http_server.routes["/robots.txt"] = silent
+    async with crawler(timeout=Timeout(read=0.05)) as client:
+        with pytest.raises(ReadTimeout):
+            await client.get(http_server.url)
+    assert asked == 1
 
 
 async def test_an_older_file_holds_on_where_a_new_one_cannot_be_had(http_server: OriginServer) -> None:
@@ -149,11 +236,23 @@ async def test_an_older_file_holds_on_where_a_new_one_cannot_be_had(http_server:
     assert len(server.asked) == 2, "after max_age it is asked for again, after a failure not at once"
 
 
-async def test_an_origin_that_cannot_be_reached_fails_as_such() -> None:
-    async with crawler(retries=2) as client:
+async def test_an_origin_that_cannot_be_reached_fails_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+
+    class Counted(RobotsTxt):
+        async def _ask(self, *args: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            return await super()._ask(*args)
+
+    async with crawler(Counted()) as client:
         errors = await asyncio.gather(
             *[client.get(f"http://127.0.0.1:1/{number}") for number in range(3)], return_exceptions=True
         )
+        assert tries == 4
+        with pytest.raises(ConnectError):
+            await client.get("http://127.0.0.1:1/")
+        assert tries == 5, "whoever asks next does not wait again"
     assert [type(error) for error in errors] == [ConnectError] * 3
     assert sorted(error.request.url.path for error in errors) == ["/0", "/1", "/2"]  # type: ignore[union-attr]
 
