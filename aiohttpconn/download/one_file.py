@@ -5,40 +5,38 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiofiles.os
 from multidict import CIMultiDict
 
-from ..config import UNSET, Timeout
 from ..errors import ChecksumMismatch, DownloadError, FileChanged, HTTPException, TotalTimeout
 from ..headers import Headers
 from .digests import Digest, mismatch, stated_digests
-from .file_name import file_name, numbered
+from .file_name import file_name
 from .part_file import PartFile, check_replaceable
+from .place import choose
 from .ranges import LEAST_SEGMENT, UNKNOWN, Plan, heeds_ranges
 from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
 from .sources import OtherFile, RangesIgnored
-from .there import date_of, is_there
+from .there import date_of
 from .transfer import StartOver, Transfer
 from .version import Version, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ..config import Unset
     from ..fetch import Fetched
     from ..url import URL
     from .progress import Meter
     from .rate import Rate
     from .sources import Source, Sources
+    from .wanted import Wanted
 
-MOST_SEGMENTS: Final = 64
 _AUTOMATIC: Final = 8
 _AUTOMATIC_SHARE: Final = 16 << 20
 """Bytes for each of the segments that "auto" makes, up to 8: less is over before a new connection has gained speed."""
@@ -46,56 +44,6 @@ _RESTARTS: Final = 5
 """How often a download begins anew: because the file changes, or because what broke cannot be gone on with."""
 
 _PAGES: Final = ("text/html", "application/xhtml+xml")
-
-
-@dataclass(slots=True)
-class Wanted:
-    """What the caller asked for.
-
-    - `path`: the file, or the folder if `in_folder`; `claimed`: the names that others of the same call have, lowered.
-    - `overwrite`: None for whatever was asked for by name, and for nothing else; what is there and the same is left.
-    - `number`: which of the items of the same call it is; `last`: whether no others will claim names any more.
-    """
-
-    path: str
-    in_folder: bool
-    segments: int | str
-    checksum: Digest | None
-    resume: bool
-    overwrite: bool | None
-    sync: bool
-    repairs: int
-    claimed: set[str] = field(default_factory=set)
-    number: int | None = None
-    last: bool = True
-
-
-class NameTaken(Exception):
-    """The name may be that of another item, which is still to come."""
-
-
-def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:
-    """Where a file is to go, and whether that is a folder: one that is there, or a name that ends in a separator."""
-    if path is None:
-        return os.getcwd(), True
-    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    if not isinstance(text, str):
-        raise TypeError(f"path must be text or a path, not {path!r}")
-    if not text:
-        raise ValueError("path is empty: give a file, a folder, or None for the current folder")
-    folder = text.endswith(tuple(filter(None, (os.sep, os.altsep)))) or os.path.isdir(text)
-    # Through a link, so that the link stays.
-    return os.path.realpath(text), folder
-
-
-def check_segments(segments: int | str) -> None:
-    """Refuse what is no number of segments."""
-    if segments == "auto":
-        return
-    if isinstance(segments, bool) or not isinstance(segments, int):
-        raise TypeError(f'segments must be a number or "auto", not {segments!r}')
-    if not 1 <= segments <= MOST_SEGMENTS:
-        raise ValueError(f"segments must be from 1 to {MOST_SEGMENTS}: {segments!r}")
 
 
 class OneFile:
@@ -198,7 +146,8 @@ class OneFile:
         wanted = self._wanted
         if not wanted.in_folder:
             self._place(wanted.path)
-            if wanted.checksum is not None and await self._is_there(wanted.path, None):
+            if wanted.checksum is not None and (size := await wanted.is_there(wanted.path, None)) is not None:
+                self._leave(wanted.path, size)
                 return
             if not self._fresh and await self._reopen(None):
                 await self._confirm()
@@ -225,11 +174,13 @@ class OneFile:
             version = self._sources.version(response)
             self._fields, self._url = response.headers, _said(response.url)
             if self._part is None:
-                path = await self._choose(file_name(response.headers, response.url), version)
+                name = file_name(response.headers, response.url)
+                path, size = await choose(self._wanted, self._sources, name, version)
             else:
-                path = self._part.path
-            if self._there or await self._is_there(path, version):
-                self._fields = _as_of_all(response.headers, self._size)
+                path, size = self._part.path, await self._wanted.is_there(self._part.path, version)
+            if size is not None:
+                self._leave(path, size)
+                self._fields = _as_of_all(response.headers, size)
                 await response.close()
                 return True
             if self._wanted.in_folder:
@@ -260,50 +211,11 @@ class OneFile:
         check_replaceable(path)
         self._part = PartFile(path, self._wanted.sync)
 
-    async def _is_there(self, path: str, version: Version | None) -> bool:
-        """Whether the file is there already, and nothing has to be fetched."""
-        if self._wanted.overwrite is not None:
-            return False
+    def _leave(self, path: str, size: int) -> None:
+        """The file is there already: nothing has to be brought."""
         checksum = self._wanted.checksum
-        size = await is_there(path, version, checksum)
-        if size is None:
-            return False
         self._there, self._size, self._resumed_from, self._connections = path, size, size, 0
         self._digests = [] if checksum is None else [checksum]
-        return True
-
-    def _is_taken(self, path: str) -> bool:
-        return self._wanted.overwrite is None and os.path.lexists(path)
-
-    async def _choose(self, name: str, version: Version) -> str:
-        """Where a file goes whose name the server chose: under another item's name, with a number, which is its own so
-        that it has the same in another run."""
-        wanted = self._wanted
-        if wanted.number is None:
-            return os.path.join(wanted.path, name)
-        names = [name, numbered(name, wanted.number + 1)]
-        owners: dict[str, str | None] = {}
-        for each in names:
-            path = os.path.join(wanted.path, each)
-            begun = await PartFile(path).begun()
-            owners[each] = owner = None if begun is None else begun.source
-            mine = any(source.key == owner for source in self._sources.all)
-            if each.lower() not in wanted.claimed and (mine or await self._is_there(path, version)):
-                if each.lower() not in wanted.claimed:  # meanwhile
-                    wanted.claimed.add(each.lower())
-                    return path
-                self._there = ""
-        first = next((each for each in names if each.lower() not in wanted.claimed), names[1])
-        path = os.path.join(wanted.path, first)
-        doubtful = owners[first] is not None or self._is_taken(path)
-        if first == name and doubtful and not wanted.last:
-            raise NameTaken
-        number = wanted.number + 1
-        while first.lower() in wanted.claimed:
-            number += 1
-            first = numbered(name, number)
-        wanted.claimed.add(first.lower())
-        return os.path.join(wanted.path, first)
 
     async def _reopen(self, version: Version | None) -> bool:
         """Whether there is a half file that can be gone on with. `version` is what the server has, where that is known:
@@ -460,7 +372,7 @@ def _media_type(headers: Headers) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def _as_of_all(headers: Headers, size: int | None) -> Headers:
+def _as_of_all(headers: Headers, size: int) -> Headers:
     """The fields of a response that may have brought a range as if it had brought all of the file."""
     pairs = [pair for pair in headers.items() if pair[0].lower() not in ("content-range", "content-length")]
     return Headers(CIMultiDict([*pairs, ("Content-Length", str(size))]))
@@ -469,11 +381,3 @@ def _as_of_all(headers: Headers, size: int | None) -> Headers:
 def _said(url: URL) -> str:
     """The URL without what may be secret, as it is also kept for another run."""
     return re.split("[?#]", url.shown)[0]
-
-
-def seconds_in_all(timeout: Timeout | float | Unset | None, default: Timeout) -> tuple[float | None, Any]:
-    """The time for the whole download, and the `timeout` of each of its requests, which is without one."""
-    chosen = default if timeout is UNSET else Timeout.of(timeout)
-    if chosen.total is None:
-        return None, timeout
-    return chosen.total, chosen.replace(total=None)
