@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from ..url import URL
     from .progress import Meter
     from .rate import Rate
-    from .sources import Source, Sources
+    from .source import Source
+    from .sources import Sources
     from .wanted import Wanted
 
 _AUTOMATIC: Final = 8

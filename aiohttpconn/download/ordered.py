@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from .digests import Digest
     from .rate import Rate
-    from .sources import Source, Sources
+    from .source import Source
+    from .sources import Sources
 
 LEAST_WINDOW: Final = 256 << 10
 _BLOCKS: Final = 2

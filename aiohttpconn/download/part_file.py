@@ -80,7 +80,7 @@ class PartFile:
 
     async def begun(self) -> State | None:
         """What an earlier run began it as; None if there is no half file."""
-        if not os.path.lexists(self._sidecar.path):  # noqa: ASYNC240 - as nearly always: a thread costs 20 times as much
+        if not os.path.lexists(self._sidecar.path):  # noqa: ASYNC240 - 3 µs; a thread, 110
             return None
         return await self._in_thread(self._begun)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -13,11 +11,10 @@ from multidict import CIMultiDict
 from ..config import UNSET, Unset
 from ..errors import BodyTooLarge, DownloadError, FileChanged, HTTPException, PoolTimeout
 from ..headers import Headers, HeadersInput, header_pairs
-from ..secrets import masked_url
-from ..url import parse
 from .digests import stated_digests
 from .file_name import url_name
 from .ranges import UNKNOWN, content_range, unsatisfied_size
+from .source import Source
 from .version import Version
 
 if TYPE_CHECKING:
@@ -31,14 +28,6 @@ if TYPE_CHECKING:
 
 _OF_URL: Final = frozenset(["headers", "params"])
 """What of a request's keywords is in it once it is built."""
-_SIGNATURE: Final = re.compile(r"(?:x-[a-z]+-)?sig(?:nature)?=", re.IGNORECASE)
-_SIGNING: Final = re.compile(
-    r"(?:x-(?:amz|goog|oss|cos)-[\w-]+|awsaccesskeyid|googleaccessid|ossaccesskeyid|key-pair-id|policy|expires|signature"
-    r"|s(?:ig|e|p|r|t|v|pr|ip|s|rt|ke|koid|ks|kt|ktid|kv))=",
-    re.IGNORECASE,
-)
-"""Parameters with which S3, Google, Azure, CloudFront and their like sign a URL: they name nothing, and are new each
-time."""
 _REFUSING: Final = frozenset([400, 403, 405, 406, 412, 416, 417, 422, 501])
 """Statuses that may be about the range, and not about the file: it is asked for as a whole then, which tells."""
 _ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
@@ -59,45 +48,6 @@ class Answer(NamedTuple):
     start: int
     end: int
     size: int | None
-
-
-class Source:
-    """One of the URLs of a file."""
-
-    def __init__(self, url: str | URL) -> None:
-        self.url = url
-        self.version: Version | None = None
-        """What it was found to have."""
-        self.differs = False
-        """Whether what it has is not known to be the file of the first source."""
-        self.landed: Request | None = None
-        """The request that redirects led to: further ones go there, since a redirector may choose anew each time."""
-        self.lost: HTTPException | None = None
-        """Why it is not asked any more."""
-
-    @property
-    def shown(self) -> str:
-        """The URL without secrets."""
-        try:
-            return parse(self.url).shown
-        except HTTPException:
-            return masked_url(self.url)  # relative to the client's base URL
-
-    @property
-    def key(self) -> str:
-        """What a saved state knows it by: the URL without what signs it, which is new each time. (A hash: the rest may
-        hold secrets, too.)"""
-        text = self.url if isinstance(self.url, str) else self.url.href
-        try:
-            text = parse(text).without_userinfo().href
-        except HTTPException:
-            pass  # relative to the client's base URL
-        place, mark, query = text.partition("#")[0].partition("?")
-        pairs = query.split("&")
-        if any(map(_SIGNATURE.match, pairs)):
-            pairs = [each for each in pairs if not _SIGNING.match(each)]
-        text = place + mark + "&".join(pairs)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Sources:
