@@ -11,7 +11,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from multidict import CIMultiDict
 
@@ -32,6 +32,26 @@ from .flow import DRAINED, NO_COOKIES, Call, Flow, GivenCookies, serves_same, wi
 from .redirects import REDIRECTS
 from .renames import answer_to_other_names
 from .response import Response
+from .settings import (
+    LINKS,
+    NOTHING,
+    UNFOLLOWED,
+    Own,
+    check_hooks,
+    check_own,
+    checked_count,
+    checked_encoding,
+    checked_flag,
+    checked_max_body,
+    environment_auth,
+    environment_proxies,
+    given_auth,
+    given_hedge,
+    given_retry,
+    jar_and_cookies,
+    or_none,
+    proxy_chooser,
+)
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -56,7 +76,6 @@ if TYPE_CHECKING:
     from .form import Files, FormData
     from .hooks import Hooks
     from .keywords import RequestKeywords
-    from .proxies import ProxyChooser
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ABSOLUTE = re.compile(r"http(?:s|\+unix)?://", re.IGNORECASE)
@@ -171,13 +190,13 @@ class Client:
     ) -> None:
         self._base_url = None if base_url is None else _directory(parse(base_url))
         if hooks is not None:
-            _check_hooks(hooks)
+            check_hooks(hooks)
         self._params = params
         self._timeout = Timeout.of(timeout)
-        self._follow_redirects = _flag("follow_redirects", follow_redirects)
-        self._max_redirects = _count("max_redirects", max_redirects)
+        self._follow_redirects = checked_flag("follow_redirects", follow_redirects)
+        self._max_redirects = checked_count("max_redirects", max_redirects)
         self._allow_downgrade = allow_downgrade
-        self._max_body = _max_body(max_body)
+        self._max_body = checked_max_body(max_body)
         if isinstance(cross_origin_headers, str):
             raise TypeError("cross_origin_headers takes several names: give one as [name]")
         own = header_pairs(headers)
@@ -189,12 +208,12 @@ class Client:
         if json_encoder is not None and not callable(json_encoder):
             raise TypeError(f"json_encoder must be a function, not {json_encoder!r}")
         self._encode_json = json_encoder
-        self._default_encoding = _checked_encoding(default_encoding)
-        self._raise_for_status = _flag("raise_for_status", raise_for_status)
-        self._jar, self._cookies = _jar_and_cookies(cookies)
-        self._auth = (_environment_auth() if trust_env else None) if isinstance(auth, Unset) else _auth(auth)
-        self._retry = _retry(retries)
-        self._hedge = _hedge(hedge)
+        self._default_encoding = checked_encoding(default_encoding)
+        self._raise_for_status = checked_flag("raise_for_status", raise_for_status)
+        self._jar, self._cookies = jar_and_cookies(cookies)
+        self._auth = (environment_auth() if trust_env else None) if isinstance(auth, Unset) else given_auth(auth)
+        self._retry = given_retry(retries)
+        self._hedge = given_hedge(hedge)
         network = {
             "limits": limits,
             "proxy": proxy,
@@ -213,7 +232,7 @@ class Client:
         self._closed = False
         self._gets: dict[str, Request] = {}
         self._env_proxies: EnvironmentProxies | None = None
-        self._proxies = _proxy_chooser(proxy)
+        self._proxies = proxy_chooser(proxy)
         if transport is not None:
             limits_of_heads = {"max_head": (max_head, MAX_HEAD), "max_fields": (max_fields, MAX_FIELDS)}
             needless = [name for name, value in network.items() if value is not UNSET]
@@ -224,31 +243,31 @@ class Client:
             self._transport: Transport = transport
             self._pool: ConnectionPool | None = None
         else:
-            if self._proxies is not None and _or_none(uds) is not None:
+            if self._proxies is not None and or_none(uds) is not None:
                 raise TypeError("proxy: there is none before a Unix socket, and uds is where all connections go")
-            if proxy is UNSET and trust_env and _or_none(uds) is None:  # no proxy lies before a socket of one's own
-                self._env_proxies = _environment_proxies()
+            if proxy is UNSET and trust_env and or_none(uds) is None:  # no proxy lies before a socket of one's own
+                self._env_proxies = environment_proxies()
             context = None  # the pool's default is made when https is first spoken
-            options = _or_none(tls)
+            options = or_none(tls)
             oldest = None if options is None else options.minimum_version
-            if (own := _or_none(cert)) is not None or oldest is not None:
+            if (own := or_none(cert)) is not None or oldest is not None:
                 way = True if isinstance(verify, Unset) else verify
                 context = ssl_context(way, trust_env, own, oldest)
             elif not isinstance(verify, Unset) and verify is not True:
                 context = ssl_context(verify, trust_env)
             self._transport = self._pool = ConnectionPool(
-                _or_none(limits),
+                or_none(limits),
                 self._timeout,
                 context,
-                None if self._proxies is not None else _or_none(proxy),
-                _or_none(resolver),
-                resolve=_or_none(resolve),
-                addresses=_or_none(addresses),
-                uds=_or_none(uds),
-                local_address=_or_none(local_address),
-                socket_options=_or_none(socket_options) or (),
-                interface=_or_none(interface),
-                tcp_keepalive=_or_none(tcp_keepalive),
+                None if self._proxies is not None else or_none(proxy),
+                or_none(resolver),
+                resolve=or_none(resolve),
+                addresses=or_none(addresses),
+                uds=or_none(uds),
+                local_address=or_none(local_address),
+                socket_options=or_none(socket_options) or (),
+                interface=or_none(interface),
+                tcp_keepalive=or_none(tcp_keepalive),
                 max_head=max_head,
                 max_fields=max_fields,
                 tls=options,
@@ -392,22 +411,22 @@ class Client:
             if follow_redirects is UNSET:
                 return self._send(request, stream, None)
             if follow_redirects is False:
-                return self._send(request, stream, _UNFOLLOWED)
-        own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
-        return self._send(request, stream, None if own == _NOTHING else own)
+                return self._send(request, stream, UNFOLLOWED)
+        own = Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
+        return self._send(request, stream, None if own == NOTHING else own)
 
     def send_for_links(self, request: Request, **own: Any) -> Coroutine[Any, Any, Response]:
         """`send` for a crawl, to which a redirect is a link: of the body of one that is not followed, as of those that
         are, no more is read than it takes to keep the connection (64 KiB)."""
         if request.body is not None:
             request = with_body_prepared(request)
-        return self._send(request, False, _UNFOLLOWED if own == _LINKS else _Own(**own), True)
+        return self._send(request, False, UNFOLLOWED if own == LINKS else Own(**own), True)
 
     async def _send(
         self,
         request: Request | tuple[Any, ...] | str | URL,
         stream: bool,
-        own: _Own | None,
+        own: Own | None,
         pass_over_redirects: bool = False,
     ) -> Response:
         """Send a request, or one still to be built of what `_build` takes, or a GET of a URL: in here, so that what is
@@ -421,7 +440,7 @@ class Client:
             error.request = request
             raise error
         if (
-            (own is None or own is _UNFOLLOWED)
+            (own is None or own is UNFOLLOWED)
             and self._plain
             and not request.url.has_userinfo
             and not _is_logged(_DEBUG)
@@ -441,13 +460,13 @@ class Client:
                 response.default_encoding = self._default_encoding
             if head.status in REDIRECTS:
                 response.redirect_rules = self._flow.redirect_rules
-                call = self._call(own or _NOTHING)
+                call = self._call(own or NOTHING)
                 call.asked = request
                 response = await self._flow.follow(request, response, call)
         else:
-            call = self._call(own or _NOTHING)
+            call = self._call(own or NOTHING)
             if (first := request.redirected_from) is not None and first != request.url.origin:
-                self._keep_back(request, call, own or _NOTHING)
+                self._keep_back(request, call, own or NOTHING)
             response = await self._flow.run(request, call)
         if pass_over_redirects and response.is_redirect:
             await response.drain(DRAINED)
@@ -462,7 +481,7 @@ class Client:
             response.raise_for_status()
         return response
 
-    def _keep_back(self, request: Request, call: Call, own: _Own) -> None:
+    def _keep_back(self, request: Request, call: Call, own: Own) -> None:
         """Take from a call what the client has for the origin where the caller began, and not for this one, to which a
         redirect led."""
         assert request.redirected_from is not None
@@ -471,7 +490,7 @@ class Client:
         if not serves_same(request.redirected_from, request.url.origin):
             call.cookies = GivenCookies(call.cookies.own, None)
 
-    def _call(self, own: _Own) -> Call:
+    def _call(self, own: Own) -> Call:
         """What holds for one call: the client's settings, and the caller's own in their place."""
         deadline = self._context.deadline
         if own.timeout is not UNSET or self._timeout.total is not None:
@@ -481,18 +500,18 @@ class Client:
         if own.cookies is False:
             jar = cookies = None
         elif own.cookies is not None and own.cookies is not True:
-            own_jar, own_cookies = _jar_and_cookies(own.cookies)
+            own_jar, own_cookies = jar_and_cookies(own.cookies)
             if own_cookies is None:
                 jar = own_jar
-        retry = self._retry if isinstance(own.retries, Unset) else _retry(own.retries)
-        hedge = self._hedge if isinstance(own.hedge, Unset) else _hedge(own.hedge)
+        retry = self._retry if isinstance(own.retries, Unset) else given_retry(own.retries)
+        hedge = self._hedge if isinstance(own.hedge, Unset) else given_hedge(own.hedge)
         if (retry is not None or hedge is not None) and self._flow.record is None:
             from .retries import RetryRecord  # noqa: PLC0415 - most clients send everything once
 
             self._flow.record = RetryRecord()
         proxies = self._proxies
         proxy: Proxy | Unset | None = UNSET
-        if not isinstance(own.proxy, Unset) and (proxies := _proxy_chooser(own.proxy)) is None:
+        if not isinstance(own.proxy, Unset) and (proxies := proxy_chooser(own.proxy)) is None:
             from ..proxy import Proxy  # noqa: PLC0415 - for who uses one
 
             proxy = Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
@@ -505,12 +524,12 @@ class Client:
             deadline=deadline,
             follow=self._follow_redirects
             if isinstance(own.follow_redirects, Unset)
-            else _flag("follow_redirects", own.follow_redirects),
-            auth=self._auth if isinstance(own.auth, Unset) else _auth(own.auth),
+            else checked_flag("follow_redirects", own.follow_redirects),
+            auth=self._auth if isinstance(own.auth, Unset) else given_auth(own.auth),
             cookies=GivenCookies(own_cookies, cookies) if own_cookies or cookies else NO_COOKIES,
             jar=jar,
             default_encoding=self._default_encoding,
-            max_body=self._max_body if isinstance(own.max_body, Unset) else _max_body(own.max_body),
+            max_body=self._max_body if isinstance(own.max_body, Unset) else checked_max_body(own.max_body),
             retry=retry,
             hedge=hedge,
             proxy=proxy,
@@ -565,7 +584,7 @@ class Client:
         parts = (method, url, params, headers, content, data, json, files, idempotent)
         if cookies is None and auth is follow_redirects is timeout is proxy is max_body is retries is hedge is UNSET:
             return self._send(parts, False, None)
-        own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
+        own = Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
         return self._send(parts, False, own)
 
     def stream(
@@ -595,8 +614,8 @@ class Client:
         end, else closed.
         """
         request = self._build(method, url, params, headers, content, data, json, files, idempotent)
-        own = _Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
-        return StreamedResponse(self, request, None if own == _NOTHING else own)
+        own = Own(cookies, auth, follow_redirects, timeout, proxy, max_body, retries, hedge)
+        return StreamedResponse(self, request, None if own == NOTHING else own)
 
     @_awaited
     def get(self, url: str | URL, **options: Unpack[RequestKeywords]) -> Coroutine[Any, Any, Response]:
@@ -794,7 +813,7 @@ class Client:
             method=method,
             **options,
         )
-        _check_own(_Own(**{name: value for name, value in options.items() if name in _Own._fields}))  # type: ignore[arg-type]
+        check_own(Own(**{name: value for name, value in options.items() if name in Own._fields}))  # type: ignore[arg-type]
         return results
 
     # --- state ---
@@ -934,7 +953,7 @@ class StreamedResponse:
 
     __slots__ = ("_client", "_own", "_request", "_response")
 
-    def __init__(self, client: Client, request: Request, own: _Own | None) -> None:
+    def __init__(self, client: Client, request: Request, own: Own | None) -> None:
         self._client = client
         self._request = request
         self._own = own
@@ -952,79 +971,6 @@ class StreamedResponse:
         raise TypeError("stream() is for a block: async with client.stream(…) as response; client.get() is awaited")
 
 
-class _Own(NamedTuple):
-    """A caller's own settings for one call."""
-
-    cookies: Mapping[str, str] | CookieJar | bool | None = None
-    auth: AuthInput | Unset | None = UNSET
-    follow_redirects: bool | Unset = UNSET
-    timeout: Timeout | float | Unset | None = UNSET
-    proxy: ProxyInput | Unset | None = UNSET
-    max_body: int | Unset | None = UNSET
-    retries: Retry | int | Unset | None = UNSET
-    hedge: Hedge | float | Unset | None = UNSET
-
-
-_NOTHING = _Own()
-_UNFOLLOWED = _Own(follow_redirects=False)  # what a crawl sends
-_LINKS = {"follow_redirects": False}
-
-
-def _check_own(own: _Own) -> None:
-    """Raise what `_call` would, without a loop."""
-    if not isinstance(own.timeout, Unset):
-        Timeout.of(own.timeout)
-    if own.cookies is not None:
-        _jar_and_cookies(own.cookies)
-    if not isinstance(own.auth, Unset):
-        _auth(own.auth)
-    if not isinstance(own.follow_redirects, Unset):
-        _flag("follow_redirects", own.follow_redirects)
-    if not isinstance(own.max_body, Unset):
-        _max_body(own.max_body)
-    if not isinstance(own.retries, Unset):
-        _retry(own.retries)
-    if not isinstance(own.hedge, Unset):
-        _hedge(own.hedge)
-    if not isinstance(own.proxy, Unset) and _proxy_chooser(own.proxy) is None:
-        from ..proxy import Proxy  # noqa: PLC0415 - for who uses one
-
-        Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
-
-
-def _auth(value: AuthInput | None) -> Auth | None:
-    if value is None:
-        return None
-    from .auth import auth_of  # noqa: PLC0415 - not every client signs its requests
-
-    return auth_of(value)
-
-
-def _proxy_chooser(proxy: ProxyInput | Unset | None) -> ProxyChooser | None:
-    """Whom to ask for the proxy of each request, if `proxy` is not simply one."""
-    if not callable(proxy):
-        return None
-    from .proxies import ProxyChooser  # noqa: PLC0415 - most go one way
-
-    return ProxyChooser(proxy)
-
-
-def _environment_auth() -> Auth | None:
-    """What a netrc file says, if there is one."""
-    if not os.path.exists(os.environ.get("NETRC") or os.path.expanduser("~/.netrc")):
-        return None
-    from .auth import NetrcAuth  # noqa: PLC0415 - not everybody has one
-
-    return NetrcAuth()
-
-
-def _check_hooks(hooks: object) -> None:
-    from .hooks import Hooks  # noqa: PLC0415 - most clients have none
-
-    if not isinstance(hooks, Hooks):
-        raise TypeError(f"hooks must be a Hooks, such as Hooks(on_request=function), not {type(hooks).__name__}")
-
-
 async def _read_and_tell(response: Response, hooks: Hooks) -> None:
     """Read the body; the hooks are told if it breaks off."""
     try:
@@ -1033,74 +979,6 @@ async def _read_and_tell(response: Response, hooks: Hooks) -> None:
     except (Exception, asyncio.CancelledError) as error:
         await hooks.error(response.request, error)
         raise
-
-
-def _flag(name: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
-    return value
-
-
-def _count(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"{name} must be a number, 0 or more, not {value!r}")
-    return value
-
-
-def _checked_encoding(value: DefaultEncoding) -> DefaultEncoding:
-    if value is None or callable(value):
-        return value
-    from .charset import is_charset  # noqa: PLC0415 - few name one
-
-    if not isinstance(value, str):
-        raise TypeError(f"default_encoding must be the name of a charset or a function, not {value!r}")
-    if not is_charset(value):
-        raise ValueError(f"default_encoding must be a charset that Python knows, not {value!r}")
-    return value
-
-
-def _retry(value: Retry | int | None) -> Retry | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = Retry(attempts=value)
-    if value is not None and not isinstance(value, Retry):
-        raise TypeError(f"retries must be a Retry, a number of attempts or None, not {value!r}")
-    return value
-
-
-def _hedge(value: Hedge | float | None) -> Hedge | None:
-    return value if value is None or isinstance(value, Hedge) else Hedge(value)
-
-
-def _max_body(value: int | None) -> int | None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise TypeError(f"max_body must be a number of bytes or None, not {value!r}")
-    if value is not None and value < 0:
-        raise ValueError(f"max_body must not be negative: {value!r}")
-    return value
-
-
-def _environment_proxies() -> EnvironmentProxies | None:
-    """The environment's proxies. None if it has none: then nothing is loaded that is about proxies."""
-    if not any(name in os.environ or name.upper() in os.environ for name in ("http_proxy", "https_proxy", "all_proxy")):
-        return None
-    from .environ import EnvironmentProxies  # noqa: PLC0415
-
-    return EnvironmentProxies()
-
-
-def _jar_and_cookies(
-    value: Mapping[str, str] | CookieJar | bool | None,
-) -> tuple[CookieJar | None, dict[str, str] | None]:
-    """The jar to use, and the cookies that go beside it."""
-    if value is False:
-        return None, None
-    if value is None or value is True:
-        return CookieJar(), None
-    if isinstance(value, CookieJar):
-        return value, None
-    from .cookie_checks import checked_cookies  # noqa: PLC0415 - few clients are given cookies
-
-    return CookieJar(), checked_cookies(value)
 
 
 def _default_fields() -> list[tuple[str, str]]:
@@ -1113,7 +991,3 @@ def _directory(url: URL) -> URL:
         return url
     before, mark, query = url.without_fragment().href.partition("?")
     return parse(f"{before}/{mark}{query}")
-
-
-def _or_none(value: Any) -> Any:
-    return None if value is UNSET else value
