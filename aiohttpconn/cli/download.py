@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 from .. import URL, Download, DownloadResult, InvalidURL
 from ..download.digests import parse_checksum
-from ..download.one_file import check_segments
 from ..download.part_file import PartFile
 from ..download.progress import Progress
+from ..download.wanted import check_segments
 from .exits import Exit, Interrupted, UsageError
 from .lists import LineList
 from .network import (

@@ -682,7 +682,8 @@ class Client:
           byte between, are borne (5).
         - `overwrite`: whether a file that is there is replaced; left out, one that `path` names is, one whose name the
           server chose is not (FileExistsError), and one that has the checksum, or else the size and the Last-Modified
-          that the server says, is the file: nothing is fetched then.
+          that the server says, is the file: nothing is fetched then. (The server is asked for the first byte, unless
+          the file has changed since: If-Range, RFC 9110 section 13.1.5. One without ranges begins to send all of it.)
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
         - `limit_rate`: bytes per second over all segments. `fsync`: whether what counts as saved is on the disk,
@@ -726,8 +727,10 @@ class Client:
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file
           is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
 
-        A file without ranges, or whose version cannot be told, comes over one connection. Raises `FileChanged` for one
-        that changes meanwhile.
+        A file without ranges, or whose version cannot be told, comes over one connection; a server that does not say
+        whether it has ranges (no Accept-Ranges) is asked for the last byte first. If it turns out halfway that ranges
+        are not heeded, all of the file is fetched once more, and what was handed out left out. Raises `FileChanged` for
+        one that changes meanwhile.
         """
         from ..download import stream_ranges  # noqa: PLC0415 - the same
 

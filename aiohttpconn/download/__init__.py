@@ -14,13 +14,14 @@ from ..config import UNSET
 from ..url import URL
 from .digests import parse_checksum
 from .many import download_many
-from .one_file import OneFile, Wanted, check_segments, seconds_in_all, target
+from .one_file import OneFile
 from .ordered import OrderedRanges
 from .progress import Meter, Progress
 from .range_stream import RangeStream
 from .rate import Rate
 from .result import Download, DownloadResult
 from .sources import Sources
+from .wanted import Wanted, check_segments, seconds_in_all, target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping, Sequence

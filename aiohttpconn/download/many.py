@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..config import check_count
 from ..secrets import masked_url
 from ..url import URL
-from .one_file import NameTaken
+from .place import NameTaken
 from .result import Download, DownloadResult
 
 if TYPE_CHECKING:

@@ -5,40 +5,39 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiofiles.os
 from multidict import CIMultiDict
 
-from ..config import UNSET, Timeout
 from ..errors import ChecksumMismatch, DownloadError, FileChanged, HTTPException, TotalTimeout
 from ..headers import Headers
 from .digests import Digest, mismatch, stated_digests
-from .file_name import file_name, numbered
+from .file_name import file_name
 from .part_file import PartFile, check_replaceable
-from .ranges import LEAST_SEGMENT, UNKNOWN, Plan
+from .place import choose
+from .ranges import LEAST_SEGMENT, UNKNOWN, Plan, heeds_ranges
 from .repair import Patience, is_passing
 from .result import Download
 from .sidecar import State
 from .sources import OtherFile, RangesIgnored
-from .there import is_there
+from .there import date_of
 from .transfer import StartOver, Transfer
 from .version import Version, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ..config import Unset
     from ..fetch import Fetched
     from ..url import URL
     from .progress import Meter
     from .rate import Rate
-    from .sources import Source, Sources
+    from .source import Source
+    from .sources import Sources
+    from .wanted import Wanted
 
-MOST_SEGMENTS: Final = 64
 _AUTOMATIC: Final = 8
 _AUTOMATIC_SHARE: Final = 16 << 20
 """Bytes for each of the segments that "auto" makes, up to 8: less is over before a new connection has gained speed."""
@@ -46,56 +45,6 @@ _RESTARTS: Final = 5
 """How often a download begins anew: because the file changes, or because what broke cannot be gone on with."""
 
 _PAGES: Final = ("text/html", "application/xhtml+xml")
-
-
-@dataclass(slots=True)
-class Wanted:
-    """What the caller asked for.
-
-    - `path`: the file, or the folder if `in_folder`; `claimed`: the names that others of the same call have, lowered.
-    - `overwrite`: None for whatever was asked for by name, and for nothing else; what is there and the same is left.
-    - `number`: which of the items of the same call it is; `last`: whether no others will claim names any more.
-    """
-
-    path: str
-    in_folder: bool
-    segments: int | str
-    checksum: Digest | None
-    resume: bool
-    overwrite: bool | None
-    sync: bool
-    repairs: int
-    claimed: set[str] = field(default_factory=set)
-    number: int | None = None
-    last: bool = True
-
-
-class NameTaken(Exception):
-    """The name may be that of another item, which is still to come."""
-
-
-def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:
-    """Where a file is to go, and whether that is a folder: one that is there, or a name that ends in a separator."""
-    if path is None:
-        return os.getcwd(), True
-    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    if not isinstance(text, str):
-        raise TypeError(f"path must be text or a path, not {path!r}")
-    if not text:
-        raise ValueError("path is empty: give a file, a folder, or None for the current folder")
-    folder = text.endswith(tuple(filter(None, (os.sep, os.altsep)))) or os.path.isdir(text)
-    # Through a link, so that the link stays.
-    return os.path.realpath(text), folder
-
-
-def check_segments(segments: int | str) -> None:
-    """Refuse what is no number of segments."""
-    if segments == "auto":
-        return
-    if isinstance(segments, bool) or not isinstance(segments, int):
-        raise TypeError(f'segments must be a number or "auto", not {segments!r}')
-    if not 1 <= segments <= MOST_SEGMENTS:
-        raise ValueError(f"segments must be from 1 to {MOST_SEGMENTS}: {segments!r}")
 
 
 class OneFile:
@@ -198,35 +147,58 @@ class OneFile:
         wanted = self._wanted
         if not wanted.in_folder:
             self._place(wanted.path)
-            if wanted.checksum is not None and await self._is_there(wanted.path, None):
+            if wanted.checksum is not None and (size := await wanted.is_there(wanted.path, None)) is not None:
+                self._leave(wanted.path, size)
                 return
             if not self._fresh and await self._reopen(None):
                 await self._confirm()
                 await self._transfer(None)
                 return
-        async with self._sources.whole(self._patience, self._received) as (source, response):
+        if not await self._ask(await self._validator()):
+            await self._ask(None)
+
+    async def _validator(self) -> str | None:
+        """What tells the server which file is there already, half or whole; None if there is none."""
+        path = self._wanted.path
+        if self._part is None:
+            path = os.path.join(path, self._sources.url_name())
+            begun = None if self._fresh else await PartFile(path).begun()
+            if begun is not None and begun.version.validator is not None:
+                return begun.version.validator
+        return date_of(path) if self._wanted.overwrite is None else None
+
+    async def _ask(self, validator: str | None) -> bool:
+        """Ask for the file, and bring it, or what is missing of it. `validator`: of what seems to be there already;
+        False if it was confirmed, and is not the file all the same: nothing has been brought then."""
+        async with self._sources.whole(self._patience, self._received, validator) as (source, response):
             coded = self._sources.is_coded(response.headers)
-            version = Version.of(response.headers, self._sources.content_length(response.headers))
+            version = self._sources.version(response)
             self._fields, self._url = response.headers, _said(response.url)
             if self._part is None:
-                path = await self._choose(file_name(response.headers, response.url), version)
+                name = file_name(response.headers, response.url)
+                path, size = await choose(self._wanted, self._sources, name, version)
             else:
-                path = self._part.path
-            if self._there or await self._is_there(path, version):
+                path, size = self._part.path, await self._wanted.is_there(self._part.path, version)
+            if size is not None:
+                self._leave(path, size)
+                self._fields = _as_of_all(response.headers, size)
                 await response.close()
-                return
-            if wanted.in_folder:
+                return True
+            if self._wanted.in_folder:
                 self._place(path)
                 if not self._fresh and await self._reopen(version):
                     await response.close()
                     await self._transfer(None)
-                    return
+                    return True
+            if response.status == 206:
+                return False
             self._sources.refer(source, version, response.headers)
             await self._begin(source, response, version, coded)
             pieces = response.iter_bytes() if coded else response.iter_raw()
             await self._transfer((source, response, pieces))
             if not coded:
                 self._digests += stated_digests(response.trailers, whole=True)
+            return True
 
     def _place(self, path: str) -> None:
         """This is where it goes."""
@@ -240,49 +212,11 @@ class OneFile:
         check_replaceable(path)
         self._part = PartFile(path, self._wanted.sync)
 
-    async def _is_there(self, path: str, version: Version | None) -> bool:
-        """Whether the file is there already, and nothing has to be fetched."""
-        if self._wanted.overwrite is not None:
-            return False
+    def _leave(self, path: str, size: int) -> None:
+        """The file is there already: nothing has to be brought."""
         checksum = self._wanted.checksum
-        size = await is_there(path, version, checksum)
-        if size is None:
-            return False
         self._there, self._size, self._resumed_from, self._connections = path, size, size, 0
         self._digests = [] if checksum is None else [checksum]
-        return True
-
-    def _is_taken(self, path: str) -> bool:
-        return self._wanted.overwrite is None and os.path.lexists(path)
-
-    async def _choose(self, name: str, version: Version) -> str:
-        """Where a file goes whose name the server chose: under another item's name, with a number, which is its own so
-        that it has the same in another run."""
-        wanted = self._wanted
-        if wanted.number is None:
-            return os.path.join(wanted.path, name)
-        names = [name, numbered(name, wanted.number + 1)]
-        owners: dict[str, str | None] = {}
-        for each in names:
-            path = os.path.join(wanted.path, each)
-            owners[each] = owner = await PartFile(path).begun_by()
-            mine = any(source.key == owner for source in self._sources.all)
-            if each.lower() not in wanted.claimed and (mine or await self._is_there(path, version)):
-                if each.lower() not in wanted.claimed:  # meanwhile
-                    wanted.claimed.add(each.lower())
-                    return path
-                self._there = ""
-        first = next((each for each in names if each.lower() not in wanted.claimed), names[1])
-        path = os.path.join(wanted.path, first)
-        doubtful = owners[first] is not None or self._is_taken(path)
-        if first == name and doubtful and not wanted.last:
-            raise NameTaken
-        number = wanted.number + 1
-        while first.lower() in wanted.claimed:
-            number += 1
-            first = numbered(name, number)
-        wanted.claimed.add(first.lower())
-        return os.path.join(wanted.path, first)
 
     async def _reopen(self, version: Version | None) -> bool:
         """Whether there is a half file that can be gone on with. `version` is what the server has, where that is known:
@@ -371,7 +305,9 @@ class OneFile:
         if not gaps:
             return
         segments = self._segments(sum(end - start for start, end in gaps))
-        if segments > 1 and not self._ranges_known() and not await self._heeds_ranges(end):
+        # What is gone on with is asked for in ranges anyway.
+        known = heeds_ranges(self._fields) or part.spans.size
+        if segments > 1 and not known and not await self._sources.heeds_ranges(end):
             segments = 1
         plan = Plan(gaps, segments)
         resumable = part.state is not None
@@ -396,28 +332,11 @@ class OneFile:
     def _segments(self, missing: int) -> int:
         """How many connections to use for so many bytes."""
         assert self._part is not None
-        if self._undivided or self._size is None or self._part.state is None or self._accepts() not in ("", "bytes"):
+        if self._undivided or self._size is None or self._part.state is None or heeds_ranges(self._fields) is False:
             return 1
         if isinstance(self._wanted.segments, str):
             return min(_AUTOMATIC, 1 + missing // _AUTOMATIC_SHARE)
         return min(self._wanted.segments, max(1, missing // LEAST_SEGMENT))
-
-    def _accepts(self) -> str:
-        return self._fields.get("Accept-Ranges", "").strip().lower()
-
-    def _ranges_known(self) -> bool:
-        """Whether the server said that it heeds ranges; what is gone on with is asked for in ranges anyway."""
-        assert self._part is not None
-        return self._accepts() == "bytes" or bool(self._part.spans.size)
-
-    async def _heeds_ranges(self, size: int) -> bool:
-        """Whether a server heeds ranges that does not say so, as it need not (RFC 9110 section 14.3): it is asked for
-        the last byte."""
-        try:
-            async with self._sources.range(self._sources.next(), size - 1, size, size):
-                return True
-        except HTTPException:
-            return False
 
     async def _finish(self) -> str:
         part = self._part
@@ -454,14 +373,12 @@ def _media_type(headers: Headers) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
+def _as_of_all(headers: Headers, size: int) -> Headers:
+    """The fields of a response that may have brought a range as if it had brought all of the file."""
+    pairs = [pair for pair in headers.items() if pair[0].lower() not in ("content-range", "content-length")]
+    return Headers(CIMultiDict([*pairs, ("Content-Length", str(size))]))
+
+
 def _said(url: URL) -> str:
     """The URL without what may be secret, as it is also kept for another run."""
     return re.split("[?#]", url.shown)[0]
-
-
-def seconds_in_all(timeout: Timeout | float | Unset | None, default: Timeout) -> tuple[float | None, Any]:
-    """The time for the whole download, and the `timeout` of each of its requests, which is without one."""
-    chosen = default if timeout is UNSET else Timeout.of(timeout)
-    if chosen.total is None:
-        return None, timeout
-    return chosen.total, chosen.replace(total=None)

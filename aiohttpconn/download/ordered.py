@@ -5,26 +5,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from multidict import CIMultiDict
 
 from ..config import check_count
-from ..errors import ConnectError, DownloadError, FileChanged, HTTPException, ProtocolError
+from ..errors import ConnectError, FileChanged, HTTPException, ProtocolError
 from ..headers import Headers
 from .digests import mismatch, stated_digests
-from .ranges import UNKNOWN
+from .ranges import UNKNOWN, heeds_ranges
 from .repair import Patience, is_passing
 from .sources import OtherFile, RangesIgnored
 from .version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from .digests import Digest
     from .rate import Rate
-    from .sources import Source, Sources
+    from .source import Source
+    from .sources import Sources
 
 LEAST_WINDOW: Final = 256 << 10
 _BLOCKS: Final = 2
@@ -75,7 +76,7 @@ class OrderedRanges:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._pieces: AsyncIterator[bytes] | None = None
+        self._pieces: AsyncGenerator[bytes] | None = None
         self._failure: BaseException | None = None
         self._closed = False
         self._closing: asyncio.Task[None] | None = None  # loops keep tasks by weak references
@@ -123,11 +124,19 @@ class OrderedRanges:
     async def close(self) -> None:
         """Let go of the connections. Idempotent."""
         self._closed = True
+        pieces, self._pieces = self._pieces, None
+        try:
+            await self._end_tasks()
+        finally:
+            if pieces is not None:
+                await pieces.aclose()
+
+    async def _end_tasks(self) -> None:
+        """No more ranges are to come, and those that came are not wanted. A cancellation is put off meanwhile."""
         tasks, self._tasks = self._tasks, []
+        self._blocks.clear()
         for task in tasks:
             task.cancel()
-        pieces, self._pieces = self._pieces, None
-        self._blocks.clear()
         cancelled: asyncio.CancelledError | None = None
         pending = set(tasks)
         while pending:
@@ -135,8 +144,6 @@ class OrderedRanges:
                 _, pending = await asyncio.wait(pending)
             except asyncio.CancelledError as error:
                 cancelled = error
-        if pieces is not None:
-            await pieces.aclose()  # type: ignore[attr-defined]  # it is a generator
         if cancelled is not None:
             raise cancelled
 
@@ -153,7 +160,36 @@ class OrderedRanges:
         assert self.loop is not None
         self._closing = self.loop.create_task(self.close())
 
-    async def _run(self) -> AsyncIterator[bytes]:
+    async def _run(self) -> AsyncGenerator[bytes]:
+        at, ignored = 0, False
+        try:
+            async with aclosing(self._in_ranges()) as pieces:
+                async for piece in pieces:
+                    at += len(piece)
+                    yield piece
+        except RangesIgnored:
+            ignored = True
+        if ignored:
+            await self._end_tasks()
+            async with aclosing(self._whole_again(at)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        self._verify()
+
+    async def _whole_again(self, at: int) -> AsyncGenerator[bytes]:
+        """What is missing from `at` on, of a response that brings all of the file: ranges were not heeded after all."""
+        async with self._sources.whole(self._patience, self._received) as (source, response):
+            self._sources.check_whole(source, response)
+            missing = -at
+            async for piece in response.iter_raw():
+                missing += len(piece)
+                await self._count(len(piece))
+                if missing > 0:
+                    yield piece[-missing:]
+            self._expect_at_the_end(response.trailers)
+
+    async def _in_ranges(self) -> AsyncGenerator[bytes]:
+        """All of it, over one connection where it cannot be divided. Raises `RangesIgnored`, perhaps halfway."""
         async with AsyncExitStack() as stack:
             source, response = await stack.enter_async_context(self._sources.whole(self._patience, self._received))
             self.headers = response.headers
@@ -161,12 +197,10 @@ class OrderedRanges:
             self._sources.check_size(self.size)
             version = Version.of(response.headers, self.size)
             self._sources.refer(source, version, response.headers)
-            ranges = response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
-            divided = ranges and version.validator is not None and self._segments > 1
             coded = self._sources.is_coded(response.headers)
             self._expect(Headers(CIMultiDict()) if coded else response.headers)
             end = UNKNOWN if self.size is None else self.size
-            if divided and self.size is not None and self.size > self._range:
+            if self.size is not None and await self._is_divided(self.size, version, response.headers):
                 end = self._range
                 self._next = end
                 self._tasks = [asyncio.create_task(self._work()) for _ in range(self._segments - 1)]
@@ -189,20 +223,27 @@ class OrderedRanges:
                 failure = error
             await response.close()
             if failure is not None:
-                async for piece in self._rest(at, end, failure):
-                    yield piece
+                async with aclosing(self._rest(at, end, failure)) as pieces:
+                    async for piece in pieces:
+                        yield piece
         if self._tasks:
             self._tasks.append(asyncio.create_task(self._work()))  # in the place of the first response
             async for piece in self._in_order():
                 yield piece
-        self._verify()
+
+    async def _is_divided(self, size: int, version: Version, headers: Headers) -> bool:
+        """Whether it comes over several connections."""
+        if self._segments == 1 or size <= self._range or version.validator is None:
+            return False
+        heeded = heeds_ranges(headers)
+        return await self._sources.heeds_ranges(size) if heeded is None else heeded
 
     async def _count(self, size: int) -> None:
         self._received += size
         if self._rate is not None:
             await self._rate.spent(size)
 
-    async def _rest(self, at: int, end: int, failure: HTTPException) -> AsyncIterator[bytes]:
+    async def _rest(self, at: int, end: int, failure: HTTPException) -> AsyncGenerator[bytes]:
         """What is missing of the range that the first response was to bring."""
         await self._patience.bear(failure, self._received)
         while at < end:
@@ -222,21 +263,16 @@ class OrderedRanges:
                 if at == before:
                     raise ProtocolError("a response brought nothing")
             except HTTPException as error:
-                await self._goes_on(error, source, failure)
+                await self._goes_on(error, source)
 
-    async def _goes_on(self, error: HTTPException, source: Source, failure: HTTPException | None) -> None:
-        """Wait until it is time for another request, perhaps to another source. Raises the error if there is none;
-        `failure`, if there is one, where ranges would have been the repair of it, and there are none."""
+    async def _goes_on(self, error: HTTPException, source: Source) -> None:
+        """Wait until it is time for another request, perhaps to another source. Raises the error if there is none."""
         if isinstance(error, OtherFile):
             return
         if isinstance(error, FileChanged) and self._sources.is_origin(source):
             raise error
         if (isinstance(error, ConnectError) or not is_passing(error)) and self._sources.give_up(source, error):
             return
-        if isinstance(error, RangesIgnored):
-            if failure is not None:
-                raise failure from error
-            raise DownloadError(*error.args, doing=error.doing) from error
         await self._patience.bear(error, self._received)
 
     async def _work(self) -> None:
@@ -276,9 +312,9 @@ class OrderedRanges:
             if block.position == before:
                 raise ProtocolError("a response brought nothing")
         except HTTPException as error:
-            await self._goes_on(error, source, None)
+            await self._goes_on(error, source)
 
-    async def _in_order(self) -> AsyncIterator[Any]:
+    async def _in_order(self) -> AsyncGenerator[bytes]:
         at, size = min(self._range, self.size or 0), self.size or 0
         while at < size:
             if self._failure is not None:

@@ -48,6 +48,12 @@ def content_range(headers: Headers) -> ContentRange | None:
     return ContentRange(first, last + 1, size)
 
 
+def heeds_ranges(headers: Headers) -> bool | None:
+    """Whether the server says that it heeds ranges; None if it says nothing, as it need not (RFC 9110 section 14.3)."""
+    stated = headers.get("Accept-Ranges", "").strip().lower()
+    return stated == "bytes" if stated else None
+
+
 def unsatisfied_size(headers: Headers) -> int | None:
     """The size of the file, as a 416 says it."""
     match = _UNSATISFIED.fullmatch(headers.get("Content-Range", "").strip())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -13,10 +11,10 @@ from multidict import CIMultiDict
 from ..config import UNSET, Unset
 from ..errors import BodyTooLarge, DownloadError, FileChanged, HTTPException, PoolTimeout
 from ..headers import Headers, HeadersInput, header_pairs
-from ..secrets import masked_url
-from ..url import parse
 from .digests import stated_digests
+from .file_name import url_name
 from .ranges import UNKNOWN, content_range, unsatisfied_size
+from .source import Source
 from .version import Version
 
 if TYPE_CHECKING:
@@ -30,14 +28,6 @@ if TYPE_CHECKING:
 
 _OF_URL: Final = frozenset(["headers", "params"])
 """What of a request's keywords is in it once it is built."""
-_SIGNATURE: Final = re.compile(r"(?:x-[a-z]+-)?sig(?:nature)?=", re.IGNORECASE)
-_SIGNING: Final = re.compile(
-    r"(?:x-(?:amz|goog|oss|cos)-[\w-]+|awsaccesskeyid|googleaccessid|ossaccesskeyid|key-pair-id|policy|expires|signature"
-    r"|s(?:ig|e|p|r|t|v|pr|ip|s|rt|ke|koid|ks|kt|ktid|kv))=",
-    re.IGNORECASE,
-)
-"""Parameters with which S3, Google, Azure, CloudFront and their like sign a URL: they name nothing, and are new each
-time."""
 _REFUSING: Final = frozenset([400, 403, 405, 406, 412, 416, 417, 422, 501])
 """Statuses that may be about the range, and not about the file: it is asked for as a whole then, which tells."""
 _ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
@@ -58,45 +48,6 @@ class Answer(NamedTuple):
     start: int
     end: int
     size: int | None
-
-
-class Source:
-    """One of the URLs of a file."""
-
-    def __init__(self, url: str | URL) -> None:
-        self.url = url
-        self.version: Version | None = None
-        """What it was found to have."""
-        self.differs = False
-        """Whether what it has is not known to be the file of the first source."""
-        self.landed: Request | None = None
-        """The request that redirects led to: further ones go there, since a redirector may choose anew each time."""
-        self.lost: HTTPException | None = None
-        """Why it is not asked any more."""
-
-    @property
-    def shown(self) -> str:
-        """The URL without secrets."""
-        try:
-            return parse(self.url).shown
-        except HTTPException:
-            return masked_url(self.url)  # relative to the client's base URL
-
-    @property
-    def key(self) -> str:
-        """What a saved state knows it by: the URL without what signs it, which is new each time. (A hash: the rest may
-        hold secrets, too.)"""
-        text = self.url if isinstance(self.url, str) else self.url.href
-        try:
-            text = parse(text).without_userinfo().href
-        except HTTPException:
-            pass  # relative to the client's base URL
-        place, mark, query = text.partition("#")[0].partition("?")
-        pairs = query.split("&")
-        if any(map(_SIGNATURE.match, pairs)):
-            pairs = [each for each in pairs if not _SIGNING.match(each)]
-        text = place + mark + "&".join(pairs)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Sources:
@@ -129,6 +80,13 @@ class Sources:
         self._digests: list[Digest] = []
         self._codings: list[str] = []
         self._turn = 0
+
+    def url_name(self) -> str:
+        """What the URL calls the file, before a redirect or the response says otherwise; "" for one that is none."""
+        try:
+            return url_name(self._fetch.build_request("GET", self._origin.url).url)
+        except HTTPException:
+            return ""
 
     @property
     def alive(self) -> list[Source]:
@@ -185,20 +143,32 @@ class Sources:
         return True
 
     @asynccontextmanager
-    async def whole(self, patience: Patience, received: int) -> AsyncIterator[tuple[Source, Fetched]]:
+    async def whole(
+        self, patience: Patience, received: int, validator: str | None = None
+    ) -> AsyncIterator[tuple[Source, Fetched]]:
         """The response to a request for all of the file, of the first source that has it, asked again after a failure
-        that passes. `received`: bytes so far.
+        that passes.
+
+        - `received`: bytes so far.
+        - `validator`: of the file that is there already, whole or half. Unless it is another one by now, the response
+          is a 206 of the first byte, which has been read, and the connection can be used again. (That is one request
+          whether or not it has changed, of the kind that resumes a download. A 304 to If-Modified-Since would not say
+          how long the file is, and what HEAD says costs a second request, if it may be sent with a signed URL at all.)
 
         Raises what the last of them failed with.
         """
+        fields = [] if validator is None else [("Range", "bytes=0-0"), ("If-Range", validator)]
         while True:
             source = (self._same or self.alive)[0]
             failure: HTTPException
             async with AsyncExitStack() as stack:
                 try:
-                    response = await stack.enter_async_context(self._stream(source, []))
+                    response = await stack.enter_async_context(self._stream(source, fields))
+                    if fields and response.status in (206, *_REFUSING) and not await self._is_first_byte(response):
+                        fields = []
+                        continue
                     response.raise_for_status()
-                    if response.status not in (200, 203):
+                    if response.status not in (200, 203) and not (fields and response.status == 206):
                         raise DownloadError(
                             f"status {response.status} brings no file", doing=f"GET {response.url.shown}"
                         )
@@ -210,6 +180,18 @@ class Sources:
                     return
             if not self.give_up(source, failure):
                 await patience.bear(failure, received)
+
+    async def _is_first_byte(self, response: Fetched) -> bool:
+        """Whether it brings the first byte, as it was asked; it is read then."""
+        found = content_range(response.headers) if response.status == 206 else None
+        if found is None or found[:2] != (0, 1) or self.is_coded(response.headers):
+            return False
+        size = 0
+        async for piece in response.iter_raw():
+            size += len(piece)
+            if size > 1:
+                break
+        return size == 1
 
     @asynccontextmanager
     async def range(self, source: Source, start: int, end: int, size: int | None) -> AsyncIterator[Answer]:
@@ -234,7 +216,7 @@ class Sources:
                     raise RangesIgnored(f"bytes {start} to {end} of {size} are said not to be there", doing=doing)
                 yield Answer(response, start, start, start)
             elif response.status == 200:
-                now = Version.of(response.headers, self.content_length(response.headers))
+                now = self.version(response)
                 if not (self.lenient and now.size == size) and (known is None or not known.same(now)):
                     raise self._changed(source, "the file is another one than before", doing)
                 raise RangesIgnored("a request for a range was answered with the whole file", doing=doing)
@@ -243,6 +225,14 @@ class Sources:
             else:
                 response.raise_for_status()
                 raise DownloadError(f"status {response.status} brings no file", doing=doing)
+
+    async def heeds_ranges(self, size: int) -> bool:
+        """Whether a server heeds ranges that does not say: it is asked for the last byte of so many."""
+        try:
+            async with self.range(self.next(), size - 1, size, size):
+                return True
+        except HTTPException:
+            return False
 
     def _partial(self, source: Source, response: Fetched, start: int, end: int, size: int | None, doing: str) -> Answer:
         found = content_range(response.headers)
@@ -262,6 +252,17 @@ class Sources:
         _land(source, response)
         return Answer(response, start, min(found.end, end), found.size)
 
+    def check_whole(self, source: Source, response: Fetched) -> None:
+        """Raise `FileChanged` for a response that brings all of another file than the one that was referred to."""
+        now = self.version(response)
+        same = not self._is_coded_otherwise(response.headers)
+        if self.is_origin(source):
+            same = same and self._version is not None and self._version.same(now)
+        else:
+            same = same and (self.trusting or self._agrees(now, response.headers))
+        if not same:
+            raise FileChanged("the file is another one than before", doing=f"GET {response.url.shown}")
+
     def is_coded(self, headers: Headers) -> bool:
         """Whether the content is not the file itself, but has to be decoded first."""
         return self._decodes and bool(_codings(headers.getall("Content-Encoding", [])))
@@ -269,6 +270,12 @@ class Sources:
     def _is_coded_otherwise(self, headers: Headers) -> bool:
         codings = _codings(headers.getall("Content-Encoding", []))
         return bool(codings) and (self._decodes or codings != self._codings)
+
+    def version(self, response: Fetched) -> Version:
+        """The version of the file of which a response brings all, or a range."""
+        found = content_range(response.headers) if response.status == 206 else None
+        size = self.content_length(response.headers) if found is None else found.size
+        return Version.of(response.headers, size)
 
     def content_length(self, headers: Headers) -> int | None:
         """Content-Length, if it is one, and the file's."""

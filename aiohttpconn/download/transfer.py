@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .ranges import Plan, Segment
     from .rate import Rate
     from .repair import Patience
-    from .sources import Answer, Source, Sources
+    from .source import Source
+    from .sources import Answer, Sources
 
 MEMORY: Final = 2 << 20
 """Bytes that are held, collected or being written, over all segments."""

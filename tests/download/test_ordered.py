@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.servers.raw import Received
 
 
-async def read(client: Client, url: str, **options: int) -> bytes:
+async def read(client: Client, url: str, **options: int | str) -> bytes:
     """Everything."""
     async with client.stream_ranges(url, **options) as stream:  # type: ignore[arg-type]
         return b"".join([piece async for piece in stream])
@@ -46,7 +47,7 @@ async def test_no_more_than_the_window_is_fetched_ahead(server: FileServer, clie
 @pytest.mark.parametrize("kind", ["no-ranges", "no-validator", "one-segment", "small", "until-close"])
 async def test_what_comes_over_one_connection(kind: str, server: FileServer, client: Client) -> None:
     if kind == "no-ranges":
-        server.ranges = False
+        server.ranges, server.fields = False, [("Accept-Ranges", "none")]
     elif kind == "no-validator":
         server.etag = server.modified = None
     elif kind == "until-close":
@@ -54,6 +55,73 @@ async def test_what_comes_over_one_connection(kind: str, server: FileServer, cli
     window = 64 * MIB if kind == "small" else MIB
     assert await read(client, server.url, window=window, segments=1 if kind == "one-segment" else 4) == BODY
     assert server.asked == [""]
+
+
+async def test_a_server_that_says_nothing_of_ranges_is_asked(server: FileServer, client: Client) -> None:
+    def silent(request: Received, number: int, answer: Answer) -> Answer:
+        answer.fields = [field for field in answer.fields if field[0] != "Accept-Ranges"]
+        return answer
+
+    last = f"bytes={len(BODY) - 1}-{len(BODY) - 1}"
+    server.twist = silent
+    assert await read(client, server.url, window=MIB) == BODY
+    assert server.asked[:2] == ["", last]
+    assert len(server.asked) > 4
+    server.requests.clear()
+    server.ranges = False
+    assert await read(client, server.url, window=MIB) == BODY
+    assert server.asked == ["", last]
+
+
+def unheeded(kind: str, request: Received, answer: Answer) -> Answer:
+    """What servers send that announce ranges, and do not heed them."""
+    if kind == "whole":
+        return Answer(200, answer.fields, BODY)
+    if kind == "refused":
+        return Answer(403, [], b"")
+    fields = [field for field in answer.fields if field[0] != "Content-Range"]
+    if kind == "elsewhere":
+        return Answer(206, [*fields, ("Content-Range", f"bytes 5-{len(answer.body) + 4}/{len(BODY)}")], answer.body)
+    if kind == "multipart":
+        return Answer(206, [*fields, ("Content-Type", "multipart/byteranges; boundary=b")], b"--b--")
+    assert kind == "coded"
+    return Answer(206, [*answer.fields, ("Content-Encoding", "gzip")], answer.body)
+
+
+@pytest.mark.parametrize("kind", ["whole", "refused", "elsewhere", "multipart", "coded"])
+@pytest.mark.parametrize("heeded", [0, 7])
+async def test_ranges_that_are_announced_and_not_heeded(
+    kind: str, heeded: int, server: FileServer, client: Client
+) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        return unheeded(kind, request, answer) if request.get("Range") and number > heeded else answer
+
+    server.twist = twist
+    checksum = "sha256:" + hashlib.sha256(BODY).hexdigest()
+    assert await read(client, server.url, window=MIB, segments=3, checksum=checksum) == BODY
+    assert server.asked.count("") == 2
+    assert client.stats().in_use == 0
+
+
+async def test_a_first_response_that_breaks_where_ranges_are_not_heeded(server: FileServer, client: Client) -> None:
+    server.ranges, server.twist = False, cut_first(MIB)
+    assert await read(client, server.url, segments=1) == BODY
+    assert server.asked == ["", f"bytes={MIB}-{len(BODY) - 1}", ""]
+
+
+async def test_what_is_fetched_again_as_a_whole_has_to_be_the_same(server: FileServer, client: Client) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        if request.get("Range"):
+            return Answer(403, [], b"")
+        server.etag = '"v2"'  # of the next
+        return answer
+
+    server.twist = twist
+    handed_out = 0
+    with pytest.raises(FileChanged):
+        async for piece in client.stream_ranges(server.url, window=MIB):
+            assert piece == BODY[handed_out : (handed_out := handed_out + len(piece))]
+    assert 0 < handed_out < len(BODY)
 
 
 async def test_what_breaks_is_repaired(server: FileServer, client: Client) -> None:
@@ -80,7 +148,13 @@ async def test_a_file_that_changes_is_an_error(server: FileServer, client: Clien
         await read(client, server.url, window=MIB)
 
 
-async def test_cancelled_anywhere_leaves_nothing(server: FileServer, client: Client) -> None:
+@pytest.mark.parametrize("kind", ["", "whole"])
+async def test_cancelled_anywhere_leaves_nothing(kind: str, server: FileServer, client: Client) -> None:
+    if kind:  # the whole of it is fetched again
+        server.twist = lambda request, number, answer: (
+            unheeded(kind, request, answer) if request.get("Range") else answer
+        )
+
     async def scenario() -> None:
         assert await read(client, server.url, window=MIB, segments=2) == BODY
 
