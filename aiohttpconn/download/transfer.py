@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ..errors import ConnectError, FileChanged, HTTPException, ProtocolError
+from ..errors import ConnectError, FileChanged, HTTPException, HTTPStatusError, ProtocolError
 from .pump import AMPLE, AVAILABLE, Outcome, Pump
 from .ranges import UNKNOWN
 from .repair import is_passing, is_refusal
@@ -76,6 +76,7 @@ class Transfer:
         self._pumps = AVAILABLE and rate is None
         self._over = asyncio.Event()
         self._ignored: RangesIgnored | None = None
+        self._ranges_heeded = False
         self.size = size
         self.received = received
         """Bytes that came, those before it included."""
@@ -187,6 +188,7 @@ class Transfer:
     async def _bring_range(self, segment: Segment, source: Source) -> None:
         before = segment.position
         async with self._sources.range(source, before, segment.end, self.size) as answer:
+            self._ranges_heeded = True
             self._learn(answer, segment)
             segment.reach = answer.end
             try:
@@ -307,5 +309,11 @@ class Transfer:
             return True
         if segment is not None and others and is_refusal(error):
             return False
-        await self._patience.bear(error, self.received)
+        try:
+            await self._patience.bear(error, self.received)
+        except HTTPStatusError as refusal:
+            if segment is None or self._ranges_heeded:
+                raise
+            # The server may fail with ranges only: it is asked for the whole then, which tells.
+            raise RangesIgnored(f"ranges are answered with status {refusal.response.status}") from refusal
         return True
