@@ -77,7 +77,7 @@ class SQLiteStorage:
     is killed loses what was not written yet. The file holds whole records only, whatever happens.
 
     (By `Client.map`, with 90,000 records in the file, 500 new pages took 8 s when each was written by itself, its
-    bounds counted, and its reader queued behind it; so they take 0.46 s, on the same busy machine.)
+    bounds counted, and its reader queued behind it; so they take 0.46 s.)
     """
 
     def __init__(self, path: str | os.PathLike[str], max_size: int, max_entries: int) -> None:

@@ -14,6 +14,7 @@ from ..download.digests import parse_checksum
 from ..download.part_file import PartFile
 from ..download.progress import Progress
 from ..download.wanted import check_segments
+from ..url import without_password
 from .exits import Exit, Interrupted, UsageError
 from .lists import LineList
 from .network import (
@@ -287,7 +288,10 @@ def _of_command(note: str) -> str:
 
 def _near(path: str) -> str:
     """The path as a user would write it: relative if it is below the current folder."""
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # on another drive
+        return path
     return path if relative.startswith(os.pardir) else relative
 
 
@@ -296,7 +300,7 @@ def _shown(url: str) -> str:
     try:
         return str(URL(url).without_userinfo())
     except InvalidURL:
-        return url
+        return without_password(url)
 
 
 def _summary(download: Download) -> str:

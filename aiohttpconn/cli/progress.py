@@ -34,11 +34,16 @@ def one_line(text: str) -> str:
 
 def complain(text: str) -> None:
     """One line on standard error, in the program's name."""
+    say("aiohttpconn", text)
+
+
+def say(name: str, text: str) -> None:
+    """One line on standard error, about what goes by this name."""
     if sys.stderr is not None:
         try:
-            print(f"aiohttpconn: {one_line(text)}", file=sys.stderr, flush=True)
-        except OSError:
-            pass  # there is nobody left to tell
+            print(f"{one_line(name)}: {one_line(text)}", file=sys.stderr, flush=True)
+        except OSError:  # there is nobody left to tell; else, Python would try again at its end, and exit with 120
+            sys.stderr = None  # type: ignore[assignment]
 
 
 def came(size: int, seconds: float) -> str:
@@ -105,8 +110,8 @@ class Report:
         self._say(name, text)
 
     def _say(self, name: str, text: str) -> None:
-        if not self.quiet and sys.stderr is not None:
-            print(f"{one_line(name)}: {one_line(text)}", file=sys.stderr, flush=True)
+        if not self.quiet:
+            say(name, text)
 
     def begun(self, meter: Meter) -> None:
         """A download begins."""

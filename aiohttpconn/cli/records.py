@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -180,7 +181,7 @@ class Folder:
 
 
 def _save(path: str, content: bytes) -> None:
-    part = path + ".part"
+    part = f"{path}.{threading.get_ident()}.part"  # the same URL may be saved by two at a time
     with open(part, "wb") as file:
         file.write(content)
     os.replace(part, path)

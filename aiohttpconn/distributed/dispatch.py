@@ -228,8 +228,9 @@ class Dispatch:
                 session = await self._cluster.open(self._plan, worker)
             except SessionLost as error:
                 self._never_begun += (worker,)
-                if len(self._never_begun) >= LOSSES:  # the settings may be the cause
-                    raise WorkerLost(self._never_begun, True) from error
+                if len(self._never_begun) >= LOSSES and not self._partitions.lanes:  # the settings may be the cause
+                    lost = ", ".join(self._never_begun)
+                    raise RuntimeError(f"no worker serves, and these were lost as they began: {lost}") from error
                 return
             self._never_begun = ()
             lane = Lane(worker)

@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is done with each request: a map if there are `limits` for one, else a download.
+    """What is done with each request: `kind` is "map" or "download".
 
     - `concurrency`: how many at a time. `options`: keywords of `Client.map` or `Client.download`.
     """

@@ -27,7 +27,7 @@ class Places:
         """Where an item goes: as `path` says; in a folder (None, or what ends in a separator) by the name in the URL,
         and if another item has that, by `number` too. Raises ValueError for a path that another item has."""
         place = os.path.join(self._folder, "" if path is None else os.fspath(path))
-        if place.endswith(os.sep):
+        if place.endswith(tuple(filter(None, (os.sep, os.altsep)))):
             folder = place
             parsed = parse(url) if isinstance(url, str) else url
             name = file_name(Headers(CIMultiDict()), parsed)

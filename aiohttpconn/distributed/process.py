@@ -54,9 +54,12 @@ class Process:
         """One user of a client less. It is kept for the next."""
         self._users[settings] -= 1
         idle = [each for each in self._clients if not self._users[each]]
-        for each in idle[: len(idle) - KEPT]:
+        closed = []
+        for each in idle[: max(0, len(idle) - KEPT)]:
             del self._users[each]
-            await self._clients.pop(each).close()
+            closed.append(self._clients.pop(each))  # all of them now: while one closes, somebody may use the next
+        for client in closed:
+            await client.close()
 
     async def _close_clients(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

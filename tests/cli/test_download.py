@@ -159,6 +159,24 @@ async def test_of_a_list_each_file_has_its_options_and_fails_for_them_alone(serv
     assert {each.path for each in server.requests} == {"/a", "/b", "/e"}
 
 
+async def test_a_password_in_what_is_no_url_is_not_shown(tmp_path: Path) -> None:
+    outcome = await run("download", "-i", "-", stdin=b"http://joe:secr/et@127.0.0.1:1/x\n", cwd=tmp_path)
+    assert outcome.code == 3
+    assert "secr" not in outcome.stderr
+    assert "127.0.0.1:1/x" in outcome.stderr
+
+
+async def test_nobody_reads_standard_error(server: FileServer, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = start("download", f"{server.url}/a", f"{server.url}/b", stderr=writing, cwd=tmp_path)
+        assert (await finish(process)).code == 0
+    finally:
+        os.close(writing)
+    assert names(tmp_path) == ["a", "b"]
+
+
 async def test_interrupted_while_standard_input_gives_nothing(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     try:

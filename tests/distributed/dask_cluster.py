@@ -6,7 +6,7 @@ if __name__ == "__main__":
     import distributed
 
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=None, silence_logs=50
     ) as cluster:
         print(cluster.scheduler_address, flush=True)
         sys.stdin.read()
