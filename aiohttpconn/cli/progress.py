@@ -43,7 +43,7 @@ def say(name: str, text: str) -> None:
         try:
             print(f"{one_line(name)}: {one_line(text)}", file=sys.stderr, flush=True)
         except OSError:  # there is nobody left to tell; else, Python would try again at its end, and exit with 120
-            sys.stderr = None  # type: ignore[assignment]
+            sys.stderr = None
 
 
 def came(size: int, seconds: float) -> str:
