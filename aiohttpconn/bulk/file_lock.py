@@ -61,6 +61,7 @@ class FileLock:
             except OSError:
                 pass  # Windows removes no open file; one that stays is locked by nobody
             finally:
+                flock.unlock(self._descriptor)
                 os.close(self._descriptor)
 
 

@@ -343,6 +343,7 @@ class PartFile:
 
     def _close_descriptor(self) -> None:
         if self._descriptor >= 0:
+            flock.unlock(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 

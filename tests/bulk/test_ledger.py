@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiohttpconn import Client, Frontier, Request
+from tests.forked import forked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,6 +237,15 @@ async def test_the_lock_is_not_of_the_database(tmp_path: Path) -> None:
         await frontier.settle()
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+async def test_the_lock_does_not_outlive_its_owner_in_a_fork(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    frontier = Frontier(["http://example.org/"], checkpoint=path)
+    with forked():
+        await frontier.close()
+        async with Frontier(checkpoint=path) as again:
+            assert len(again) == 1
 
 
 TAKING = """
