@@ -24,7 +24,7 @@ PACKAGE = "aiohttpconn"
 
 FLOORS = (
     ("errors", "_version"),
-    ("config", "headers", "secrets", "unix_socket", "url", "proxy", "messages"),
+    ("config", "flock", "headers", "secrets", "unix_socket", "url", "proxy", "messages"),
     ("wire",),
     ("net",),
     ("connection", "http1", "request_head", "upload", "response", "loan", "pace", "exchange"),

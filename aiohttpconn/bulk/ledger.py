@@ -28,7 +28,8 @@ class Ledger:
     started, before there is something to write or to ask. What could not be opened or written (another kind of file, a
     full disk) is an OSError that names the file, raised by this and each later call; nothing is written after it.
 
-    A file is one ledger's until that is closed, or its process ends: to the next it is a BlockingIOError (`FileLock`).
+    A file is one ledger's until that is closed, or its process ends: to the next it is a BlockingIOError (`FileLock`,
+    which keeps an empty file beside it meanwhile: `path` + ".lock").
 
     A process that is killed loses the changes of the last 0.1 s, one after the other from the end: the file is in
     SQLite's write-ahead mode, which does not wait for the disk, so that a power cut may lose more, and never leaves it

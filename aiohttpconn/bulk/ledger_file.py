@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sqlite3
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from queue import Empty, SimpleQueue
@@ -175,6 +177,8 @@ class LedgerFile:
             return self._connection
         lock = self._locked() if self._path else None
         try:
+            if self._path:
+                self._make()
             connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -195,7 +199,6 @@ class LedgerFile:
         return connection
 
     def _locked(self) -> FileLock:
-        """The file, made if it is not there: what SQLite puts beside it gets the same mode."""
         try:
             return FileLock(self._path)
         except BlockingIOError:
@@ -205,6 +208,12 @@ class LedgerFile:
         for other in closing:  # one may be the file's, and nobody can use that any more
             other.finish()
         return FileLock(self._path)
+
+    def _make(self) -> None:
+        """Make the file, if it is not there, its owner's alone: what SQLite puts beside it gets the same mode."""
+        with suppress(FileExistsError):
+            # Where a link leads: O_EXCL follows none.
+            os.close(os.open(os.path.realpath(self._path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
         (kind,) = connection.execute("PRAGMA application_id").fetchone()

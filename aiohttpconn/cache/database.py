@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -173,19 +174,19 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             return self._connection
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        db = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)
         try:
             with _opening:
-                self._set_up(db)
+                _make(self.path)
+                db = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)
+                try:
+                    self._set_up(db)
+                except BaseException:
+                    db.close()
+                    raise
         except sqlite3.DatabaseError as error:
-            db.close()
             if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
                 raise _Busy from error
             raise OSError(f"{self.path} cannot be used as a cache: {error}") from error
-        except BaseException:
-            db.close()
-            raise
         self._connection = db
         return db
 
@@ -226,6 +227,20 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _make(path: str) -> None:
+    """Make the file, its owner's alone, if it is not there.
+
+    One that is there is not opened: to close any descriptor of it would end all the locks that SQLite has on it in this
+    process (fcntl(2)), and another process that believes to be the only one left would write over what this one reads.
+    """
+    try:
+        # Where a link leads: O_EXCL follows none.
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiofiles.os
 
+from .. import flock
 from ..errors import DownloadError
 from .file_name import shortened
 from .sidecar import NO_LINK, Sidecar, State
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 
     from .pump import Pump
     from .write_buffer import Run, WriteBuffer
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 _AT_ONCE: Final = 512
@@ -192,8 +188,7 @@ class PartFile:
                     ) from error
                 raise
             try:
-                if fcntl is not None:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock.lock(descriptor)
                 there = os.stat(self.part)
                 if os.path.samestat(there, os.fstat(descriptor)):  # nobody renamed it before it was locked
                     if there.st_nlink > 1:
@@ -348,6 +343,7 @@ class PartFile:
 
     def _close_descriptor(self) -> None:
         if self._descriptor >= 0:
+            flock.unlock(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 

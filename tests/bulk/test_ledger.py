@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import sqlite3
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiohttpconn import Client, Frontier, Request
+from tests.forked import forked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +144,7 @@ async def test_for_its_owner_alone(tmp_path: Path) -> None:
         frontier.add(Request("GET", "http://example.org/2", {"Authorization": "Bearer secret"}))
         await frontier.settle()
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == dict.fromkeys(("f", "f-wal", "f-shm"), 0o600)
+    assert modes == dict.fromkeys(("f", "f.lock", "f-wal", "f-shm"), 0o600)
 
 
 async def test_files_of_another_kind(tmp_path: Path, client: Client) -> None:
@@ -212,8 +214,62 @@ async def test_in_use_by_another_process(tmp_path: Path) -> None:
     finally:
         child.kill()
         await child.communicate()
+    assert (tmp_path / "f.lock").exists()  # which says nothing
     async with Frontier(["http://example.org/2"], checkpoint=path):
         pass
+    assert [file.name for file in tmp_path.iterdir()] == ["f"]
+
+
+async def test_in_use_by_the_name_of_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "f")
+    async with Frontier(checkpoint=tmp_path / "link") as frontier:
+        frontier.add("http://example.org/")
+        await frontier.settle()
+        with pytest.raises(BlockingIOError, match="f is in use"):
+            Frontier(checkpoint=tmp_path / "f")
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_lock_is_not_of_the_database(tmp_path: Path) -> None:
+    """Where flock() and fcntl() share one table (macOS, the BSDs, NFS), SQLite could not lock it any more."""
+    path = tmp_path / "f"
+    async with Frontier(["http://example.org/"], checkpoint=path) as frontier:
+        await frontier.settle()
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+async def test_the_lock_does_not_outlive_its_owner_in_a_fork(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    frontier = Frontier(["http://example.org/"], checkpoint=path)
+    with forked():
+        await frontier.close()
+        async with Frontier(checkpoint=path) as again:
+            assert len(again) == 1
+
+
+TAKING = """
+import os, sys
+from aiohttpconn.bulk.file_lock import FileLock
+
+turns = 0
+while turns < 300:
+    try:
+        lock = FileLock(sys.argv[1])
+    except BlockingIOError:
+        continue
+    os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))
+    os.unlink(sys.argv[1])
+    lock.lift()
+    turns += 1
+"""
+
+
+@one_loop
+async def test_one_at_a_time_has_the_lock(tmp_path: Path) -> None:
+    """Though each removes the file of it, while others are opening that."""
+    assert await asyncio.gather(*[ran(TAKING, str(tmp_path / "f")) for _ in range(3)]) == [(0, b"")] * 3
+    assert not list(tmp_path.iterdir())
 
 
 async def test_after_a_failure_nothing_is_written(tmp_path: Path) -> None:

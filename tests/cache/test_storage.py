@@ -178,6 +178,24 @@ asyncio.run(main())
     assert out.split() == [b"shared", b"True"]
 
 
+async def test_another_process_that_opens_and_closes_it_takes_nothing_away(tmp_path: Path) -> None:
+    """The last to close a file writes its -wal into it and removes that: nobody is the last while this one has it."""
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM totals').fetchone()"
+    path = tmp_path / "cache.sqlite"
+    storage: Storage = SQLiteStorage(path, 1 << 20, 100)
+    await storage.get("http://a/")
+    storage.put(record())
+    storage = await kept(storage)
+    await storage.get("http://a/")  # the reader has it open, and the writer opens it after that
+    await storage.clear()
+    beside = set(tmp_path.iterdir())
+    assert len(beside) == 3
+    other = await asyncio.create_subprocess_exec(sys.executable, "-W", "ignore", "-c", program, str(path))
+    assert await other.wait() == 0
+    assert set(tmp_path.iterdir()) == beside
+    await storage.close()
+
+
 async def test_several_open_a_new_file_at_once(tmp_path: Path) -> None:
     for number in range(10):
         storages = [SQLiteStorage(tmp_path / f"{number}.sqlite", 1 << 20, 100) for _ in range(8)]

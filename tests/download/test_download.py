@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -29,6 +30,7 @@ from aiohttpconn import (
 )
 from tests.cancellation import cancel_everywhere
 from tests.download.server import BODY, MIB, Answer, FileServer, cut_first
+from tests.forked import forked
 from tests.servers.origin import pattern
 
 if TYPE_CHECKING:
@@ -298,6 +300,22 @@ async def test_two_at_once_do_not_write_the_same_file(server: FileServer, client
     server.twist = twist
     assert (await client.download(server.url, tmp_path / "f")).path.read_bytes() == BODY
     assert "another download is writing" in str(seen[0])
+
+
+async def test_the_lock_does_not_outlive_its_owner_in_a_fork(
+    server: FileServer, client: Client, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+
+        def give_up(progress: Progress) -> None:
+            if progress.done:
+                stack.enter_context(forked())
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            await client.download(server.url, tmp_path / "f", on_progress=give_up)
+        assert only(tmp_path) == ["f.part", "f.part.jsonl"]
+        assert (await client.download(server.url, tmp_path / "f")).path.read_bytes() == BODY
 
 
 async def test_what_cannot_be_asked_for(server: FileServer, client: Client, tmp_path: Path) -> None:
