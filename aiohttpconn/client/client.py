@@ -673,7 +673,7 @@ class Client:
         - `segments`: connections that bring ranges of it side by side; those that are done take over from slow ones,
           and after a second or two from one that is stalled all of it. "auto": one for each 16 MiB, at most 8. A server
           that has no ranges sends it over one; one that does not say (no Accept-Ranges) is asked for the last byte
-          first.
+          while the file is on its way, and divides what is left then.
         - `checksum`: "sha256:…", or another algorithm of `hashlib`, in hexadecimal or base64. What Repr-Digest,
           Content-Digest, Digest or Content-MD5 say is verified too.
         - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails. Without `checksum`,
@@ -728,9 +728,9 @@ class Client:
           is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
 
         A file without ranges, or whose version cannot be told, comes over one connection; a server that does not say
-        whether it has ranges (no Accept-Ranges) is asked for the last byte first. If it turns out halfway that ranges
-        are not heeded, all of the file is fetched once more, and what was handed out left out. Raises `FileChanged` for
-        one that changes meanwhile.
+        whether it has ranges (no Accept-Ranges) is asked for the last byte meanwhile. If it turns out halfway that
+        ranges are not heeded, all of the file is fetched once more, and what was handed out left out. Raises
+        `FileChanged` for one that changes meanwhile.
         """
         from ..download import stream_ranges  # noqa: PLC0415 - the same
 

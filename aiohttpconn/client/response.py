@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDict, istr
 
+from ..config import check_count
 from ..errors import HTTPException, HTTPStatusError, StreamClosed, StreamConsumed
 from ..headers import EMPTY_HEADERS, Headers
 from ..messages import ResponseHead
@@ -475,8 +476,11 @@ class Response:
 
     def receive_ahead(self, size: int) -> None:
         """Have no more of the body than about so many bytes received before they are asked for, instead of 256 KiB: for
-        who reads many large bodies at a time, and has little memory."""
-        self._raw.receive_ahead(size)
+        who reads many large bodies at a time, and has little memory.
+
+        - `size`: at least 1.
+        """
+        self._raw.receive_ahead(check_count("size", size))
 
     def lend_socket(self) -> Loan | None:
         """In the midst of `iter_raw()`: the socket, for somebody who takes what is left of the body from it himself, by

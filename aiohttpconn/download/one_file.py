@@ -305,11 +305,9 @@ class OneFile:
         if not gaps:
             return
         segments = self._segments(sum(end - start for start, end in gaps))
-        # What is gone on with is asked for in ranges anyway.
+        # What is gone on with is asked for in ranges anyway. Where nobody knows, the plan is divided on the way.
         known = heeds_ranges(self._fields) or part.spans.size
-        if segments > 1 and not known and not await self._sources.heeds_ranges(end):
-            segments = 1
-        plan = Plan(gaps, segments)
+        plan = Plan(gaps, segments if known else 1)
         resumable = part.state is not None
         transfer = Transfer(
             part,
@@ -322,11 +320,11 @@ class OneFile:
             resumable=resumable,
             received=self._received,
         )
-        self._connections = max(self._connections, segments)
         try:
             await transfer.run(first, segments)
         finally:
             self._received = transfer.received
+            self._connections = max(self._connections, transfer.connections)
         self._size = transfer.size
 
     def _segments(self, missing: int) -> int:

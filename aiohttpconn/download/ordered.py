@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from multidict import CIMultiDict
 
 from ..config import check_count
-from ..errors import ConnectError, FileChanged, HTTPException, ProtocolError
+from ..errors import ConnectError, FileChanged, HTTPException, PoolTimeout, ProtocolError
 from ..headers import Headers
 from .digests import mismatch, stated_digests
 from .ranges import UNKNOWN, heeds_ranges
@@ -71,8 +71,14 @@ class OrderedRanges:
         self._patience = Patience(repairs)
         self._rate = rate
         self._blocks: deque[_Block] = deque()
+        self._at = 0
+        """What the first response, or what goes on in its place, has brought."""
+        self._end = UNKNOWN
+        """And what it is to bring: what others bring begins there."""
         self._next = 0
         self._received = 0
+        self._let_go = asyncio.Event()
+        """Set once the first response has given its connection back."""
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -199,22 +205,18 @@ class OrderedRanges:
             self._sources.refer(source, version, response.headers)
             coded = self._sources.is_coded(response.headers)
             self._expect(Headers(CIMultiDict()) if coded else response.headers)
-            end = UNKNOWN if self.size is None else self.size
-            if self.size is not None and await self._is_divided(self.size, version, response.headers):
-                end = self._range
-                self._next = end
-                self._tasks = [asyncio.create_task(self._work()) for _ in range(self._segments - 1)]
-            at = 0
+            if self.size is not None:
+                self._end = self.size
+                if self._segments > 1 and self.size > self._range and version.validator is not None:
+                    self._begin(heeds_ranges(response.headers))
             failure: HTTPException | None = None
             try:
                 async for piece in response.iter_bytes() if coded else response.iter_raw():
-                    at += len(piece)
-                    await self._count(len(piece))
-                    yield piece if at <= end else piece[: len(piece) - (at - end)]
-                    if at >= end:
+                    yield await self._took(piece, self._end)
+                    if self._at >= self._end:
                         break
                 else:
-                    end = at
+                    self._end = self._at
                     if not coded:
                         self._expect_at_the_end(response.trailers)
             except HTTPException as error:
@@ -222,45 +224,67 @@ class OrderedRanges:
                     raise
                 failure = error
             await response.close()
+            self._let_go.set()
             if failure is not None:
-                async with aclosing(self._rest(at, end, failure)) as pieces:
+                async with aclosing(self._rest(failure)) as pieces:
                     async for piece in pieces:
                         yield piece
-        if self._tasks:
+        if self._next:
             self._tasks.append(asyncio.create_task(self._work()))  # in the place of the first response
             async for piece in self._in_order():
                 yield piece
+        elif self._failure is not None:
+            raise self._failure
 
-    async def _is_divided(self, size: int, version: Version, headers: Headers) -> bool:
-        """Whether it comes over several connections."""
-        if self._segments == 1 or size <= self._range or version.validator is None:
-            return False
-        heeded = heeds_ranges(headers)
-        return await self._sources.heeds_ranges(size) if heeded is None else heeded
+    def _begin(self, heeded: bool | None) -> None:
+        """Have ranges fetched beside the first response, if they are heeded. Where that is not known (None), it is
+        asked while the response is handed out, which does not wait: the answer may wait for its connection."""
+        if heeded is None:
+            self._tasks = [asyncio.create_task(self._ask())]
+        elif heeded:
+            self._divide()
+
+    async def _ask(self) -> None:
+        """Ask whether ranges are heeded, and have them fetched then."""
+        assert self.size is not None
+        try:
+            if await self._sources.heeds_ranges(self.size):
+                self._divide()
+        except Exception as error:  # of a hook, say
+            self._failure = error
+
+    def _divide(self) -> None:
+        """Leave one range more to the first response, and what comes after it to others."""
+        assert self.size is not None
+        self._next = self._end = min(self._at + self._range, self._end)
+        self._tasks += [asyncio.create_task(self._work()) for _ in range(self._segments - 1)]
+
+    async def _took(self, piece: bytes, limit: int) -> bytes:
+        """As much of a piece as comes before the limit."""
+        piece = piece[: limit - self._at]
+        self._at += len(piece)
+        await self._count(len(piece))
+        return piece
 
     async def _count(self, size: int) -> None:
         self._received += size
         if self._rate is not None:
             await self._rate.spent(size)
 
-    async def _rest(self, at: int, end: int, failure: HTTPException) -> AsyncGenerator[bytes]:
+    async def _rest(self, failure: HTTPException) -> AsyncGenerator[bytes]:
         """What is missing of the range that the first response was to bring."""
         await self._patience.bear(failure, self._received)
-        while at < end:
-            source = self._sources.next()
+        while self._at < self._end:
+            source, before = self._sources.next(), self._at
             try:
-                async with self._sources.range(source, at, end, self.size) as answer:
+                async with self._sources.range(source, before, self._end, self.size) as answer:
                     if self.size is None and answer.size is not None:
-                        end = self.size = answer.size
-                    before, limit = at, answer.end
+                        self._end = self.size = answer.size
                     async for piece in answer.response.iter_raw():
-                        piece = piece[: limit - at]  # noqa: PLW2901
-                        at += len(piece)
-                        await self._count(len(piece))
-                        yield piece
-                        if at >= limit:
+                        yield await self._took(piece, min(answer.end, self._end))
+                        if self._at >= min(answer.end, self._end):
                             break
-                if at == before:
+                if self._at == before:
                     raise ProtocolError("a response brought nothing")
             except HTTPException as error:
                 await self._goes_on(error, source)
@@ -272,6 +296,10 @@ class OrderedRanges:
         if isinstance(error, FileChanged) and self._sources.is_origin(source):
             raise error
         if (isinstance(error, ConnectError) or not is_passing(error)) and self._sources.give_up(source, error):
+            return
+        if isinstance(error, PoolTimeout) and not self._let_go.is_set():
+            # The caller may have the only connection, and all the time that he wants.
+            await self._let_go.wait()
             return
         await self._patience.bear(error, self._received)
 
@@ -315,7 +343,7 @@ class OrderedRanges:
             await self._goes_on(error, source)
 
     async def _in_order(self) -> AsyncGenerator[bytes]:
-        at, size = min(self._range, self.size or 0), self.size or 0
+        at, size = self._end, self.size or 0
         while at < size:
             if self._failure is not None:
                 raise self._failure

@@ -137,14 +137,24 @@ class Plan:
 
     def __init__(self, gaps: Iterable[tuple[int, int]], segments: int = 1) -> None:
         self.gaps = list(gaps)
-        if segments > 1:
-            missing = sum(end - start for start, end in self.gaps)
-            share = max(LEAST_SEGMENT, -(-missing // segments))
-            self.gaps = [(at, min(at + share, end)) for start, end in self.gaps for at in range(start, end, share)]
         self.active: list[Segment] = []
-        self.divisible = segments > 1
+        self.divisible = False
         self._usual = 0.0
         """Bytes per second that segments came with, those of late above all; 0 while none has come."""
+        if segments > 1:
+            self.divide(segments)
+
+    def divide(self, segments: int) -> None:
+        """Have what is missing come in about so many segments, what one connection was to bring alone so far too."""
+        self.divisible = True
+        begun = [(segment, segment.position) for segment in self.active]  # read once: a thread may be moving it
+        missing = sum(end - start for start, end in self.gaps) + sum(segment.end - at for segment, at in begun)
+        share = max(LEAST_SEGMENT, -(-missing // segments))
+        for segment, at in begun:
+            if segment.end > at + share:
+                self.gaps.append((at + share, segment.end))
+                segment.end = at + share
+        self.gaps = [(at, min(at + share, end)) for start, end in sorted(self.gaps) for at in range(start, end, share)]
 
     @property
     def over(self) -> bool:

@@ -227,7 +227,10 @@ class Sources:
                 raise DownloadError(f"status {response.status} brings no file", doing=doing)
 
     async def heeds_ranges(self, size: int) -> bool:
-        """Whether a server heeds ranges that does not say: it is asked for the last byte of so many."""
+        """Whether a server heeds ranges that does not say: it is asked for the last byte of so many.
+
+        Nobody who holds a response may wait for this: where there is one connection at a time, he has it.
+        """
         try:
             async with self.range(self.next(), size - 1, size, size):
                 return True

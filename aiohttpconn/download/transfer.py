@@ -80,13 +80,18 @@ class Transfer:
         self.size = size
         self.received = received
         """Bytes that came, those before it included."""
+        self.connections = 1
+        """How many were at work at one time, at most."""
 
     async def run(self, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None, connections: int) -> None:
-        """Bring everything. `first` is a response that brings all of the file, with its body.
+        """Bring everything, over so many connections. `first` is a response that brings all of the file, with its body.
+
+        A plan that is not divided yet is one of which nobody knows whether ranges are heeded. That is asked while the
+        first response is read on: it never waits for the answer, which may wait for its connection.
 
         Raises `FileChanged`, `RangesIgnored`, `StartOver`, OSError, and what requests raise.
         """
-        self._meter.segments = connections
+        self._meter.segments = 1
         self._ahead = max(MEMORY_OF_ONE // connections, LEAST_AHEAD)
         self._buffer = WriteBuffer(self._part, min(MEMORY, MEMORY_OF_ONE * connections))
         failure: BaseException | None = None
@@ -95,9 +100,13 @@ class Transfer:
         else:
             try:
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(connections - 1):
-                        group.create_task(self._work())
-                    await self._work(first)
+                    if self._plan.divisible:
+                        self._join(group, connections)
+                        await self._work(first)
+                    else:
+                        asking = group.create_task(self._divide(group, connections))
+                        await self._work(first)
+                        asking.cancel()  # all has come meanwhile
             except BaseExceptionGroup as errors:
                 failure = errors
                 while isinstance(failure, BaseExceptionGroup):
@@ -109,6 +118,20 @@ class Transfer:
         if self._ignored is not None and self._plan.gaps:
             raise self._ignored
         await self._buffer.end()
+
+    def _join(self, group: asyncio.TaskGroup, connections: int) -> None:
+        """Have the others begin, beside the first connection."""
+        self.connections = self._meter.segments = connections
+        for _ in range(connections - 1):
+            group.create_task(self._work())
+
+    async def _divide(self, group: asyncio.TaskGroup, connections: int) -> None:
+        """Ask whether ranges are heeded, and have others join in if they are, and enough is left."""
+        assert self.size is not None
+        if await self._sources.heeds_ranges(self.size):
+            self._plan.divide(connections)
+            if self._plan.gaps:
+                self._join(group, connections)
 
     async def _work(self, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None = None) -> None:
         """One connection's part: segment after segment."""

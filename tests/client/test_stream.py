@@ -42,6 +42,15 @@ async def test_in_pieces_of_one_size(framing: str, client: Client, http_server: 
         assert len(pieces[-1]) == 100_000 % 7777
 
 
+async def test_how_much_is_received_ahead(client: Client, http_server: OriginServer) -> None:
+    async with client.stream("GET", f"{http_server.url}/bytes/300000") as response:
+        for size, error in ((0, ValueError), (-1, ValueError), ("64", TypeError), (True, TypeError)):
+            with pytest.raises(error, match="size must be"):
+                response.receive_ahead(size)  # type: ignore[arg-type]
+        response.receive_ahead(1)
+        assert await response.read() == pattern(300_000)
+
+
 async def test_pieces_come_while_the_server_still_sends(client: Client, raw_server: StartRaw) -> None:
     more = asyncio.Event()
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"

@@ -28,6 +28,10 @@ class Answer:
     """Content-Length; None for that of the body, -1 for none at all, so that the close ends it."""
     after: Callable[[], Awaitable[object]] | None = field(default=None)
     """Awaited before what was cut off would come."""
+    before: Callable[[], Awaitable[object]] | None = field(default=None)
+    """Awaited before anything is sent."""
+    midway: Callable[[], Awaitable[object]] | None = field(default=None)
+    """Awaited when the first 64 KiB of the body are sent."""
 
     def head(self) -> bytes:
         length = len(self.body) if self.length is None else self.length
@@ -67,10 +71,14 @@ class FileServer(RawServer):
                 return
             answer = self.twist(request, len(self.requests) - 1, self.answer(request))
             body = answer.body if answer.cut is None else answer.body[: answer.cut]
+            if answer.before is not None:
+                await answer.before()
             await conn.send(answer.head())
             for at in range(0, len(body), 65536):
                 await conn.send(body[at : at + 65536])
                 self.sent += len(body[at : at + 65536])
+                if at == 0 and answer.midway is not None:
+                    await answer.midway()
             if answer.after is not None:
                 await answer.after()
             if answer.cut is not None or answer.length == -1:
@@ -92,6 +100,21 @@ class FileServer(RawServer):
             return Answer(416, [*fields, ("Content-Range", f"bytes */{len(self.body)}")], b"")
         fields.append(("Content-Range", f"bytes {start}-{end - 1}/{len(self.body)}"))
         return Answer(206, fields, self.body[start:end])
+
+
+def silent(until: int = 0) -> Callable[[Received, int, Answer], Answer]:
+    """A twist: nothing is said of ranges, and the first answer stands still midway until so many requests came."""
+    came = asyncio.Event()
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        answer.fields = [field for field in answer.fields if field[0] != "Accept-Ranges"]
+        if number + 1 >= until:
+            came.set()
+        if number == 0:
+            answer.midway = came.wait
+        return answer
+
+    return twist
 
 
 def cut_first(size: int) -> Callable[[Received, int, Answer], Answer]:

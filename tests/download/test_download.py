@@ -29,7 +29,7 @@ from aiohttpconn import (
     TotalTimeout,
 )
 from tests.cancellation import cancel_everywhere
-from tests.download.server import BODY, MIB, Answer, FileServer, cut_first
+from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, silent
 from tests.forked import forked
 from tests.servers.origin import pattern
 
@@ -368,13 +368,16 @@ async def test_what_a_function_raises_that_is_told_ends_it(server: FileServer, c
 # --- cancellation -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("segments", [1, 2])
+@pytest.mark.parametrize(("segments", "said"), [(1, True), (2, True), (2, False)])
 async def test_cancelled_anywhere_leaves_what_can_be_gone_on_with(
-    segments: int, server: FileServer, client: Client, tmp_path: Path
+    segments: int, said: bool, server: FileServer, client: Client, tmp_path: Path
 ) -> None:
     # Never a half file under the name, and never a wrong byte: the runs go on from each other.
+    if not said:  # only who begins anew has to ask whether ranges are heeded
+        server.twist = silent()
+
     async def scenario() -> None:
-        download = await client.download(server.url, tmp_path / "f", segments=segments, repairs=0)
+        download = await client.download(server.url, tmp_path / "f", segments=segments, repairs=0, resume=said)
         assert download.path.read_bytes() == BODY
         download.path.unlink()
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import Client, FileChanged, HTTPException, IncompleteRead
+from aiohttpconn import Client, FileChanged, HTTPException, IncompleteRead, Limits, Timeout
 from tests.cancellation import cancel_everywhere
-from tests.download.server import BODY, MIB, Answer, FileServer, cut_first
+from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, silent
 from tests.servers.origin import pattern
 
 if TYPE_CHECKING:
@@ -58,19 +58,54 @@ async def test_what_comes_over_one_connection(kind: str, server: FileServer, cli
 
 
 async def test_a_server_that_says_nothing_of_ranges_is_asked(server: FileServer, client: Client) -> None:
-    def silent(request: Received, number: int, answer: Answer) -> Answer:
-        answer.fields = [field for field in answer.fields if field[0] != "Accept-Ranges"]
-        return answer
-
     last = f"bytes={len(BODY) - 1}-{len(BODY) - 1}"
-    server.twist = silent
+    server.twist = silent(until=3)  # and ranges are fetched while the first response is handed out
     assert await read(client, server.url, window=MIB) == BODY
     assert server.asked[:2] == ["", last]
     assert len(server.asked) > 4
     server.requests.clear()
-    server.ranges = False
+    server.ranges, server.twist = False, silent(until=2)
     assert await read(client, server.url, window=MIB) == BODY
     assert server.asked == ["", last]
+
+
+async def test_a_first_response_that_breaks_before_it_is_known_whether_ranges_are_heeded(
+    server: FileServer, client: Client
+) -> None:
+    rest, shared = asyncio.Event(), asyncio.Event()
+    unsaid = silent(until=2)
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        answer = unsaid(request, number, answer)
+        if number == 0:
+            answer.cut, answer.length = MIB, len(BODY)
+        elif number == 1:  # the question: answered while what is missing comes, which is divided then
+            answer.before = rest.wait
+        elif number == 2:
+            rest.set()
+            answer.midway = shared.wait
+        else:
+            shared.set()
+        return answer
+
+    server.twist = twist
+    assert await read(client, server.url, window=MIB) == BODY
+    assert server.asked[2] == f"bytes={MIB}-{len(BODY) - 1}"
+    assert len(server.asked) > 4
+
+
+async def test_a_caller_that_takes_his_time_with_the_only_connection(server: FileServer) -> None:
+    limits, timeout = Limits(max_connections=1), Timeout(pool=0.01)
+    async with Client(trust_env=False, limits=limits, timeout=timeout) as client:
+        # Two ranges: the first response's, and one that finds no connection.
+        async with client.stream_ranges(server.url, segments=2, window=2 * len(BODY) + 4, repairs=0) as stream:
+            body = await anext(stream)
+            for waiting in (True, False):
+                while bool(client.stats().waiting) is not waiting:
+                    await asyncio.sleep(0)
+            body += b"".join([piece async for piece in stream])
+        assert body == BODY
+    assert server.asked == ["", f"bytes={len(BODY) // 2 + 1}-{len(BODY) - 1}"]
 
 
 def unheeded(kind: str, request: Received, answer: Answer) -> Answer:
@@ -148,9 +183,11 @@ async def test_a_file_that_changes_is_an_error(server: FileServer, client: Clien
         await read(client, server.url, window=MIB)
 
 
-@pytest.mark.parametrize("kind", ["", "whole"])
+@pytest.mark.parametrize("kind", ["", "unsaid", "whole"])
 async def test_cancelled_anywhere_leaves_nothing(kind: str, server: FileServer, client: Client) -> None:
-    if kind:  # the whole of it is fetched again
+    if kind == "unsaid":
+        server.twist = silent()
+    elif kind:  # the whole of it is fetched again
         server.twist = lambda request, number, answer: (
             unheeded(kind, request, answer) if request.get("Range") else answer
         )

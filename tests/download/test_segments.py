@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import Client, DownloadError, Limits
+from aiohttpconn import Client, DownloadError, HostConcurrency, Limits
 from aiohttpconn.download import ranges
-from tests.download.server import BODY, MIB, Answer, FileServer, cut_first
+from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.servers.raw import Received
+    from tests.servers.raw import Connection, Received
 
 
 async def test_segments_come_over_connections_of_their_own(server: FileServer, client: Client, tmp_path: Path) -> None:
@@ -73,22 +73,46 @@ async def test_a_server_that_does_not_say_whether_it_has_ranges_is_asked_for_one
     server: FileServer, client: Client, tmp_path: Path
 ) -> None:
     last = f"bytes={len(BODY) - 1}-{len(BODY) - 1}"
-
-    def unsaid(request: Received, number: int, answer: Answer) -> Answer:
-        answer.fields = [field for field in answer.fields if field[0] != "Accept-Ranges"]
-        return answer
-
-    server.twist = unsaid
+    server.twist = silent(until=4)  # and others join in while the first response is read
     assert (await client.download(server.url, tmp_path / "f", segments=3)).segments == 3
     assert server.asked[:2] == ["", last]
-    server.ranges = False
+    assert len(server.asked) == 4
+    server.requests.clear()
+    server.ranges, server.twist = False, silent(until=2)
     assert (await client.download(server.url, tmp_path / "g", segments=3)).segments == 1
-    assert server.asked[4:] == ["", last]
+    assert server.asked == ["", last]
+    server.requests.clear()
     server.fields = [("Accept-Ranges", "none")]
     server.twist = lambda request, number, answer: answer
     assert (await client.download(server.url, tmp_path / "h", segments=3)).segments == 1
-    assert server.asked[6:] == [""]
+    assert server.asked == [""]
     assert {(tmp_path / name).read_bytes() for name in "fgh"} == {BODY}
+
+
+@pytest.mark.parametrize("only_one", ["pool", "rule", "server"])
+async def test_a_download_never_waits_for_the_connection_that_it_holds(
+    only_one: str, server: FileServer, tmp_path: Path
+) -> None:
+    # Each wait would be for ever: the question may be answered only once the first response is over.
+    server.twist = silent()
+    if only_one == "server":
+        turn, play = asyncio.Lock(), server.play
+
+        async def one_by_one(conn: Connection) -> None:
+            async with turn:
+                await play(conn)
+
+        server.play = one_by_one  # type: ignore[method-assign]
+    limits = Limits(max_connections=1) if only_one == "pool" else Limits()
+    rules = [HostConcurrency(1)] if only_one == "rule" else []
+    async with Client(trust_env=False, limits=limits, politeness=rules, timeout=None) as client:
+        download = await client.download(server.url, tmp_path / "f", segments=3)
+        assert download.path.read_bytes() == BODY
+        assert download.segments == 1
+        async with client.stream_ranges(server.url, segments=3, window=MIB) as stream:
+            assert b"".join([piece async for piece in stream]) == BODY
+        assert client.stats().in_use == 0
+    assert server.asked == ["", ""]
 
 
 async def test_a_server_that_sends_less_than_was_asked(server: FileServer, client: Client, tmp_path: Path) -> None:
