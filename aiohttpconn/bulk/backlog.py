@@ -25,10 +25,14 @@ CREATE TABLE IF NOT EXISTS backlog (
 _INSERT = "INSERT INTO backlog VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEXT = """
 SELECT rank, number, depth, method, url, fields, body, idempotent, origin, via FROM backlog
-WHERE (rank, number) >= (?, ?) ORDER BY rank, number LIMIT ?
+WHERE (rank, number) >= (?, ?){but} ORDER BY rank, number LIMIT ?
 """
 _DELETE = "DELETE FROM backlog WHERE (rank, number) = (?, ?)"
 _DELETE_BEFORE = "DELETE FROM backlog WHERE (rank, number) < (?, ?)"
+_OUT = "CREATE TEMP TABLE out (number INTEGER PRIMARY KEY)"
+_NOT_OUT = " AND number NOT IN (SELECT number FROM temp.out)"
+_LEAVE_OUT = "INSERT OR IGNORE INTO temp.out VALUES (?)"
+_TAKE_IN = "DELETE FROM temp.out WHERE number = ?"
 _LOADED = 1000
 _FIRST = (-(1 << 63), 0)
 
@@ -38,7 +42,9 @@ class Backlog:
 
     - `limit`: how many are kept in memory. When there are more, the later half is left to the ledger: what stands at
       `_beyond` or after it is there and not in memory.
-    - `keep`: whether all of them are in the ledger as well until they are `done`, because the file is to stay.
+    - `keep`: whether all of them are in the ledger as well until they are `done`, because the file is to stay. Which of
+      them are out is not in it: that is so in memory and, of those that may be out for long, in a table of its
+      connection, so that they wait again for the next run.
     """
 
     def __init__(self, limit: int, ledger: Ledger, keep: bool) -> None:
@@ -47,12 +53,14 @@ class Backlog:
         self._keep = keep
         self._heap: list[Entry] = []
         self._beyond: tuple[int, int] | None = None
-        self._out: set[int] = set()  # taken out, and still in the file that stays
+        self._next = _NEXT.format(but=_NOT_OUT if keep else "")
+        self._out: set[int] = set()  # taken out, and still in the file that stays; but for those of the table
         self._waiting = 0
         self.next_number = 0
         """The number of the next entry, higher than all that are there."""
         if keep:
             [(self._waiting, last)] = ledger.ask("SELECT count(*), max(number) FROM backlog")
+            ledger.ask(_OUT)
             if self._waiting:
                 self._beyond, self.next_number = _FIRST, last + 1
 
@@ -87,7 +95,7 @@ class Backlog:
     def push_back(self, entry: Entry) -> None:
         """One that was taken out waits again."""
         self._waiting += 1
-        self._out.discard(entry.number)
+        self._take_in(entry)
         if self._beyond is None or entry[:2] < self._beyond:
             heapq.heappush(self._heap, entry)
             if len(self._heap) > self._limit:
@@ -98,8 +106,20 @@ class Backlog:
     def done(self, entry: Entry) -> None:
         """One that was taken out need not be there any more the next time."""
         if self._keep:
-            self._out.discard(entry.number)
+            self._take_in(entry)
             self._ledger.put(_DELETE, entry.rank, entry.number)
+
+    def leave_out(self, entry: Entry) -> None:
+        """One that was taken out stays so for long, or for this run, and takes no memory."""
+        if self._keep and not self._ledger.is_closed:
+            self._ledger.put(_LEAVE_OUT, entry.number)
+            self._out.discard(entry.number)
+
+    def _take_in(self, entry: Entry) -> None:
+        if entry.number in self._out:
+            self._out.remove(entry.number)
+        elif self._keep:
+            self._ledger.put(_TAKE_IN, entry.number)
 
     def _leave_half(self) -> None:
         heap = self._heap
@@ -117,7 +137,7 @@ class Backlog:
         assert beyond is not None
         ledger.write_now()
         size = min(_LOADED, self._limit)
-        rows = ledger.ask(_NEXT, *beyond, size)
+        rows = ledger.ask(self._next, *beyond, size)
         self._heap = [_entry(*row) for row in rows if row[1] not in self._out]  # in order: that is a heap
         self._beyond = None
         if len(rows) == size:

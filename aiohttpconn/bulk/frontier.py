@@ -251,8 +251,12 @@ class Frontier:
 
     def done(self, entry: Entry, finished: bool) -> None:
         """See `Feed`."""
-        if self._under_way.pop(entry.number, None) is not None and finished:
+        if self._under_way.pop(entry.number, None) is None:
+            return
+        if finished:
             self._backlog.done(entry)
+        else:
+            self._backlog.leave_out(entry)
 
     def redirected(self, entry: Entry, response: Response, request: Request) -> None:
         """See `Feed`."""
@@ -274,6 +278,7 @@ class Frontier:
         """See `Feed`."""
         del self._under_way[entry.number]
         self._aside += 1
+        self._backlog.leave_out(entry)
 
     def take_up(self, entry: Entry) -> None:
         """See `Feed`."""

@@ -35,6 +35,7 @@ class Slots(Rule):
     def over(self, key: Hashable, now: float) -> None:
         """See `Rule`."""
         self._workers.count_out()
+        self._workers.look_again()
 
     def offer(self) -> None:
         """Let those go first that have waited: for the rules, and then for a slot."""
@@ -76,7 +77,9 @@ class _Slot:
     def waited(self, taken: bool) -> None:
         """See `Slot`."""
         if not self._over:
-            self._has = taken
+            if not taken:
+                self._workers.count_in()
+            self._has = True
             self._end_wait()
         elif taken:
             self._workers.count_out()

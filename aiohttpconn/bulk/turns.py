@@ -178,6 +178,7 @@ class Turns:
         for host in self._hosts.values():
             host.queue = None
             host.aside = 0
+            host.listed = False  # those under way may still be held
         self._hosts.clear()
         self.ready.clear()
         self.pending = 0

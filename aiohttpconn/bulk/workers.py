@@ -190,6 +190,12 @@ class Workers:
         self._under_way -= 1
         self._held -= 1
 
+    def look_again(self) -> None:
+        """What was counted, and was none of the map's own requests, is over."""
+        self.pump()
+        if not self._under_way:
+            self._notify()
+
     def begin_wait(self, job: MapResult) -> None:
         """A request has to wait: others take its place."""
         self._waiting += 1

@@ -783,8 +783,9 @@ class Client:
         read as it is sent cannot be put aside, and counts against the window, as does everything if `ordered`. A file
         that cannot be written is an OSError.
 
-        A request that has to wait for a rule of `politeness` is not under way: others go, and of its host none is begun
-        until it goes. So each host has its own rate, however many wait, as far as the window holds requests to it.
+        A request that has to wait for a rule of `politeness`, or for what one asks for (a robots.txt, which counts as
+        under way itself), is not under way: others go, and of its host none is begun until it goes. So each host has
+        its own rate, however many wait, as far as the window holds requests to it.
 
         Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
         (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.

@@ -12,7 +12,7 @@ from ..errors import HTTPException, TotalTimeout
 from ..transport import RequestContext
 from .admission import running_admission
 from .rule import Rule
-from .slot import current_slot
+from .slot import Wait, current_slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..proxy import Proxy
     from ..response import HTTPResponse
     from ..transport import Transport
-    from .admission import Admission, Keys
+    from .admission import Admission, Keys, Rules
 
 OWN_SECONDS = 60.0
 """In all, once its turn has come, for a request of a rule's own. No caller's limit holds: others may wait for it."""
@@ -67,7 +67,7 @@ class PoliteTransport:
         admission = running_admission()
         now = loop.time()
         if not self._checks and admission.enter_now(self.rules, keys, now):
-            return await self._exchange(request, keys, context, admission, now)
+            return await self._exchange(request, self.rules, keys, context, admission, now)
         try:
             if context.deadline.at == math.inf:
                 began = await self._wait(request, keys, context, admission)
@@ -77,28 +77,40 @@ class PoliteTransport:
             error.request = error.request or request
             error.doing = error.doing or f"{request.method} {request.url.shown}"
             raise
-        return await self._exchange(request, keys, context, admission, began)
+        return await self._exchange(request, self.rules, keys, context, admission, began)
 
     async def _wait(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> float:
-        for rule in self._checks:
-            await rule.check(request, lambda own: self._send_own(own, context))
-        return await self._enter(keys, admission)
-
-    async def _enter(self, keys: Keys, admission: Admission) -> float:
         """Wait for the rules, without the slot that the request has among others of its sender's."""
-        now = asyncio.get_running_loop().time()
-        if admission.enter_now(self.rules, keys, now):
-            return now
         slot = current_slot.get()
-        if slot is None or not slot.give_back():
+        if slot is None:
+            await self._check(request, context)
             return await admission.enter(self.rules, keys)
+        wait = Wait(slot)
         taken = False
         try:
+            if self._checks:
+                # Called once the loop comes round: a check that does not suspend is through by then.
+                suspended = asyncio.get_running_loop().call_soon(wait.begin)
+                try:
+                    await self._check(request, context)
+                finally:
+                    suspended.cancel()
+            if not wait.began:
+                now = asyncio.get_running_loop().time()
+                if admission.enter_now(self.rules, keys, now):
+                    return now
+                wait.begin()
+            if not wait.began:  # the slot is another task's to give
+                return await admission.enter(self.rules, keys)
             began = await admission.enter((slot.rule, *self.rules), (None, *keys))
             taken = True
             return began
         finally:
-            slot.waited(taken)
+            wait.end(taken)
+
+    async def _check(self, request: Request, context: RequestContext) -> None:
+        for rule in self._checks:
+            await rule.check(request, lambda own: self._send_own(own, context))
 
     async def _wait_in_time(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> float:
         limit = asyncio.timeout_at(context.deadline.at)
@@ -112,15 +124,20 @@ class PoliteTransport:
             raise context.deadline.expiry(TotalTimeout, context.deadline.at, doing) from error
 
     async def _send_own(self, request: Request, context: RequestContext) -> HTTPResponse:
-        """Send what a rule asks for itself: in line like all others."""
-        keys = tuple([rule.key(request) for rule in self.rules])
+        """Send what a rule asks for itself: in line like all others. It is counted among those of the sender whose
+        request it is for, and waits for no slot of his: others, who have nothing to do with him, may wait for it."""
+        rules = self.rules
+        keys: Keys = tuple([rule.key(request) for rule in rules])
         admission = running_admission()
-        began = await self._enter(keys, admission)
+        began = await admission.enter(rules, keys)
+        if (slot := current_slot.get()) is not None:
+            slot.rule.began(None, began)
+            rules, keys = (slot.rule, *rules), (None, *keys)
         own = RequestContext(Deadline(context.deadline.timeout.replace(total=OWN_SECONDS), began), context.proxy)
-        return await self._exchange(request, keys, own, admission, began)
+        return await self._exchange(request, rules, keys, own, admission, began)
 
     async def _exchange(
-        self, request: Request, keys: Keys, context: RequestContext, admission: Admission, began: float
+        self, request: Request, rules: Rules, keys: Keys, context: RequestContext, admission: Admission, began: float
     ) -> HTTPResponse:
         loop = asyncio.get_running_loop()
         try:
@@ -128,31 +145,18 @@ class PoliteTransport:
         except BaseException as error:
             if isinstance(error, Exception):
                 now = loop.time()
-                self._answered(keys, error, began, now - began, now, admission)
-            admission.leave(self.rules, keys)
+                _answered(rules, keys, error, began, now - began, now, admission)
+            admission.leave(rules, keys)
             raise
         now = loop.time()
         # Without what was spent on waiting for a connection: that says nothing about the server.
         waited = response.arrived_at - response.sent_at
-        self._answered(keys, response.head, began, waited if waited > 0 else now - began, now, admission)
+        _answered(rules, keys, response.head, began, waited if waited > 0 else now - began, now, admission)
         if response.ended:
-            admission.leave(self.rules, keys)
+            admission.leave(rules, keys)
         else:
-            response.when_over(lambda: admission.leave(self.rules, keys))
+            response.when_over(lambda: admission.leave(rules, keys))
         return response
-
-    def _answered(
-        self,
-        keys: Keys,
-        outcome: ResponseHead | Exception,
-        began: float,
-        seconds: float,
-        now: float,
-        admission: Admission,
-    ) -> None:
-        for rule, key in zip(self.rules, keys, strict=True):
-            rule.answered(key, outcome, began, seconds, now)
-        admission.changed(self.rules, keys)  # a rule may let more go than before
 
     async def close(self) -> None:
         """Close the transport inside. Idempotent."""
@@ -166,6 +170,20 @@ class PoliteTransport:
 
     def __repr__(self) -> str:
         return f"<PoliteTransport {', '.join([type(rule).__name__ for rule in self.rules])} before {self.inner!r}>"
+
+
+def _answered(
+    rules: Rules,
+    keys: Keys,
+    outcome: ResponseHead | Exception,
+    began: float,
+    seconds: float,
+    now: float,
+    admission: Admission,
+) -> None:
+    for rule, key in zip(rules, keys, strict=True):
+        rule.answered(key, outcome, began, seconds, now)
+    admission.changed(rules, keys)  # a rule may let more go than before
 
 
 def _several(given: Any) -> tuple[Any, ...]:

@@ -361,6 +361,32 @@ async def test_what_failed_is_tried_by_the_next_run(tmp_path: Path, client: Clie
     assert requests[1] == post
 
 
+async def test_what_is_out_for_long_takes_no_memory(tmp_path: Path) -> None:
+    """What failed, and what a map put aside: neither is given out again, also where it is among the next ones in the
+    file, until it is put back, or by the next run."""
+    frontier = Frontier(checkpoint=tmp_path / "f", memory=40)
+    aside = []
+    for number in range(300):
+        frontier.add(f"{SITE}/{number}")
+        entry = frontier.take()
+        assert entry is not None
+        if number % 3:
+            frontier.done(entry, False)
+        else:
+            frontier.set_aside(entry)
+            aside.append(entry)
+    assert len(frontier._backlog._out) == 0
+    for number in range(300, 330):  # they come before what is out, so that the file is read from there
+        frontier.add(f"{SITE}/{number}", priority=1)
+    frontier.take_up(aside[0])
+    frontier.done(aside[0], True)
+    frontier.put_back(aside[1])
+    assert drained(frontier) == [f"/{number}" for number in [*range(300, 330), 3]]
+    await frontier.close()
+    async with Frontier(checkpoint=tmp_path / "f", memory=40) as again:
+        assert drained(again) == [f"/{number}" for number in range(1, 300) if number != 3]
+
+
 @pytest.mark.parametrize(("checkpoint", "next_run"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("memory", [8, 100_000])
 async def test_what_was_handed_out_waits_again_in_its_place(

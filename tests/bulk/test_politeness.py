@@ -14,11 +14,13 @@ import pytest
 from aiohttpconn import (
     AdaptiveThrottle,
     Client,
+    ConnectError,
     Frontier,
     Hooks,
     HostConcurrency,
     RateLimit,
     Request,
+    Retry,
     RobotsTxt,
     Rule,
     Timeout,
@@ -26,14 +28,16 @@ from aiohttpconn import (
 )
 from aiohttpconn.testing import MockResponse, MockTransport
 from tests.auditing import settle
+from tests.bulk.test_map import Gate, until
 from tests.cancellation import cancel_everywhere
 from tests.politeness.test_transport import assert_no_lines
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from aiohttpconn import MapResults
+    from aiohttpconn.politeness.rule import Send
     from tests.servers.raw import Received
 
 
@@ -46,6 +50,21 @@ class Door(Rule):
 
     def ready_at(self, key: Hashable, now: float) -> float:
         return self.until if key in self.hosts else now
+
+
+class Doubt(Rule):
+    """Thinks about each request for some turns of the loop, and refuses the first ones."""
+
+    def __init__(self, turns: Callable[[], int], refused: int = 0) -> None:
+        self.turns = turns
+        self.refused = refused
+
+    async def check(self, request: Request, send: Send) -> None:
+        for _ in range(self.turns()):
+            await asyncio.sleep(0)
+        if self.refused > 0:
+            self.refused -= 1
+            raise ConnectError("not yet")
 
 
 def host(number: int) -> str:
@@ -128,6 +147,74 @@ async def test_robots_txt_is_fetched_from_all_hosts_while_their_pages_wait(hosts
         first.cancel()
         await asyncio.wait({first})
     assert {request.target for request in hosts.requests} == {"/robots.txt"}
+
+
+async def test_a_robots_txt_that_hangs_holds_up_its_own_host(hosts: OriginServer) -> None:
+    """Who waits for it has no slot meanwhile."""
+    gate = Gate()
+
+    async def said(request: Received) -> Reply:
+        if (request.get("Host") or "").startswith(f"{host(0)}:"):
+            await gate(request)
+        return Reply(status=404)
+
+    hosts.routes["/robots.txt"] = said
+    urls = [url(hosts, 0, f"/bytes/{number}") for number in range(6)] + [url(hosts, 1)] * 20
+    async with (
+        Client(politeness=RobotsTxt("example"), trust_env=False) as client,
+        client.map(urls, concurrency=2, per_host=2) as results,
+    ):
+        assert {(await anext(results)).unwrap().url.host for _ in range(20)} == {host(1)}
+        await nothing_comes(results)
+        assert gate.held == 1
+        gate.open.set()
+        assert sorted([result.index async for result in results]) == list(range(6))
+
+
+async def test_robots_txt_that_fails_is_tried_again_while_others_go_on(hosts: OriginServer) -> None:
+    """The pause between two tries takes no slot, though one is all there are."""
+
+    async def failing(request: Received) -> Reply:
+        if (request.get("Host") or "").startswith(f"{host(0)}:"):
+            return Reply(status=503, fields=[("Retry-After", "50")])
+        return Reply(status=404)
+
+    hosts.routes["/robots.txt"] = failing
+    urls = [url(hosts, 0), *[url(hosts, 1, f"/bytes/{number}") for number in range(9)]]
+    async with (
+        Client(politeness=RobotsTxt("example"), trust_env=False) as client,
+        client.map(urls, concurrency=1) as results,
+    ):
+        assert {(await anext(results)).unwrap().url.host for _ in range(9)} == {host(1)}
+
+
+async def test_what_rules_ask_for_counts_as_under_way(hosts: OriginServer) -> None:
+    """Each host's page waits for its robots.txt: not all of these are fetched at a time."""
+    gate = Gate()
+    hosts.routes["/robots.txt"] = gate
+    urls = [url(hosts, number) for number in range(30)]
+    async with (
+        Client(politeness=RobotsTxt("example"), trust_env=False) as client,
+        client.map(urls, concurrency=3, window=100) as results,
+    ):
+        first = asyncio.ensure_future(anext(results))
+        await until(lambda: gate.held >= 3)
+        await settle(20)
+        assert gate.held <= 6  # those that were begun, and those that took their places before it was sent
+        gate.open.set()
+        assert (await first).ok
+        assert [result.ok async for result in results] == [True] * 29
+        assert gate.most <= 6
+
+
+@pytest.mark.parametrize("retries", [None, Retry(attempts=4, backoff=0.001)])
+async def test_a_check_that_fails_after_a_wait(retries: Retry | None, hosts: OriginServer) -> None:
+    """That is a result, or the request is tried again; the map does not end meanwhile."""
+    rule = Doubt(lambda: 3, refused=2)
+    async with Client(politeness=rule, trust_env=False, retries=retries) as client:
+        errors = [result.error async for result in client.map([url(hosts, 0)] * 3, concurrency=1)]
+    assert len([error for error in errors if isinstance(error, ConnectError)]) == (2 if retries is None else 0)
+    assert len(errors) == 3
 
 
 async def test_no_more_than_the_slots_go_when_all_may_at_once(hosts: OriginServer) -> None:
@@ -263,7 +350,8 @@ async def test_by_chance_every_request_has_its_result(seed: int) -> None:
         return MockResponse(chance.choice([200, 200, 200, 503]), content=b"x" * chance.randrange(3))
 
     rules = [HostConcurrency(2), RateLimit(4000, burst=2), AdaptiveThrottle(limit=4, cooldown=0.0005)]
-    clients = [Client(transport=MockTransport(handler), politeness=rules[:number]) for number in (2, 3)]
+    rules.append(Doubt(lambda: chance.randrange(4)))
+    clients = [Client(transport=MockTransport(handler), politeness=rules[:number]) for number in (2, 3, 4)]
 
     async def run(name: str, client: Client) -> None:
         urls = [f"http://host{chance.randrange(12)}.example/{name}/{number}" for number in range(80)]
@@ -291,10 +379,10 @@ async def test_by_chance_every_request_has_its_result(seed: int) -> None:
     assert_no_lines()
 
 
-@pytest.mark.parametrize("limit", [True, False])
-async def test_cancelled_at_every_await(limit: bool, hosts: OriginServer) -> None:
-    rule = HostConcurrency(1) if limit else RateLimit(20_000)
-    async with Client(politeness=rule, trust_env=False) as client:
+@pytest.mark.parametrize("rule", [HostConcurrency, RateLimit, Doubt])
+async def test_cancelled_at_every_await(rule: type[Rule], hosts: OriginServer) -> None:
+    given = {HostConcurrency: HostConcurrency(1), RateLimit: RateLimit(20_000), Doubt: Doubt(lambda: 2)}[rule]
+    async with Client(politeness=given, trust_env=False) as client:
 
         async def some() -> None:
             urls = [url(hosts, number % 2) for number in range(6)]
