@@ -19,6 +19,9 @@ POLL = 0.5
 """Seconds after which the scheduler is asked again which workers there are, while one is waited for."""
 _TAKE = 10.0
 """Seconds that a request for results waits for some: it is asked again, and again."""
+_SILENCE = 30.0
+"""Seconds after which a worker that answers nothing is held to be lost. Dask itself waits for ever, if it learns that
+the worker is gone before the connection breaks."""
 _STOP = 5.0
 """Seconds that a worker has for ending what is under way."""
 
@@ -70,11 +73,12 @@ class Cluster:
 
     async def workers(self) -> list[str]:
         """The addresses of all workers. Waits until there is one."""
-        while not (workers := await self._addresses()):  # noqa: ASYNC110 - the scheduler has to be asked
+        while not (workers := await self.workers_now()):  # noqa: ASYNC110 - the scheduler has to be asked
             await asyncio.sleep(POLL)
         return workers
 
-    async def _addresses(self) -> list[str]:
+    async def workers_now(self) -> list[str]:
+        """The same, without waiting. Raises ConnectionError."""
         try:
             return sorted(await self._client.nthreads())
         except OSError as error:  # after Dask's own timeout, 30 s as it comes
@@ -87,41 +91,41 @@ class Cluster:
         future = self._client.submit(
             Session, plan, actor=True, pure=False, workers=[worker], key=f"aiohttpconn-{uuid.uuid4().hex}"
         )
-        result = asyncio.ensure_future(_awaited(future))
+        beginning = asyncio.ensure_future(self._begin(future, worker))
         try:
-            # A task for a worker that has gone waits for it to come again.
-            while not result.done():
-                await asyncio.wait([result], timeout=POLL)
-                if not result.done() and worker not in await self._addresses():
+            # A task for a worker that has gone waits for it to come again, and a call may wait for ever.
+            while not beginning.done():
+                await asyncio.wait([beginning], timeout=POLL)
+                if not beginning.done() and worker not in await self.workers_now():
                     raise SessionLost(worker)
-            try:
-                actor = result.result()
-                with self._client.as_current():
-                    actor.start  # noqa: B018 - binds it to the client that is current when it is first looked at
-                session = RemoteSession(actor, future, worker)
-            except ImportError as error:
-                raise ImportError(
-                    f"the worker {worker} has not the same packages as the caller: {error}; "
-                    'pip install "aiohttpconn[dask]" there'
-                ) from error
-            except Exception as error:
-                raise SessionLost(worker) from error
-            failure = await session.start()
+            return beginning.result()
         except BaseException:
-            result.cancel()
-            await asyncio.wait([result])
+            beginning.cancel()
+            await asyncio.wait([beginning])
             future.release()
             raise
+
+    async def _begin(self, future: Any, worker: str) -> RemoteSession:
+        try:
+            actor = await future
+            with self._client.as_current():
+                # Made anew: it has bound itself to the client that was current where it was unpickled, which is a
+                # default one of the caller's if there is one.
+                actor = type(actor)(actor._cls, actor._address, actor.key)
+        except ImportError as error:
+            raise ImportError(
+                f"the worker {worker} has not the same packages as the caller: {error}; "
+                'pip install "aiohttpconn[dask]" there'
+            ) from error
+        except Exception as error:
+            raise SessionLost(worker) from error
+        session = RemoteSession(actor, future, worker)
+        failure = await session.start()
         if failure is not None:
-            session.release()
             mistake = unpack(failure)[2]
             assert mistake is not None
             raise mistake
         return session
-
-
-async def _awaited(future: Any) -> Any:
-    return await future
 
 
 class RemoteSession:
@@ -151,7 +155,8 @@ class RemoteSession:
     async def _call(self, method: str, *args: Any) -> Any:
         try:
             call: Awaitable[Any] = getattr(self._actor, method)(*args)
-            return await call
+            async with asyncio.timeout(_SILENCE):
+                return await call
         except (OSError, RuntimeError, ValueError, KeyError) as error:  # as Dask, and an ended session, say it
             raise SessionLost(self.worker) from error
 

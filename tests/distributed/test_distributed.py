@@ -11,7 +11,7 @@ import threading
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,15 +46,21 @@ on_asyncio = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a cluster of two worker processes, started again when they are killed. Elsewhere, so that
-    what is left open here is the caller's."""
+def cluster_process() -> Iterator[tuple[str, IO[str]]]:
+    """A cluster of two worker processes, started again when they are killed: its address, and where to write how many
+    there are to be. Elsewhere, so that what is left open here is the caller's."""
     command = [sys.executable, "-m", "tests.distributed.dask_cluster"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip(), process.stdin
         process.stdin.close()
+
+
+@pytest.fixture
+def cluster(cluster_process: tuple[str, IO[str]]) -> str:
+    """The address of that cluster."""
+    return cluster_process[0]
 
 
 @asynccontextmanager
@@ -363,24 +369,25 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     checkpoint = tmp_path / "map.sqlite"
     lost = None
     serving = ""
-    async with dask_client(cluster) as client:
+    # A Dask client of the caller's, the default one, that nothing of the map must hang on.
+    async with distributed.Client(cluster, asynchronous=True) as client:
         pids = await client.run(os.getpid)
-    async with map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results:
-        async for result in results:
-            if isinstance(result.error, WorkerLost):
-                lost = result
-                continue
-            assert result.ok, result.error
-            path = result.value
-            assert path not in handed_out
-            handed_out.add(path)
-            if result.url.startswith(doomed):
-                serving = result.worker
-            if len(handed_out) == len({URL(url).path for url in gets if "early" in url}):
-                while sum(fetched[path] for path in fetched if path.startswith("/late")) < 5:
-                    await asyncio.sleep(0.001)
-                os.kill(pids[serving], signal.SIGKILL)
-                gate.set()
+        async with map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results:
+            async for result in results:
+                if isinstance(result.error, WorkerLost):
+                    lost = result
+                    continue
+                assert result.ok, result.error
+                path = result.value
+                assert path not in handed_out
+                handed_out.add(path)
+                if result.url.startswith(doomed):
+                    serving = result.worker
+                if len(handed_out) == len({URL(url).path for url in gets if "early" in url}):
+                    while sum(fetched[path] for path in fetched if path.startswith("/late")) < 5:
+                        await asyncio.sleep(0.001)
+                    os.kill(pids[serving], signal.SIGKILL)
+                    gate.set()
     assert handed_out == {URL(url).path for url in gets}
     assert lost is not None
     assert lost.request is post
@@ -388,6 +395,35 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     assert {path: times for path, times in fetched.items() if times != 1} == {f"/late/{at}": 2 for at in range(4)}
     again = [result async for result in map_on(gets, cluster, checkpoint=checkpoint)]
     assert again == []
+
+
+@on_asyncio
+async def test_what_a_worker_had_that_the_cluster_gave_up_is_done_by_another(
+    cluster_process: tuple[str, IO[str]], wide_server: OriginServer
+) -> None:
+    """With a default Dask client of the caller's open, which hears of it too."""
+    cluster, sizes = cluster_process
+    fetched: Counter[str] = Counter()
+
+    async def answer(request: Received) -> Reply:
+        fetched[request.path] += 1
+        if request.path == "/held" and fetched["/held"] <= 8:  # what the two have at first
+            await asyncio.Event().wait()
+        return Reply(b"")
+
+    wide_server.fallback = answer
+    urls = [f"http://127.0.6.{number}:{wide_server.port}/held" for number in range(1, 9)]
+    async with distributed.Client(cluster, asynchronous=True) as client:
+        await client.wait_for_workers(2)
+        async with map_on(urls, cluster) as results:
+            first = asyncio.ensure_future(anext(results))
+            while fetched["/held"] < 8:
+                await asyncio.sleep(0.001)
+            print(1, file=sizes, flush=True)
+            assert (await first).ok
+            assert fetched["/held"] > 8
+        print(2, file=sizes, flush=True)
+        await client.wait_for_workers(2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which worker has the file")
