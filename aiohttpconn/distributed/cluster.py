@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from .parcel import Plan
-    from .session import Item
+    from .session import Item, Taken
 
 POLL = 0.5
 """Seconds after which the scheduler is asked again which workers there are, while one is waited for."""
@@ -120,12 +120,14 @@ class Cluster:
         except Exception as error:
             raise SessionLost(worker) from error
         session = RemoteSession(actor, future, worker)
-        failure = await session.start()
-        if failure is not None:
-            mistake = unpack(failure)[2]
-            assert mistake is not None
-            raise mistake
+        await session.start()
         return session
+
+
+def _mistake(failure: bytes) -> Exception:
+    error = unpack(failure)[2]
+    assert error is not None
+    return error
 
 
 class RemoteSession:
@@ -136,19 +138,23 @@ class RemoteSession:
         self._future = future
         self.worker = worker
 
-    async def start(self) -> bytes | None:
-        """See `Session`."""
+    async def start(self) -> None:
+        """See `Session`. Raises what makes it impossible."""
         failure: bytes | None = await self._call("start")
-        return failure
+        if failure is not None:
+            raise _mistake(failure)
 
     async def feed(self, items: list[Item]) -> None:
         """See `Session`."""
         await self._call("feed", items)
 
     async def take(self) -> list[tuple[int, bytes]]:
-        """Results; waits until there is one."""
+        """Results; waits until there is one. Raises what the session came to."""
         while True:
-            results: list[tuple[int, bytes]] = await self._call("take", _TAKE)
+            taken: Taken = await self._call("take", _TAKE)
+            results, failure = taken
+            if failure is not None:
+                raise _mistake(failure)
             if results:
                 return results
 
@@ -157,7 +163,8 @@ class RemoteSession:
             call: Awaitable[Any] = getattr(self._actor, method)(*args)
             async with asyncio.timeout(_SILENCE):
                 return await call
-        except (OSError, RuntimeError, ValueError, KeyError) as error:  # as Dask, and an ended session, say it
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            # As Dask says it, and a session that was stopped: what one comes to by itself is brought as data.
             raise SessionLost(self.worker) from error
 
     async def stop(self) -> None:

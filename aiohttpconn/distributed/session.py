@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Item: TypeAlias = tuple[int, Any, int]
     """What is to be done: its number, what was given, and how many redirects led to it."""
 
+    Taken: TypeAlias = tuple[list[tuple[int, bytes]], bytes | None]
+    """Results by number; and the pickled error of the session itself, after which there is nothing more."""
+
 REPLY = 4 << 20
 """Bytes of results that one reply brings, and that wait for the next: a worker whose caller is slow is held up."""
 
@@ -43,8 +46,8 @@ class Session:
         """What is to be done."""
         self._process.loop.call_soon_threadsafe(self._run.feed, items)
 
-    async def take(self, seconds: float) -> list[tuple[int, bytes]]:
-        """Results by number, each once. Waits for one, at most so long; raises if there will be none any more."""
+    async def take(self, seconds: float) -> Taken:
+        """Results, each once. Waits for one, at most so long; raises RuntimeError if it was stopped."""
         return await self._process.call(self._run.take(seconds))
 
     async def stop(self) -> None:
@@ -92,19 +95,18 @@ class _Run:
         if self._feed.wake is not None:
             self._feed.wake()
 
-    async def take(self, seconds: float) -> list[tuple[int, bytes]]:
+    async def take(self, seconds: float) -> Taken:
         """See `Session`."""
         if not self._done:
             self._ready.clear()
             assert self._task is not None
             if self._task.done():
-                error = None if self._task.cancelled() else self._task.exception()
-                raise RuntimeError(f"the session is over: {error!r}") from error
+                return [], self._failure(self._task)
             try:
                 async with asyncio.timeout(seconds):
                     await self._ready.wait()
             except TimeoutError:
-                return []
+                return [], None
         taken: list[tuple[int, bytes]] = []
         size = 0
         while self._done and (not taken or size + len(self._done[0][1]) <= REPLY):
@@ -112,7 +114,17 @@ class _Run:
             size += len(taken[-1][1])
         self._size -= size
         self._room.set()
-        return taken
+        return taken, None
+
+    def _failure(self, task: asyncio.Task[None]) -> bytes:
+        if task.cancelled():
+            raise RuntimeError("the session was stopped")
+        error = task.exception()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if not isinstance(error, Exception):
+            error = RuntimeError(f"a session came to {error!r}")
+        return pack(None, None, error, False)
 
     def cancel(self) -> None:
         """End it, without waiting."""

@@ -26,6 +26,7 @@ from aiohttpconn import (
     RobotsTxt,
     TooManyRedirects,
 )
+from aiohttpconn import distributed as on_cluster
 from aiohttpconn.distributed import ClusterResult, WorkerLost, dispatch, download
 from aiohttpconn.distributed import map as map_on
 from aiohttpconn.distributed.parcel import dumps, loads, pack, unpack
@@ -185,6 +186,16 @@ async def test_settings_that_are_no_client_s_end_the_map(cluster: str) -> None:
         [result async for result in map_on(["http://localhost/"], cluster, client={"colour": 1})]
     with pytest.raises(TypeError, match="must return a Client"):
         [result async for result in map_on(["http://localhost/"], cluster, client=lambda: None)]
+
+
+@on_asyncio
+async def test_what_a_session_comes_to_is_the_map_s_failure(
+    cluster: str, wide_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no loss of its worker."""
+    monkeypatch.setattr(on_cluster, "told_apart", lambda *arguments: None)  # which finds it before anything is begun
+    with pytest.raises(TypeError, match="no keyword 'colour'"):
+        [result async for result in map_on(urls_of(wide_server, 3), cluster, colour=1)]
 
 
 @on_asyncio
@@ -503,7 +514,8 @@ def test_rules_and_errors_pickle() -> None:
         assert repr(loads(dumps(rule))) == repr(rule)
         assert dumps(rule) == dumps(rule)  # the same settings are the same client
     error = loads(dumps(WorkerLost(("tcp://a", "tcp://b"), True)))
-    assert "2 workers" in str(error)
+    assert "lost, 2 times: tcp://a, tcp://b" in str(error)
+    assert str(WorkerLost(("tcp://a", "tcp://a"), True)).endswith("2 times: tcp://a")
     assert "not idempotent" in str(WorkerLost(("tcp://a",), False))
 
 
@@ -529,3 +541,12 @@ def test_what_cannot_be_meant(keywords: dict[str, Any], complaint: str) -> None:
         map_on("http://localhost/", "tcp://127.0.0.1:1")
     with pytest.raises(TypeError, match="a Dask cluster"):
         map_on([], Client)
+
+
+def test_keywords_that_no_request_could_have_are_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="did you mean 'headers'"):
+        map_on(["http://localhost/"], "tcp://127.0.0.1:1", header={"X-Map": "yes"})
+    with pytest.raises(TypeError, match="params must be"):
+        map_on(["http://localhost/"], "tcp://127.0.0.1:1", params=3.5)
+    with pytest.raises(TypeError, match="no keyword 'segment'"):
+        download(["http://localhost/"], "tcp://127.0.0.1:1", segment=2)
