@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 POLL = 0.5
 """Seconds after which the scheduler is asked again which workers there are, while one is waited for."""
-_TAKE = 10.0
-"""Seconds that a request for results waits for some: it is asked again, and again."""
+_TAKE = 1.0
+"""Seconds that a request for results waits for some: it is asked again, and again. While one is under way the worker
+holds the session, whose caller may have been killed: what that had begun goes on for as long."""
 _SILENCE = 30.0
 """Seconds after which a worker that answers nothing is held to be lost. Dask itself waits for ever, if it learns that
 the worker is gone before the connection breaks."""

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.feed import Entry
+from ..errors import DownloadError
 from .parcel import LedOn, loads, pack
 from .process import this_process
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..client.client import Client
     from ..client.response import Response
+    from ..download.result import Download
     from ..messages import Request
     from .parcel import Plan, Work
     from .process import Process
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 REPLY = 4 << 20
 """Bytes of results that one reply brings, and that wait for the next: a worker whose caller is slow is held up."""
+_LOCKED = 15.0
+"""Seconds for which a half file may be another download's: one of a caller that was killed, and began again at once, is
+still under way where the loss has not been noticed."""
+_LOOK_AGAIN = 0.5
 
 
 class Session:
@@ -168,7 +174,7 @@ class _Run:
         while True:
             number, (url, path), _ = await self._fed.get()
             try:
-                data = pack(None, await client.download(url, path, **options), None, False)
+                data = pack(None, await _downloaded(client, url, path, options), None, False)
             except Exception as error:
                 data = pack(None, None, error, False)
             await self._put(number, data)
@@ -183,6 +189,17 @@ class _Run:
         self._done.append((number, data))
         self._size += len(data)
         self._ready.set()
+
+
+async def _downloaded(client: Client, url: Any, path: str, options: dict[str, Any]) -> Download:
+    patient = asyncio.get_running_loop().time() + _LOCKED
+    while True:
+        try:
+            return await client.download(url, path, **options)
+        except DownloadError as error:
+            if "another download is writing" not in str(error) or asyncio.get_running_loop().time() > patient:
+                raise
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 class _Fed:

@@ -30,6 +30,7 @@ from aiohttpconn import distributed as on_cluster
 from aiohttpconn.distributed import ClusterResult, WorkerLost, dispatch, download
 from aiohttpconn.distributed import map as map_on
 from aiohttpconn.distributed.parcel import dumps, loads, pack, unpack
+from aiohttpconn.download.part_file import PartFile
 from aiohttpconn.url import URL
 from tests.download.server import BODY, MIB, Answer, FileServer
 from tests.servers.origin import OriginServer, Reply, pattern
@@ -312,6 +313,29 @@ async def test_no_two_downloads_have_the_same_file(cluster: str, wide_server: Or
 
 
 @on_asyncio
+async def test_a_half_file_that_is_still_another_one_s_is_waited_for(
+    cluster: str, wide_server: OriginServer, tmp_path: Path
+) -> None:
+    """That of a caller which was killed and began again at once, say: its workers learn of it a moment later."""
+    part = PartFile(str(tmp_path / "file"))
+    let_go: list[asyncio.Task[None]] = []
+
+    async def answer(request: Received) -> Reply:
+        if not let_go:  # it finds it, and so is refused before anything could be sent again: there is no better sign
+            await part.start_over(None)
+            let_go.append(asyncio.create_task(closed_soon()))
+        return Reply(b"whole")
+
+    async def closed_soon() -> None:
+        await asyncio.sleep(0.1)
+        await part.close()
+
+    wide_server.fallback = answer
+    [result] = [result async for result in download([f"{wide_server.url}/file"], cluster, directory=tmp_path)]
+    assert result.unwrap().path.read_bytes() == b"whole"
+
+
+@on_asyncio
 async def test_a_redirect_is_the_affair_of_the_worker_of_its_host(cluster: str, wide_server: OriginServer) -> None:
     """So what holds for that host holds in the whole cluster; also for what was given for the first one only."""
     seen: list[tuple[str, str, str | None]] = []
@@ -381,24 +405,26 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     lost = None
     serving = ""
     # A Dask client of the caller's, the default one, that nothing of the map must hang on.
-    async with distributed.Client(cluster, asynchronous=True) as client:
-        pids = await client.run(os.getpid)
-        async with map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results:
-            async for result in results:
-                if isinstance(result.error, WorkerLost):
-                    lost = result
-                    continue
-                assert result.ok, result.error
-                path = result.value
-                assert path not in handed_out
-                handed_out.add(path)
-                if result.url.startswith(doomed):
-                    serving = result.worker
-                if len(handed_out) == len({URL(url).path for url in gets if "early" in url}):
-                    while sum(fetched[path] for path in fetched if path.startswith("/late")) < 5:
-                        await asyncio.sleep(0.001)
-                    os.kill(pids[serving], signal.SIGKILL)
-                    gate.set()
+    async with (
+        distributed.Client(cluster, asynchronous=True) as client,
+        map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results,
+    ):
+        async for result in results:
+            if isinstance(result.error, WorkerLost):
+                lost = result
+                continue
+            assert result.ok, result.error
+            path = result.value
+            assert path not in handed_out
+            handed_out.add(path)
+            if result.url.startswith(doomed):
+                serving = result.worker
+            if len(handed_out) == len({URL(url).path for url in gets if "early" in url}):
+                while sum(fetched[path] for path in fetched if path.startswith("/late")) < 5:
+                    await asyncio.sleep(0.001)
+                [pid] = (await client.run(os.getpid, workers=[serving])).values()
+                os.kill(pid, signal.SIGKILL)
+                gate.set()
     assert handed_out == {URL(url).path for url in gets}
     assert lost is not None
     assert lost.request is post
@@ -433,6 +459,8 @@ async def test_what_a_worker_had_that_the_cluster_gave_up_is_done_by_another(
             print(1, file=sizes, flush=True)
             assert (await first).ok
             assert fetched["/held"] > 8
+            while len(await client.nthreads()) > 1:
+                await asyncio.sleep(0.001)
         print(2, file=sizes, flush=True)
         await client.wait_for_workers(2)
 
