@@ -530,8 +530,12 @@ def test_errors_that_do_not_pickle_or_unpickle_become_others() -> None:
         def __init__(self, one: int, two: int) -> None:
             super().__init__("odd")
 
-    _, _, error = unpack(pack(None, None, Odd(1, 2), False))
+    odd = Odd(1, 2)
+    odd.add_note("of a page")
+    _, _, error = unpack(pack(None, None, odd, False))
     assert isinstance(error, RuntimeError)
+    assert str(error) == "Odd: odd"
+    assert error.__notes__ == ["of a page"]
     _, _, error = unpack(pack(None, (value for value in ()), None, False))
     assert isinstance(error, TypeError)
     assert "generator" in str(error)
