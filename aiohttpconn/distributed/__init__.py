@@ -33,8 +33,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.feed import Feed
-from ..bulk.keywords import check_handle
+from ..bulk.keywords import check_handle, told_apart
 from ..config import check_count
+from ..download.keywords import DownloadKeywords
 from ..download.result import DownloadResult
 from ..messages import Request
 from ..url import URL
@@ -96,8 +97,9 @@ def map(
     - `direct`: whether results come from the workers directly, rather than through the scheduler; left out, as the Dask
       client given has it. It takes load off the scheduler where workers can be reached.
 
-    What goes wrong with one request is its result's `error`. Raises what the source raises, and what makes it
-    impossible to go on: settings that are no client's, a scheduler that is lost. While there is no worker, it waits.
+    What goes wrong with one request is its result's `error`. Raises TypeError and ValueError at once for keywords that
+    no request could have; what the source raises; and what makes it impossible to go on: settings that are no client's,
+    a scheduler that is lost. While there is no worker, it waits.
     """
     if isinstance(requests, (str, bytes, URL, Request)) or not isinstance(requests, (Iterable, AsyncIterable, Feed)):
         raise TypeError(f"requests must be an iterable of URLs and requests, not {requests!r}")
@@ -106,6 +108,7 @@ def map(
     check_handle(handle)
     for name, value in (("concurrency", concurrency), ("per_host", per_host)):
         check_count(name, value)
+    _check_keywords(method, options)
     options = {"per_host": per_host, "method": method, "window": window or _WINDOW * concurrency, **options}
     dask = Cluster(cluster, direct)
     work = dumps_settings("handle" if handle is not None else "a keyword", Work("map", concurrency, options, handle))
@@ -151,6 +154,9 @@ def download(
     if isinstance(items, (str, bytes, URL)) or not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"items must be an iterable of URLs, or of pairs of URL and path, not {items!r}")
     check_count("concurrency", concurrency)
+    for name in options:
+        if name not in DownloadKeywords.__optional_keys__:
+            raise TypeError(f"download() takes no keyword {name!r}")
     places = Places(os.path.abspath("" if directory is None else directory))
     dask = Cluster(cluster, direct)
     plan = Plan(_client(client), dumps_settings("a keyword", Work("download", concurrency, options)))
@@ -160,6 +166,13 @@ def download(
         None,
         _download_result,
     )
+
+
+def _check_keywords(method: str, options: dict[str, Any]) -> None:
+    """As `Client.map` does it, here and at once."""
+    from ..client.client import Client  # noqa: PLC0415 - types only, else
+
+    told_apart(Client(), method, options)
 
 
 def _download_result(result: ClusterResult) -> DownloadResult:

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from .parcel import Plan
-    from .session import Item
+    from .session import Item, Taken
 
 POLL = 0.5
 """Seconds after which the scheduler is asked again which workers there are, while one is waited for."""
-_TAKE = 10.0
-"""Seconds that a request for results waits for some: it is asked again, and again."""
+_TAKE = 1.0
+"""Seconds that a request for results waits for some: it is asked again, and again. While one is under way the worker
+holds the session, whose caller may have been killed: what that had begun goes on for as long."""
+_SILENCE = 30.0
+"""Seconds after which a worker that answers nothing is held to be lost. Dask itself waits for ever, if it learns that
+the worker is gone before the connection breaks."""
 _STOP = 5.0
 """Seconds that a worker has for ending what is under way."""
 
@@ -70,11 +74,12 @@ class Cluster:
 
     async def workers(self) -> list[str]:
         """The addresses of all workers. Waits until there is one."""
-        while not (workers := await self._addresses()):  # noqa: ASYNC110 - the scheduler has to be asked
+        while not (workers := await self.workers_now()):  # noqa: ASYNC110 - the scheduler has to be asked
             await asyncio.sleep(POLL)
         return workers
 
-    async def _addresses(self) -> list[str]:
+    async def workers_now(self) -> list[str]:
+        """The same, without waiting. Raises ConnectionError."""
         try:
             return sorted(await self._client.nthreads())
         except OSError as error:  # after Dask's own timeout, 30 s as it comes
@@ -87,41 +92,43 @@ class Cluster:
         future = self._client.submit(
             Session, plan, actor=True, pure=False, workers=[worker], key=f"aiohttpconn-{uuid.uuid4().hex}"
         )
-        result = asyncio.ensure_future(_awaited(future))
+        beginning = asyncio.ensure_future(self._begin(future, worker))
         try:
-            # A task for a worker that has gone waits for it to come again.
-            while not result.done():
-                await asyncio.wait([result], timeout=POLL)
-                if not result.done() and worker not in await self._addresses():
+            # A task for a worker that has gone waits for it to come again, and a call may wait for ever.
+            while not beginning.done():
+                await asyncio.wait([beginning], timeout=POLL)
+                if not beginning.done() and worker not in await self.workers_now():
                     raise SessionLost(worker)
-            try:
-                actor = result.result()
-                with self._client.as_current():
-                    actor.start  # noqa: B018 - binds it to the client that is current when it is first looked at
-                session = RemoteSession(actor, future, worker)
-            except ImportError as error:
-                raise ImportError(
-                    f"the worker {worker} has not the same packages as the caller: {error}; "
-                    'pip install "aiohttpconn[dask]" there'
-                ) from error
-            except Exception as error:
-                raise SessionLost(worker) from error
-            failure = await session.start()
+            return beginning.result()
         except BaseException:
-            result.cancel()
-            await asyncio.wait([result])
+            beginning.cancel()
+            await asyncio.wait([beginning])
             future.release()
             raise
-        if failure is not None:
-            session.release()
-            mistake = unpack(failure)[2]
-            assert mistake is not None
-            raise mistake
+
+    async def _begin(self, future: Any, worker: str) -> RemoteSession:
+        try:
+            actor = await future
+            with self._client.as_current():
+                # Made anew: it has bound itself to the client that was current where it was unpickled, which is a
+                # default one of the caller's if there is one.
+                actor = type(actor)(actor._cls, actor._address, actor.key)
+        except ImportError as error:
+            raise ImportError(
+                f"the worker {worker} has not the same packages as the caller: {error}; "
+                'pip install "aiohttpconn[dask]" there'
+            ) from error
+        except Exception as error:
+            raise SessionLost(worker) from error
+        session = RemoteSession(actor, future, worker)
+        await session.start()
         return session
 
 
-async def _awaited(future: Any) -> Any:
-    return await future
+def _mistake(failure: bytes) -> Exception:
+    error = unpack(failure)[2]
+    assert error is not None
+    return error
 
 
 class RemoteSession:
@@ -132,27 +139,33 @@ class RemoteSession:
         self._future = future
         self.worker = worker
 
-    async def start(self) -> bytes | None:
-        """See `Session`."""
+    async def start(self) -> None:
+        """See `Session`. Raises what makes it impossible."""
         failure: bytes | None = await self._call("start")
-        return failure
+        if failure is not None:
+            raise _mistake(failure)
 
     async def feed(self, items: list[Item]) -> None:
         """See `Session`."""
         await self._call("feed", items)
 
     async def take(self) -> list[tuple[int, bytes]]:
-        """Results; waits until there is one."""
+        """Results; waits until there is one. Raises what the session came to."""
         while True:
-            results: list[tuple[int, bytes]] = await self._call("take", _TAKE)
+            taken: Taken = await self._call("take", _TAKE)
+            results, failure = taken
+            if failure is not None:
+                raise _mistake(failure)
             if results:
                 return results
 
     async def _call(self, method: str, *args: Any) -> Any:
         try:
             call: Awaitable[Any] = getattr(self._actor, method)(*args)
-            return await call
-        except (OSError, RuntimeError, ValueError, KeyError) as error:  # as Dask, and an ended session, say it
+            async with asyncio.timeout(_SILENCE):
+                return await call
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            # As Dask says it, and a session that was stopped: what one comes to by itself is brought as data.
             raise SessionLost(self.worker) from error
 
     async def stop(self) -> None:

@@ -207,7 +207,7 @@ class Dispatch:
     # --- the workers ---
 
     async def _watch(self, group: asyncio.TaskGroup) -> None:
-        """Have every worker serve, those that join later too."""
+        """Have every worker serve, those that join later too, until it has gone."""
         workers = await self._cluster.workers()
         self._partitions.expect(workers)
         begin_without = self.loop.call_later(PATIENCE, self._partitions.expect, ())
@@ -217,7 +217,8 @@ class Dispatch:
                     if worker not in self._serving:
                         self._serving[worker] = group.create_task(self._serve(worker))
                 await asyncio.sleep(POLL)
-                workers = await self._cluster.workers()
+                workers = await self._cluster.workers_now()
+                self._partitions.only(workers)
         finally:
             begin_without.cancel()
 
@@ -240,6 +241,8 @@ class Dispatch:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._feed(lane, session))
                     group.create_task(self._take(lane, session))
+                    await lane.until(lambda: lane.gone)
+                    raise SessionLost(worker)
             except* SessionLost:
                 session.release()
                 self._take_back(lane)

@@ -110,12 +110,16 @@ class _Bodiless:
 
 
 def pack(response: Response | None, value: Any, error: Exception | None, with_body: bool) -> bytes:
-    """One result. What does not pickle becomes an error that says so."""
+    """One result. A value that does not pickle becomes an error that says so; an error that does not, or that would not
+    unpickle, a RuntimeError with its text."""
     if error is not None:
         _note_traceback(error)
     sent = response if response is None or with_body else _Bodiless(response)
     try:
-        return dumps((sent, _flat(value), error))
+        data = dumps((sent, _flat(value), error))
+        if error is not None:
+            loads(data)  # an exception is made anew of its `args`, which its own constructor may not take
+        return data
     except Exception as failure:
         if error is None:
             error = TypeError(f"what handle returned cannot be brought back: {failure}")

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from ..url import URL
     from .result import ClusterResult
@@ -41,13 +41,14 @@ class _Host:
 
 class Lane:
     """A worker, and what it has: `sent`, by number; `ready`, its hosts that can go on; `load`, how many requests are
-    left to it, sent or not."""
+    left to it, sent or not. `gone`: whether the cluster has it no more."""
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.sent: dict[int, tuple[ClusterResult, _Host]] = {}
         self.ready: deque[_Host] = deque()
         self.load = 0
+        self.gone = False
         self.lost = False
         self._changed = asyncio.Event()
 
@@ -99,6 +100,13 @@ class Partitions:
         """It need not be waited for."""
         self._expected.discard(worker)
         self._allot()
+
+    def only(self, workers: Collection[str]) -> None:
+        """These are left: to the others it is said that they have gone."""
+        for lane in self.lanes:
+            if lane.worker not in workers:
+                lane.gone = True
+                lane.changed()
 
     def lose(self, lane: Lane) -> list[ClusterResult]:
         """What a worker had, which is not to be done any more unless it is `put` again; its hosts are nobody's."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class WorkerLost(Exception):
     """The workers that had a request were lost before it was done.
 
-    - `workers`: their addresses. `sent_again`: whether it was sent more than once: one that is not idempotent
-      (RFC 9110 section 9.2.2) is not, because the first may have had its effect.
+    - `workers`: their addresses, a loss each. `sent_again`: whether it was sent more than once: one that is not
+      idempotent (RFC 9110 section 9.2.2) is not, because the first may have had its effect.
     """
 
     def __init__(self, workers: tuple[str, ...], sent_again: bool) -> None:
@@ -26,7 +26,8 @@ class WorkerLost(Exception):
 
     def __str__(self) -> str:
         if self.sent_again:
-            return f"{len(self.workers)} workers in turn were lost while they had it: {', '.join(self.workers)}"
+            workers = ", ".join(dict.fromkeys(self.workers))
+            return f"the worker that had it was lost, {len(self.workers)} times: {workers}"
         return f"the worker was lost while it had it, and it is not idempotent: {self.workers[0]}"
 
 

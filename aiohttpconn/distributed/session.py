@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.feed import Entry
+from ..errors import DownloadError
 from .parcel import LedOn, loads, pack
 from .process import this_process
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..client.client import Client
     from ..client.response import Response
+    from ..download.result import Download
     from ..messages import Request
     from .parcel import Plan, Work
     from .process import Process
@@ -23,8 +25,15 @@ if TYPE_CHECKING:
     Item: TypeAlias = tuple[int, Any, int]
     """What is to be done: its number, what was given, and how many redirects led to it."""
 
+    Taken: TypeAlias = tuple[list[tuple[int, bytes]], bytes | None]
+    """Results by number; and the pickled error of the session itself, after which there is nothing more."""
+
 REPLY = 4 << 20
 """Bytes of results that one reply brings, and that wait for the next: a worker whose caller is slow is held up."""
+_LOCKED = 15.0
+"""Seconds for which a half file may be another download's: one of a caller that was killed, and began again at once, is
+still under way where the loss has not been noticed."""
+_LOOK_AGAIN = 0.5
 
 
 class Session:
@@ -43,8 +52,8 @@ class Session:
         """What is to be done."""
         self._process.loop.call_soon_threadsafe(self._run.feed, items)
 
-    async def take(self, seconds: float) -> list[tuple[int, bytes]]:
-        """Results by number, each once. Waits for one, at most so long; raises if there will be none any more."""
+    async def take(self, seconds: float) -> Taken:
+        """Results, each once. Waits for one, at most so long; raises RuntimeError if it was stopped."""
         return await self._process.call(self._run.take(seconds))
 
     async def stop(self) -> None:
@@ -92,19 +101,18 @@ class _Run:
         if self._feed.wake is not None:
             self._feed.wake()
 
-    async def take(self, seconds: float) -> list[tuple[int, bytes]]:
+    async def take(self, seconds: float) -> Taken:
         """See `Session`."""
         if not self._done:
             self._ready.clear()
             assert self._task is not None
             if self._task.done():
-                error = None if self._task.cancelled() else self._task.exception()
-                raise RuntimeError(f"the session is over: {error!r}") from error
+                return [], self._failure(self._task)
             try:
                 async with asyncio.timeout(seconds):
                     await self._ready.wait()
             except TimeoutError:
-                return []
+                return [], None
         taken: list[tuple[int, bytes]] = []
         size = 0
         while self._done and (not taken or size + len(self._done[0][1]) <= REPLY):
@@ -112,7 +120,17 @@ class _Run:
             size += len(taken[-1][1])
         self._size -= size
         self._room.set()
-        return taken
+        return taken, None
+
+    def _failure(self, task: asyncio.Task[None]) -> bytes:
+        if task.cancelled():
+            raise RuntimeError("the session was stopped")
+        error = task.exception()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if not isinstance(error, Exception):
+            error = RuntimeError(f"a session came to {error!r}")
+        return pack(None, None, error, False)
 
     def cancel(self) -> None:
         """End it, without waiting."""
@@ -156,7 +174,7 @@ class _Run:
         while True:
             number, (url, path), _ = await self._fed.get()
             try:
-                data = pack(None, await client.download(url, path, **options), None, False)
+                data = pack(None, await _downloaded(client, url, path, options), None, False)
             except Exception as error:
                 data = pack(None, None, error, False)
             await self._put(number, data)
@@ -171,6 +189,17 @@ class _Run:
         self._done.append((number, data))
         self._size += len(data)
         self._ready.set()
+
+
+async def _downloaded(client: Client, url: Any, path: str, options: dict[str, Any]) -> Download:
+    patient = asyncio.get_running_loop().time() + _LOCKED
+    while True:
+        try:
+            return await client.download(url, path, **options)
+        except DownloadError as error:
+            if "another download is writing" not in str(error) or asyncio.get_running_loop().time() > patient:
+                raise
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 class _Fed:

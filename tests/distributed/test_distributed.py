@@ -11,7 +11,7 @@ import threading
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,9 +26,11 @@ from aiohttpconn import (
     RobotsTxt,
     TooManyRedirects,
 )
+from aiohttpconn import distributed as on_cluster
 from aiohttpconn.distributed import ClusterResult, WorkerLost, dispatch, download
 from aiohttpconn.distributed import map as map_on
 from aiohttpconn.distributed.parcel import dumps, loads, pack, unpack
+from aiohttpconn.download.part_file import PartFile
 from aiohttpconn.url import URL
 from tests.download.server import BODY, MIB, Answer, FileServer
 from tests.servers.origin import OriginServer, Reply, pattern
@@ -46,15 +48,21 @@ on_asyncio = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a cluster of two worker processes, started again when they are killed. Elsewhere, so that
-    what is left open here is the caller's."""
+def cluster_process() -> Iterator[tuple[str, IO[str]]]:
+    """A cluster of two worker processes, started again when they are killed: its address, and where to write how many
+    there are to be. Elsewhere, so that what is left open here is the caller's."""
     command = [sys.executable, "-m", "tests.distributed.dask_cluster"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip(), process.stdin
         process.stdin.close()
+
+
+@pytest.fixture
+def cluster(cluster_process: tuple[str, IO[str]]) -> str:
+    """The address of that cluster."""
+    return cluster_process[0]
 
 
 @asynccontextmanager
@@ -182,6 +190,16 @@ async def test_settings_that_are_no_client_s_end_the_map(cluster: str) -> None:
 
 
 @on_asyncio
+async def test_what_a_session_comes_to_is_the_map_s_failure(
+    cluster: str, wide_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no loss of its worker."""
+    monkeypatch.setattr(on_cluster, "told_apart", lambda *arguments: None)  # which finds it before anything is begun
+    with pytest.raises(TypeError, match="no keyword 'colour'"):
+        [result async for result in map_on(urls_of(wide_server, 3), cluster, colour=1)]
+
+
+@on_asyncio
 async def test_what_the_source_raises_comes_after_its_results(cluster: str, wide_server: OriginServer) -> None:
     def source() -> Iterator[str]:
         yield from urls_of(wide_server, 20)
@@ -295,6 +313,29 @@ async def test_no_two_downloads_have_the_same_file(cluster: str, wide_server: Or
 
 
 @on_asyncio
+async def test_a_half_file_that_is_still_another_one_s_is_waited_for(
+    cluster: str, wide_server: OriginServer, tmp_path: Path
+) -> None:
+    """That of a caller which was killed and began again at once, say: its workers learn of it a moment later."""
+    part = PartFile(str(tmp_path / "file"))
+    let_go: list[asyncio.Task[None]] = []
+
+    async def answer(request: Received) -> Reply:
+        if not let_go:  # it finds it, and so is refused before anything could be sent again: there is no better sign
+            await part.start_over(None)
+            let_go.append(asyncio.create_task(closed_soon()))
+        return Reply(b"whole")
+
+    async def closed_soon() -> None:
+        await asyncio.sleep(0.1)
+        await part.close()
+
+    wide_server.fallback = answer
+    [result] = [result async for result in download([f"{wide_server.url}/file"], cluster, directory=tmp_path)]
+    assert result.unwrap().path.read_bytes() == b"whole"
+
+
+@on_asyncio
 async def test_a_redirect_is_the_affair_of_the_worker_of_its_host(cluster: str, wide_server: OriginServer) -> None:
     """So what holds for that host holds in the whole cluster; also for what was given for the first one only."""
     seen: list[tuple[str, str, str | None]] = []
@@ -363,9 +404,11 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     checkpoint = tmp_path / "map.sqlite"
     lost = None
     serving = ""
-    async with dask_client(cluster) as client:
-        pids = await client.run(os.getpid)
-    async with map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results:
+    # A Dask client of the caller's, the default one, that nothing of the map must hang on.
+    async with (
+        distributed.Client(cluster, asynchronous=True) as client,
+        map_on([*gets, post], cluster, handle=path_of, checkpoint=checkpoint, per_host=20) as results,
+    ):
         async for result in results:
             if isinstance(result.error, WorkerLost):
                 lost = result
@@ -379,7 +422,8 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
             if len(handed_out) == len({URL(url).path for url in gets if "early" in url}):
                 while sum(fetched[path] for path in fetched if path.startswith("/late")) < 5:
                     await asyncio.sleep(0.001)
-                os.kill(pids[serving], signal.SIGKILL)
+                [pid] = (await client.run(os.getpid, workers=[serving])).values()
+                os.kill(pid, signal.SIGKILL)
                 gate.set()
     assert handed_out == {URL(url).path for url in gets}
     assert lost is not None
@@ -388,6 +432,37 @@ async def test_a_killed_worker_s_partition_is_done_by_another(
     assert {path: times for path, times in fetched.items() if times != 1} == {f"/late/{at}": 2 for at in range(4)}
     again = [result async for result in map_on(gets, cluster, checkpoint=checkpoint)]
     assert again == []
+
+
+@on_asyncio
+async def test_what_a_worker_had_that_the_cluster_gave_up_is_done_by_another(
+    cluster_process: tuple[str, IO[str]], wide_server: OriginServer
+) -> None:
+    """With a default Dask client of the caller's open, which hears of it too."""
+    cluster, sizes = cluster_process
+    fetched: Counter[str] = Counter()
+
+    async def answer(request: Received) -> Reply:
+        fetched[request.path] += 1
+        if request.path == "/held" and fetched["/held"] <= 8:  # what the two have at first
+            await asyncio.Event().wait()
+        return Reply(b"")
+
+    wide_server.fallback = answer
+    urls = [f"http://127.0.6.{number}:{wide_server.port}/held" for number in range(1, 9)]
+    async with distributed.Client(cluster, asynchronous=True) as client:
+        await client.wait_for_workers(2)
+        async with map_on(urls, cluster) as results:
+            first = asyncio.ensure_future(anext(results))
+            while fetched["/held"] < 8:
+                await asyncio.sleep(0.001)
+            print(1, file=sizes, flush=True)
+            assert (await first).ok
+            assert fetched["/held"] > 8
+            while len(await client.nthreads()) > 1:
+                await asyncio.sleep(0.001)
+        print(2, file=sizes, flush=True)
+        await client.wait_for_workers(2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which worker has the file")
@@ -455,8 +530,12 @@ def test_errors_that_do_not_pickle_or_unpickle_become_others() -> None:
         def __init__(self, one: int, two: int) -> None:
             super().__init__("odd")
 
-    _, _, error = unpack(pack(None, None, Odd(1, 2), False))
+    odd = Odd(1, 2)
+    odd.add_note("of a page")
+    _, _, error = unpack(pack(None, None, odd, False))
     assert isinstance(error, RuntimeError)
+    assert str(error) == "Odd: odd"
+    assert error.__notes__ == ["of a page"]
     _, _, error = unpack(pack(None, (value for value in ()), None, False))
     assert isinstance(error, TypeError)
     assert "generator" in str(error)
@@ -467,7 +546,8 @@ def test_rules_and_errors_pickle() -> None:
         assert repr(loads(dumps(rule))) == repr(rule)
         assert dumps(rule) == dumps(rule)  # the same settings are the same client
     error = loads(dumps(WorkerLost(("tcp://a", "tcp://b"), True)))
-    assert "2 workers" in str(error)
+    assert "lost, 2 times: tcp://a, tcp://b" in str(error)
+    assert str(WorkerLost(("tcp://a", "tcp://a"), True)).endswith("2 times: tcp://a")
     assert "not idempotent" in str(WorkerLost(("tcp://a",), False))
 
 
@@ -493,3 +573,12 @@ def test_what_cannot_be_meant(keywords: dict[str, Any], complaint: str) -> None:
         map_on("http://localhost/", "tcp://127.0.0.1:1")
     with pytest.raises(TypeError, match="a Dask cluster"):
         map_on([], Client)
+
+
+def test_keywords_that_no_request_could_have_are_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="did you mean 'headers'"):
+        map_on(["http://localhost/"], "tcp://127.0.0.1:1", header={"X-Map": "yes"})
+    with pytest.raises(TypeError, match="params must be"):
+        map_on(["http://localhost/"], "tcp://127.0.0.1:1", params=3.5)
+    with pytest.raises(TypeError, match="no keyword 'segment'"):
+        download(["http://localhost/"], "tcp://127.0.0.1:1", segment=2)
