@@ -6,12 +6,14 @@ import argparse
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from time import monotonic
 from typing import Any
 
 from .. import AdaptiveThrottle, Client, RateLimit, Response, RobotsTxt
+from ..bulk.file_lock import FileLock
 from ..bulk.result import MapResult
 from .exits import Exit, Interrupted, UsageError
 from .lists import LineList
@@ -139,10 +141,6 @@ async def map_list(options: MapOptions) -> Exit:
     checkpoint = options.checkpoint
     if checkpoint is None and options.saves:
         checkpoint = f"{options.output}.checkpoint"
-        if not os.path.exists(options.output):  # noqa: ASYNC240 - before anything is sent
-            _remove(checkpoint)  # there is nothing that could be gone on with
-    if not options.resume and checkpoint is not None:
-        _remove(checkpoint)
     folder = None if options.save_dir is None else Folder(options.save_dir)
     client = make_client(
         options,
@@ -154,9 +152,15 @@ async def map_list(options: MapOptions) -> Exit:
     async with client:
         make_requests(client, options.method, ["http://localhost/"])  # the method may be none
         listed = LineList(options.list)
-        resumed = checkpoint is not None and os.path.exists(checkpoint)  # noqa: ASYNC240
         run = _Run(options, listed)
-        async with open_records(options.output, append=resumed or options.checkpoint is not None) as records:
+        async with AsyncExitStack() as stack:
+            try:
+                with _held(checkpoint):  # neither it nor the lines of a run that goes on are begun anew
+                    append = _goes_on(options, checkpoint)
+                    records = await stack.enter_async_context(open_records(options.output, append=append))
+            except BlockingIOError as error:
+                complain(str(error))
+                return Exit.FAILED
             try:
                 async with shown(run, quiet=options.quiet):
                     await run.run(client, records, folder, checkpoint)
@@ -167,7 +171,8 @@ async def map_list(options: MapOptions) -> Exit:
                 complain(said)
                 return Exit.FAILED
         if checkpoint is not None and options.checkpoint is None:
-            _remove(checkpoint)
+            with suppress(BlockingIOError), _held(checkpoint):  # another run that has it by now removes it
+                _remove(checkpoint)
     if not options.quiet:
         complain(run.summary())
     return run.exit
@@ -185,6 +190,34 @@ def _rules(options: MapOptions) -> list[Any]:
     if options.throttle:
         rules.append(AdaptiveThrottle(limit=options.per_host))
     return rules
+
+
+@contextmanager
+def _held(checkpoint: str | None) -> Iterator[None]:
+    """No other run has the checkpoint meanwhile. Raises BlockingIOError if one has it, and `UsageError`."""
+    if checkpoint is None:
+        yield
+        return
+    try:
+        lock = FileLock(checkpoint)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{error.filename or checkpoint}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.lift()
+
+
+def _goes_on(options: MapOptions, checkpoint: str | None) -> bool:
+    """Whether lines are added to those of an earlier run. What is not gone on with is removed."""
+    if checkpoint is None:
+        return False
+    is_lost = options.checkpoint is None and not os.path.exists(options.output)
+    if is_lost or not options.resume:
+        _remove(checkpoint)
+    return options.checkpoint is not None or os.path.exists(checkpoint)
 
 
 def _remove(checkpoint: str) -> None:

@@ -96,6 +96,37 @@ async def test_interrupted_it_goes_on_with_what_is_missing(http_server: OriginSe
     assert set(records((tmp_path / "out").read_bytes())) == set(urls)
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_run_that_goes_on_keeps_its_files(http_server: OriginServer, tmp_path: Path) -> None:
+    """Whatever another one is told: to begin anew, or to write a file that is not there."""
+
+    async def answer(request: Received) -> Reply:
+        if request.path == "/7":
+            await asyncio.Event().wait()
+        return Reply(b"x")
+
+    http_server.fallback = answer
+    out = tmp_path / "out"
+    (tmp_path / "urls").write_text("\n".join(f"{http_server.url}/{number}" for number in range(10)))
+    first = start("map", "-i", "urls", "-o", "out", "-q", cwd=tmp_path)
+    while not (out.exists() and out.read_bytes().count(b"\n") == 9):
+        await asyncio.sleep(0.01)
+    lines = out.read_bytes()
+    files = sorted(tmp_path.iterdir())
+    second = await run("map", "-i", "urls", "-o", "out", "--no-resume", cwd=tmp_path)
+    assert second.code == 3
+    assert second.complaint.startswith("out.checkpoint is in use")
+    assert (out.read_bytes(), sorted(tmp_path.iterdir())) == (lines, files)
+    out.unlink()
+    files.remove(out)
+    second = await run("map", "-i", "urls", "-o", "out", cwd=tmp_path)
+    assert second.complaint.startswith("out.checkpoint is in use")
+    assert sorted(tmp_path.iterdir()) == files
+    first.send_signal(signal.SIGINT)
+    assert (await finish(first)).code == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.checkpoint", "urls"]
+
+
 async def test_a_checkpoint_of_ones_own_is_for_all_further_runs(http_server: OriginServer, tmp_path: Path) -> None:
     (tmp_path / "urls").write_text(f"{http_server.url}/bytes/1\n{http_server.url}/status/404\n")
     arguments = ("map", "-i", "urls", "--checkpoint", "known", "--fail", "-q")
