@@ -20,13 +20,12 @@ def lock(descriptor: int) -> None:
     Where the system or the file system has no such locks, it is as good as locked. Raises BlockingIOError if somebody
     else has it, and OSError.
     """
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in _WITHOUT:
-            raise
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _WITHOUT:
+                raise
 
 
 def unlock(descriptor: int) -> None:

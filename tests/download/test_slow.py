@@ -149,10 +149,14 @@ class Holding(Rate):
     async def spent(self, size: int) -> None:
         if not self.held:
             self.held = True
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.6)
 
 
-async def test_who_waits_for_the_limit_is_not_slow(client: Client, tmp_path: Path) -> None:
+async def test_who_waits_for_the_limit_is_not_slow(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "SLOW", 0.3)  # so long that a busy machine is not slow
+    monkeypatch.setattr(ranges, "LAGGING", 0.3)
     async with FileServer() as server:
         download = await client.download(server.url, tmp_path / "f", segments=2, limit_rate=Holding(1))
         assert download.path.read_bytes() == BODY
