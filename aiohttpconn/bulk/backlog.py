@@ -34,13 +34,14 @@ _NOT_OUT = " AND number NOT IN (SELECT number FROM temp.out)"
 _LEAVE_OUT = "INSERT OR IGNORE INTO temp.out VALUES (?)"
 _TAKE_IN = "DELETE FROM temp.out WHERE number = ?"
 _LOADED = 1000
+"""Entries that go to the file, or come from there, in one go, at most: 5 ms."""
 _FIRST = (-(1 << 63), 0)
 
 
 class Backlog:
     """Entries in the order of their rank and number, lowest first.
 
-    - `limit`: how many are kept in memory. When there are more, the later half is left to the ledger: what stands at
+    - `limit`: how many are kept in memory. When there are more, the last ones are left to the ledger: what stands at
       `_beyond` or after it is there and not in memory.
     - `keep`: whether all of them are in the ledger as well until they are `done`, because the file is to stay. Which of
       them are out is not in it: that is so in memory and, of those that may be out for long, in a table of its
@@ -78,7 +79,7 @@ class Backlog:
             return
         heapq.heappush(self._heap, entry)
         if len(self._heap) > self._limit:
-            self._leave_half()
+            self._leave_some()
 
     def pop(self) -> Entry | None:
         """Take the first out; None if there is none."""
@@ -99,7 +100,7 @@ class Backlog:
         if self._beyond is None or entry[:2] < self._beyond:
             heapq.heappush(self._heap, entry)
             if len(self._heap) > self._limit:
-                self._leave_half()
+                self._leave_some()
         elif not self._keep:
             self._ledger.put(_INSERT, *_row(entry))
 
@@ -121,11 +122,12 @@ class Backlog:
         elif self._keep:
             self._ledger.put(_TAKE_IN, entry.number)
 
-    def _leave_half(self) -> None:
+    def _leave_some(self) -> None:
         heap = self._heap
         heap.sort()
-        later = heap[len(heap) // 2 :]
-        del heap[len(heap) // 2 :]
+        kept = max(len(heap) // 2, len(heap) - _LOADED)
+        later = heap[kept:]
+        del heap[kept:]
         if not self._keep:
             for entry in later:
                 self._ledger.put(_INSERT, *_row(entry))
@@ -135,7 +137,7 @@ class Backlog:
         """Take the next ones into memory."""
         ledger, beyond = self._ledger, self._beyond
         assert beyond is not None
-        ledger.write_now()
+        ledger.reach(ledger.mark())
         size = min(_LOADED, self._limit)
         rows = ledger.ask(self._next, *beyond, size)
         self._heap = [_entry(*row) for row in rows if row[1] not in self._out]  # in order: that is a heap

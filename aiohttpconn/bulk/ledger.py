@@ -11,6 +11,7 @@ from .ledger_file import LedgerFile
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
 
     from .ledger_file import Change
 
@@ -61,10 +62,14 @@ class Ledger:
         """The rows of a query at once, in the caller's thread: for one that an index answers (4 µs)."""
         return self._file.ask(statement, row)
 
-    def write_now(self) -> None:
-        """`flush` for who cannot await."""
+    def mark(self) -> Future[None]:
+        """`flush` for who cannot await: to be given to `reach`, later if that may be."""
         self.check()
-        self._file.call(lambda connection: None).result()
+        return self._file.call(lambda connection: None)
+
+    def reach(self, mark: Future[None]) -> None:
+        """Everything that was put before the mark is in the file when this returns."""
+        mark.result()
         self.check()
 
     async def close(self) -> None:

@@ -53,6 +53,7 @@ class LedgerFile:
         self._batch: deque[tuple[Change, ...]] = deque()
         self._due: float | None = None  # when they are written
         self._lock = threading.Lock()  # of the connection, whose users are the thread and `ask`
+        self._asking = threading.Lock()  # held by `ask`, which goes before the thread's next transaction
         self._connection: sqlite3.Connection | None = None
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # its put() may interrupt its put()
         self._thread: threading.Thread | None = None
@@ -104,7 +105,7 @@ class LedgerFile:
         """The rows of a query, in the caller's thread, of what is written."""
         self._start()
         try:
-            with self._lock:
+            with self._asking, self._lock:
                 return self._open().execute(statement, row).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
@@ -148,14 +149,19 @@ class LedgerFile:
         self.closed.set_result(None)
 
     def _write(self) -> None:
-        """Write what was put, some thousand changes to a transaction."""
+        """Write what was put until now, some thousand changes to a transaction. What is put meanwhile is due later: who
+        puts without a pause would keep those waiting for ever who wait for this."""
         self._due = None
         batch = self._batch
+        left = len(batch)
         try:
-            while batch and self.error is None:  # after a failure nothing, lest there be a gap
+            while left and self.error is None:  # after a failure nothing, lest there be a gap
                 changes: list[Change] = []
-                while batch and len(changes) < AT_ONCE:
+                while left and len(changes) < AT_ONCE:
                     changes += batch.popleft()
+                    left -= 1
+                with self._asking:
+                    pass  # the thread would have the lock again before who waits for it is awake
                 with self._lock:
                     connection = self._open()
                     connection.execute("BEGIN IMMEDIATE")

@@ -143,8 +143,8 @@ class MapResults:
         self._over = True
         workers, self._workers = self._workers, None
         try:
-            if workers is not None and (tasks := workers.stop()):
-                await asyncio.wait(tasks)
+            if workers is not None:
+                await workers.end()
         finally:
             if workers is not None and workers.feed is not None:
                 await workers.feed.settle()

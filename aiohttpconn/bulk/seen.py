@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from .ledger import Ledger
     from .ledger_file import Change
 
@@ -17,7 +19,7 @@ class Seen:
     """The numbers of what was added.
 
     - `limit`: how many are kept in memory (70 bytes each): two generations, of which the older one is dropped.
-    - `ledger`: all go to it once there are half as many.
+    - `ledger`: all go to it once there are a quarter as many, and with each one of those before.
     - `keep`: whether they go there from the first on, because the file is to stay: put by the caller as a `change`.
     """
 
@@ -27,6 +29,8 @@ class Seen:
         self._keep = self._written = keep  # whether they go to the ledger
         self._young: set[int] = set()
         self._old: set[int] = set()
+        self._unwritten: list[int] = []  # of those that were there when the first went to the ledger
+        self._mark: Future[None] | None = None  # after the last of the older generation
         self._stored = keep and bool(ledger.ask("SELECT 1 FROM seen LIMIT 1"))
         """Whether there are any that are not in memory."""
 
@@ -45,13 +49,18 @@ class Seen:
         self._young.add(key)
         if self._written and not self._keep:
             self._ledger.put(_INSERT, key)
-        if len(self._young) < self._generation:
-            return
-        if not self._written:
+            if self._unwritten:
+                self._ledger.put(_INSERT, self._unwritten.pop())
+        size = len(self._young)
+        if not self._written and 2 * size >= self._generation:
             self._written = True
-            for each in self._young:
-                self._ledger.put(_INSERT, each)
-        elif self._old:
-            self._ledger.write_now()
+            self._unwritten = list(self._young)
+        if size < self._generation:
+            return
+        while self._unwritten:  # one at most
+            self._ledger.put(_INSERT, self._unwritten.pop())
+        if self._mark is not None:  # reached long ago, unless it is a small generation: waiting for it took 30 ms
+            self._ledger.reach(self._mark)
             self._stored = True
         self._young, self._old = set(), self._young
+        self._mark = self._ledger.mark()

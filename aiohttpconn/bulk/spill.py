@@ -30,6 +30,10 @@ _DELETE = "DELETE FROM waiting WHERE host = ? AND (rank, place) <= (?, ?)"
 _ALL = "SELECT rank, place, job FROM waiting WHERE job IS NOT NULL"
 
 
+_AT_A_TIME = 500
+"""Entries that a feed has back in one go: 5 ms."""
+
+
 class Spill:
     """The requests of some hosts, each host's in the order in which they were read (a feed's: of their rank, and in it
     as they were read), in 2 MiB of memory and, beyond that, in a temporary file, which has no name and goes with the
@@ -47,6 +51,7 @@ class Spill:
         """What could not be written, by index."""
         self._restore = restore
         self._feed = feed
+        self._rest: sqlite3.Cursor | None = None  # what the feed has not back yet, once it has some
         # Its user may let go of it in another thread: the garbage collector's.
         self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         # It is never read after a crash, so that it needs neither a journal nor an end of the transaction.
@@ -94,17 +99,23 @@ class Spill:
                 self._feed.take_up(job.entry)
         return job
 
-    def give_back(self) -> None:
-        """A feed has what is here back; nothing else is done with it after this."""
-        if self._feed is None:
-            return
-        feed, self._feed = self._feed, None
+    def give_back(self) -> bool:
+        """A feed has some of what is here back; False if there is no more. Nothing else is done with it after this."""
+        feed, self._feed = self._feed, None  # there is no more if this fails
+        if feed is None:
+            return False
         try:
-            for rank, _, written in self._file.execute(_ALL):
-                given, _, _, of_entry = marshal.loads(written)
-                feed.put_back(_entry(rank, _given(given), of_entry))
+            if self._rest is None:
+                self._rest = self._file.execute(_ALL)
+            rows = self._rest.fetchmany(_AT_A_TIME)
         except sqlite3.Error as error:
             raise _failure(error) from error
+        for rank, _, written in rows:
+            given, _, _, of_entry = marshal.loads(written)
+            feed.put_back(_entry(rank, _given(given), of_entry))
+        if rows:
+            self._feed = feed
+        return bool(rows)
 
     def __del__(self) -> None:
         # Not before the last reference is gone: what is under way here may be interrupted by the garbage collector,

@@ -173,6 +173,11 @@ class Turns:
         self.pending += len(queue) - (before - len(spill.kept))
         return queue
 
+    def give_back(self) -> bool:
+        """A feed has some of what is aside back; False if there is no more. `clear` follows, and nothing else. Raises
+        what `Spill` does."""
+        return self._spill is not None and self._spill.give_back()
+
     def clear(self) -> None:
         """Forget who waits. Raises what `Spill` does, after that."""
         for host in self._hosts.values():
@@ -182,9 +187,11 @@ class Turns:
         self._hosts.clear()
         self.ready.clear()
         self.pending = 0
-        spill, self._spill = self._spill, None
-        if spill is not None:
-            spill.give_back()
+        try:
+            while self.give_back():
+                pass
+        finally:
+            self._spill = None
 
 
 def _length(host: Host) -> int:

@@ -154,15 +154,35 @@ class Workers:
         if self._room is not None and self._has_room():
             self._let_read(self._room)
 
-    def stop(self) -> list[asyncio.Task[None]]:
-        """Cancel everything; the tasks that are about to end."""
+    async def end(self) -> None:
+        """`stop`, and wait until all has ended. What was put aside goes back to its feed in pieces: 11 µs each."""
+        tasks = self._cancel()
+        try:
+            for _ in iter(self._turns.give_back, False):
+                await asyncio.sleep(0)
+        except OSError as error:
+            self.failure = self.failure or error
+        finally:
+            self.stop()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def stop(self) -> None:
+        """Cancel everything, and let go of it."""
+        self._cancel()
+        if self.feed is not None:
+            self.feed.give_back()
+        self._forget_turns()
+
+    def _cancel(self) -> list[asyncio.Task[None]]:
+        """The tasks that are about to end, the first time."""
+        if self.stopped:
+            return []
         self.stopped = True
         self._items = None
         self._lookahead.stop()
         if self.feed is not None:
             self.feed.wake = None
-            self.feed.give_back()
-        self._forget_turns()
         tasks = list(self._tasks)
         if self._reader is not None:
             tasks.append(self._reader)
@@ -212,7 +232,7 @@ class Workers:
 
     def _take(self) -> MapResult | None:
         """The next request to send, counted as under way; None if there is none now."""
-        if self._held >= self._most_held or self._under_way >= self._concurrency:
+        if self._held >= self._most_held or self._under_way >= self._concurrency or self.stopped:
             return None
         turns = self._turns
         job: MapResult | None

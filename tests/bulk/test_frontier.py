@@ -227,6 +227,39 @@ async def test_more_than_memory_holds(checkpoint: bool, tmp_path: Path) -> None:
             assert sorted(drained(again)) == sorted(failed)
 
 
+def test_no_add_writes_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes to the file when memory is half full goes there little by little, and nobody waits for what was just
+    put."""
+    frontier = Frontier(memory=400)
+    ledger = frontier._ledger
+    put, mark, reach = ledger.put, ledger.mark, ledger.reach
+    puts = adds = 0
+    marks: dict[Any, int] = {}
+
+    def counted(*args: Any, **options: Any) -> None:
+        nonlocal puts
+        puts += 1
+        put(*args, **options)
+
+    def marked() -> Any:
+        made = mark()
+        marks[made] = adds
+        return made
+
+    def reached(given: Any) -> None:
+        assert marks[given] <= adds - 200
+        reach(given)
+
+    for name, replaced in (("put", counted), ("mark", marked), ("reach", reached)):
+        monkeypatch.setattr(ledger, name, replaced)
+    for number in range(2000):
+        adds, puts = number, 0
+        assert frontier.add(f"{SITE}/{number}")
+        assert frontier._seen._stored == (number >= 399)
+        assert puts <= 3 or number == 100  # where the half of those that wait is left to the file
+    assert not any(frontier.add(f"{SITE}/{number}") for number in range(2000))
+
+
 # --- crawling ---------------------------------------------------------------------------------------------------------
 
 

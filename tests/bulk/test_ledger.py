@@ -94,16 +94,17 @@ asyncio.run(main())
 
 @one_loop
 async def test_what_is_known_to_have_been_there_waits(tmp_path: Path) -> None:
-    """Killed where the older half of what is known is dropped from memory, which has everything written."""
+    """Killed where the older half of what is known is dropped from memory, which is in the file by then."""
     path = tmp_path / "crawl"
     assert await ran(KILLED, str(path)) == (9, b"")
     with contextlib.closing(sqlite3.connect(path)) as connection:
         counts = [connection.execute(f"SELECT {what}").fetchone()[0] for what in (
             "count(*) FROM seen", "count(*) FROM backlog", "sum(pages) FROM hosts"
         )]  # fmt: skip
-    assert counts == [3000] * 3
+    assert counts == [counts[0]] * 3
+    assert counts[0] >= 2000
     async with Frontier(checkpoint=path) as frontier:
-        assert len(frontier) == 3000
+        assert len(frontier) == counts[0]
 
 
 async def test_a_page_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,11 @@ def mixed(server: OriginServer, hosts: int = 10, each: int = 12) -> list[str]:
     return [f"{with_host(server, number % hosts)}/{number}" for number in range(hosts * each)]
 
 
+def drained(frontier: Frontier) -> list[str]:
+    """What waits there."""
+    return [str(entry.request) for entry in iter(frontier.take, None)]
+
+
 def sorted_by_host(server: OriginServer) -> list[str]:
     """The host that hangs comes first."""
     hung = [f"{with_host(server, 0)}/{number}" for number in range(3000)]
@@ -300,6 +305,35 @@ async def test_a_frontier_has_back_what_was_put_aside(
     assert set(found) == {url for url in urls if is_hung(url)}
     assert len(found) == 12
     assert len(frontier) == 5
+    await frontier.close()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_was_put_aside_goes_back_in_pieces(
+    cancelled: bool, server: OriginServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has its turns meanwhile, and the frontier is still the map's; if it is not awaited, nothing is lost."""
+    monkeypatch.setattr("aiohttpconn.bulk.spill._AT_A_TIME", 3)
+    urls = mixed(server, each=60)
+    frontier = Frontier(urls)
+    results = client.map(frontier, **LIMITS)
+    for _ in range(540):
+        in_hand = (await anext(results)).url
+        assert not is_hung(in_hand)
+    await until(lambda: frontier._aside > 50)
+    closing = asyncio.ensure_future(results.aclose())
+    sizes = []
+    while not closing.done():
+        sizes.append(len(frontier))
+        if 0 < len(frontier) < 30:
+            with pytest.raises(RuntimeError):
+                frontier.claim()
+            if cancelled:
+                closing.cancel()
+        await asyncio.sleep(0)
+    assert len(set(sizes)) > (1 if cancelled else 15)
+    assert closing.cancelled() == cancelled
+    assert sorted(drained(frontier)) == sorted([in_hand, *filter(is_hung, urls)])
     await frontier.close()
 
 
