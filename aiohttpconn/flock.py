@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 
 try:
@@ -9,15 +10,22 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What a file system says that has no such locks, as Lustre and NFS in some set-ups."""
+
 
 def lock(descriptor: int) -> None:
     """Lock it against all who open the file themselves, until `unlock`, or until the process ends.
 
-    Where the system has no such locks, it is as good as locked. Raises BlockingIOError if somebody else has it, and
-    OSError.
+    Where the system or the file system has no such locks, it is as good as locked. Raises BlockingIOError if somebody
+    else has it, and OSError.
     """
     if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _WITHOUT:
+                raise
 
 
 def unlock(descriptor: int) -> None:

@@ -20,6 +20,7 @@ class FileLock:
     it is held lets a second one in.
 
     Raises BlockingIOError at once if it is taken, here or in another process, and OSError if no file can be made there.
+    Where there are no such locks (`flock.lock`), only who is in this process is seen.
     """
 
     def __init__(self, path: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
+import os
 import sqlite3
 import sys
 from typing import TYPE_CHECKING
@@ -246,6 +248,25 @@ async def test_the_lock_does_not_outlive_its_owner_in_a_fork(tmp_path: Path) -> 
         await frontier.close()
         async with Frontier(checkpoint=path) as again:
             assert len(again) == 1
+
+
+@pytest.fixture
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no flock(), as Lustre may be mounted."""
+
+    def flock(file: object, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.usefixtures("without_locks")
+async def test_where_there_are_no_locks_it_is_one_frontiers_in_the_process(tmp_path: Path) -> None:
+    async with Frontier(["http://example.org/"], checkpoint=tmp_path / "f"):
+        with pytest.raises(BlockingIOError, match="f is in use"):
+            Frontier(checkpoint=tmp_path / "f")
+    async with Frontier(checkpoint=tmp_path / "f") as frontier:
+        assert len(frontier) == 1
 
 
 TAKING = """

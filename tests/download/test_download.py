@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -315,6 +317,21 @@ async def test_the_lock_does_not_outlive_its_owner_in_a_fork(
         with pytest.raises(LookupError):
             await client.download(server.url, tmp_path / "f", on_progress=give_up)
         assert only(tmp_path) == ["f.part", "f.part.jsonl"]
+        assert (await client.download(server.url, tmp_path / "f")).path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EIO])
+async def test_a_file_system_without_locks(
+    number: int, server: FileServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(file: object, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            await client.download(server.url, tmp_path / "f")
+    else:
         assert (await client.download(server.url, tmp_path / "f")).path.read_bytes() == BODY
 
 
