@@ -121,7 +121,13 @@ class Cluster:
         except Exception as error:
             raise SessionLost(worker) from error
         session = RemoteSession(actor, future, worker)
-        await session.start()
+        try:
+            await session.start()
+        except ImportError as error:
+            raise ImportError(
+                f"the worker {worker} cannot import what the map needs there: {error}; have it installed there, or "
+                "send it (upload_file of the Dask client), or define it in the script itself, which sends it along"
+            ) from error
         return session
 
 

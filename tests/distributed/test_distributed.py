@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import subprocess
@@ -187,6 +188,17 @@ async def test_settings_that_are_no_client_s_end_the_map(cluster: str) -> None:
         [result async for result in map_on(["http://localhost/"], cluster, client={"colour": 1})]
     with pytest.raises(TypeError, match="must return a Client"):
         [result async for result in map_on(["http://localhost/"], cluster, client=lambda: None)]
+
+
+@on_asyncio
+async def test_a_handle_whose_module_the_workers_have_not(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parsing_of_mine.py").write_text("async def parse(response): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    handle = importlib.import_module("parsing_of_mine").parse
+    with pytest.raises(ImportError, match=r"worker tcp://.* cannot import .*'parsing_of_mine'; .*upload_file"):
+        [result async for result in map_on(["http://localhost/"], cluster, handle=handle)]
 
 
 @on_asyncio
