@@ -28,7 +28,7 @@ three workers were lost to. Its hosts begin anew elsewhere: a rule has forgotten
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ from .result import ClusterResult, WorkerLost
 from .results import ClusterResults
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
     from ..bulk.workers import Requests
@@ -99,7 +99,7 @@ def map(
 
     What goes wrong with one request is its result's `error`. Raises TypeError and ValueError at once for keywords that
     no request could have; what the source raises; and what makes it impossible to go on: settings that are no client's,
-    a scheduler that is lost. While there is no worker, it waits.
+    a scheduler that is not there, or lost (ConnectionError). While there is no worker, it waits.
     """
     if isinstance(requests, (str, bytes, URL, Request)) or not isinstance(requests, (Iterable, AsyncIterable, Feed)):
         raise TypeError(f"requests must be an iterable of URLs and requests, not {requests!r}")
@@ -183,6 +183,8 @@ def _download_result(result: ClusterResult) -> DownloadResult:
 
 
 def _client(settings: ClientSettings) -> bytes:
+    if settings is not None and not isinstance(settings, Mapping) and not callable(settings):
+        raise TypeError(f"client must be keywords of Client, or a function that returns a Client, not {settings!r}")
     return dumps_settings("client", settings if callable(settings) else dict(settings or {}))
 
 
