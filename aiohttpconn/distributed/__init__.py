@@ -17,13 +17,13 @@ worker's own, and `handle` sees the last response without its history. (A downlo
 so does `follow_redirects=True` given to the map itself: the rules of the host to which they lead then hold for each
 worker by itself.)
 
-A worker that is lost leaves its hosts to those that are left, or to its successor. **What was handed out is never
-sent again, and every request has exactly one result.** Of what the lost worker had, and had not brought (half of
-`window` at most, and of one host four times `per_host`, most of which it had not begun), each idempotent request is
-sent once more, and `handle` called once more; any other one is an item whose error is `WorkerLost`, and so is what
-three workers were lost to. Its hosts begin anew elsewhere: a rule has forgotten what it learnt of them. With a
-`checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed: but for what was
-handed out in its last 0.1 s, which is sent again.
+A worker that is lost (or answers nothing for 30 s) leaves its hosts to those that are left, or to its successor. **What
+was handed out is never sent again, and every request has exactly one result.** Of what the lost worker had, and had not
+brought (half of `window` at most, and of one host four times `per_host`, most of which it had not begun), each
+idempotent request is sent once more, and `handle` called once more; any other one is an item whose error is
+`WorkerLost`, and so is what three workers were lost to. Its hosts begin anew elsewhere: a rule has forgotten what it
+learnt of them. With a `checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed:
+but for what was handed out in its last 0.1 s, which is sent again.
 """
 
 from __future__ import annotations
