@@ -17,18 +17,19 @@ worker's own, and `handle` sees the last response without its history. (A downlo
 so does `follow_redirects=True` given to the map itself: the rules of the host to which they lead then hold for each
 worker by itself.)
 
-A worker that is lost leaves its hosts to those that are left, or to its successor. **What was handed out is never
-sent again, and every request has exactly one result.** Of what the lost worker had, and had not brought (half of
-`window` at most, and of one host four times `per_host`, most of which it had not begun), each idempotent request is
-sent once more, and `handle` called once more; any other one is an item whose error is `WorkerLost`, and so is what
-three workers were lost to. Its hosts begin anew elsewhere: a rule has forgotten what it learnt of them. With a
-`checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed.
+A worker that is lost (or answers nothing for 30 s) leaves its hosts to those that are left, or to its successor. **What
+was handed out is never sent again, and every request has exactly one result.** Of what the lost worker had, and had not
+brought (half of `window` at most, and of one host four times `per_host`, most of which it had not begun), each
+idempotent request is sent once more, and `handle` called once more; any other one is an item whose error is
+`WorkerLost`, and so is what three workers were lost to. Its hosts begin anew elsewhere: a rule has forgotten what it
+learnt of them. With a `checkpoint`, which the caller keeps, the same holds for the next run, if this process is killed:
+but for what was handed out in its last 0.1 s, which is sent again.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ from .result import ClusterResult, WorkerLost
 from .results import ClusterResults
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
     from ..bulk.workers import Requests
@@ -99,7 +100,7 @@ def map(
 
     What goes wrong with one request is its result's `error`. Raises TypeError and ValueError at once for keywords that
     no request could have; what the source raises; and what makes it impossible to go on: settings that are no client's,
-    a scheduler that is lost. While there is no worker, it waits.
+    a scheduler that is not there, or lost (ConnectionError). While there is no worker, it waits.
     """
     if isinstance(requests, (str, bytes, URL, Request)) or not isinstance(requests, (Iterable, AsyncIterable, Feed)):
         raise TypeError(f"requests must be an iterable of URLs and requests, not {requests!r}")
@@ -183,6 +184,8 @@ def _download_result(result: ClusterResult) -> DownloadResult:
 
 
 def _client(settings: ClientSettings) -> bytes:
+    if settings is not None and not isinstance(settings, Mapping) and not callable(settings):
+        raise TypeError(f"client must be keywords of Client, or a function that returns a Client, not {settings!r}")
     return dumps_settings("client", settings if callable(settings) else dict(settings or {}))
 
 

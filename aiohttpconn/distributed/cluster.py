@@ -46,11 +46,13 @@ class Cluster:
             address, security = cluster, None
         elif isinstance(cluster, Client):
             if cluster.scheduler is None:
-                raise ValueError(f"the Dask client is not connected: {cluster!r}")
+                raise ValueError(f"the Dask client is not connected, await it: {cluster!r}")
             address, security = cluster.scheduler.address, cluster.security
             direct = cluster.direct_to_workers if direct is None else direct
         elif hasattr(cluster, "scheduler_address"):
             address, security = cluster.scheduler_address, getattr(cluster, "security", None)
+            if address == "<Not Connected>":  # Dask's text in place of one
+                raise ValueError(f"the cluster is not started, await it: {cluster!r}")
         else:
             raise TypeError(f"cluster must be a Dask cluster, a Dask client, or a scheduler's address, not {cluster!r}")
         self.address = address
@@ -64,8 +66,10 @@ class Cluster:
         client = dask.Client(self.address, asynchronous=True, set_as_default=False, name="aiohttpconn", **self._options)
         try:
             self._client = await client
-        except BaseException:
+        except BaseException as error:
             await client.close(timeout=_STOP)
+            if isinstance(error, OSError):
+                raise ConnectionError(f"no scheduler at {self.address}: {_reason(error)}") from error
             raise
         return self
 
@@ -84,7 +88,8 @@ class Cluster:
             return sorted(await self._client.nthreads())
         except OSError as error:  # after Dask's own timeout, 30 s as it comes
             raise ConnectionError(
-                f"the scheduler {self.address} is lost: {error}; with a checkpoint, the next run goes on from here"
+                f"the scheduler {self.address} is lost: {_reason(error)}; the next run goes on from here: a map "
+                "by its checkpoint, downloads by the files that are there"
             ) from error
 
     async def open(self, plan: Plan, worker: str) -> RemoteSession:
@@ -121,8 +126,18 @@ class Cluster:
         except Exception as error:
             raise SessionLost(worker) from error
         session = RemoteSession(actor, future, worker)
-        await session.start()
+        try:
+            await session.start()
+        except ImportError as error:
+            raise ImportError(
+                f"the worker {worker} cannot import what the map needs there: {error}; have it installed there, or "
+                "send it (upload_file of the Dask client), or define it in the script itself, which sends it along"
+            ) from error
         return session
+
+
+def _reason(error: OSError) -> str:
+    return str(error).rstrip(".")
 
 
 def _mistake(failure: bytes) -> Exception:

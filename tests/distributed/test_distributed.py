@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import subprocess
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from tests.servers.raw import Received
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 # On one loop: the cluster's part is Dask's, whose own loop is asyncio's, and each worker has its uvloop.
 on_asyncio = pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -187,6 +189,17 @@ async def test_settings_that_are_no_client_s_end_the_map(cluster: str) -> None:
         [result async for result in map_on(["http://localhost/"], cluster, client={"colour": 1})]
     with pytest.raises(TypeError, match="must return a Client"):
         [result async for result in map_on(["http://localhost/"], cluster, client=lambda: None)]
+
+
+@on_asyncio
+async def test_a_handle_whose_module_the_workers_have_not(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parsing_of_mine.py").write_text("async def parse(response): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    handle = importlib.import_module("parsing_of_mine").parse
+    with pytest.raises(ImportError, match=r"worker tcp://.* cannot import .*'parsing_of_mine'; .*upload_file"):
+        [result async for result in map_on(["http://localhost/"], cluster, handle=handle)]
 
 
 @on_asyncio
@@ -573,6 +586,24 @@ def test_what_cannot_be_meant(keywords: dict[str, Any], complaint: str) -> None:
         map_on("http://localhost/", "tcp://127.0.0.1:1")
     with pytest.raises(TypeError, match="a Dask cluster"):
         map_on([], Client)
+
+
+def test_a_client_that_is_there_is_none_of_the_workers() -> None:
+    with pytest.raises(TypeError, match="keywords of Client, or a function"):
+        map_on(["http://localhost/"], "tcp://127.0.0.1:1", client=Client())
+
+
+@on_asyncio
+async def test_a_cluster_that_is_not_there() -> None:
+    cluster = distributed.LocalCluster(n_workers=0, processes=False, asynchronous=True, dashboard_address=None)
+    with pytest.raises(ValueError, match="not started, await it"):
+        map_on(["http://localhost/"], cluster)
+    await cluster.close()
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "50ms"}),
+        pytest.raises(ConnectionError, match=r"no scheduler at tcp://127\.0\.0\.1:1: Timed out"),
+    ):
+        await anext(map_on(["http://localhost/"], "tcp://127.0.0.1:1"))
 
 
 def test_keywords_that_no_request_could_have_are_refused_at_once() -> None:
