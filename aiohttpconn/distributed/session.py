@@ -7,7 +7,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.feed import Entry
-from ..errors import DownloadError
 from .parcel import LedOn, loads, pack
 from .process import this_process
 
@@ -192,12 +191,14 @@ class _Run:
 
 
 async def _downloaded(client: Client, url: Any, path: str, options: dict[str, Any]) -> Download:
+    from ..download.part_file import BeingWritten  # noqa: PLC0415 - not for maps
+
     patient = asyncio.get_running_loop().time() + _LOCKED
     while True:
         try:
             return await client.download(url, path, **options)
-        except DownloadError as error:
-            if "another download is writing" not in str(error) or asyncio.get_running_loop().time() > patient:
+        except BeingWritten:
+            if asyncio.get_running_loop().time() > patient:
                 raise
         await asyncio.sleep(_LOOK_AGAIN)
 

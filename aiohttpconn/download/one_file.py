@@ -265,8 +265,8 @@ class OneFile:
         self._check_kind(response)
         self._sources.check_size(version.size)
         checksum = self._wanted.checksum
-        url = _said(response.url)
-        state = State.of(source.key, None if checksum is None else str(checksum), version, url, response.headers)
+        known = None if checksum is None else str(checksum)
+        state = State.of(source.key, known, version, self._url, response.headers)
         resumable = not coded and (version.validator is not None or checksum is not None)
         folder = os.path.dirname(self._part.part)
         if not os.path.lexists(folder):  # noqa: ASYNC240 - it is made only now: a response has come
@@ -274,7 +274,7 @@ class OneFile:
         await self._part.start_over(state if resumable else None)
         self._describe(state)
         self._digests = [] if coded else self._digests
-        self._fields, self._url = response.headers, _said(response.url)
+        self._fields = response.headers  # all of them: a state keeps some
         self._resumed_from = 0
 
     def _check_kind(self, response: Fetched) -> None:

@@ -40,6 +40,10 @@ _NOTED: Final = 256 << 10
 _NAME_MAX: Final = 255
 
 
+class BeingWritten(DownloadError):
+    """Another download is writing the half file."""
+
+
 class PartFile:
     """One half file, for one download.
 
@@ -83,7 +87,7 @@ class PartFile:
     async def start_over(self, state: State | None) -> None:
         """Begin with nothing. `state` is None for a file that no other run could go on with.
 
-        Raises `DownloadError` if another download writes it, and OSError.
+        Raises `BeingWritten` if another download writes it, and OSError.
         """
         cancelled = await self._settled()  # what is still being written belongs to what was there before
         if cancelled is not None:
@@ -201,7 +205,7 @@ class PartFile:
             except FileNotFoundError:
                 pass
             except BlockingIOError as error:
-                raise DownloadError(f"another download is writing {self.part}") from error
+                raise BeingWritten(f"another download is writing {self.part}") from error
             finally:
                 if self._descriptor < 0:
                     os.close(descriptor)

@@ -23,11 +23,8 @@ _HASHED: Final = 32 << 20
 def date_of(path: str) -> str | None:
     """What If-Range has for the file that is there: the time of its last change, which is what the server said when it
     was downloaded; None if there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    if not stat.S_ISREG(status.st_mode):
+    status = _status(path)
+    if status is None:
         return None
     from email.utils import formatdate  # noqa: PLC0415 - 8 ms, for those that find something there
 
@@ -42,11 +39,8 @@ async def is_there(path: str, version: Version | None, checksum: Digest | None) 
 
     - `version`: what the server says, None where it was not asked.
     """
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    if not stat.S_ISREG(status.st_mode):
+    status = _status(path)
+    if status is None:
         return None
     size = status.st_size
     if version is not None and version.size not in (None, size):
@@ -57,6 +51,15 @@ async def is_there(path: str, version: Version | None, checksum: Digest | None) 
         return None
     modified = timestamp(version.modified)
     return size if modified is not None and int(status.st_mtime) == int(modified) else None
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Of a regular file; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 async def _digest(path: str, size: int, algorithm: str) -> bytes | None:
