@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
@@ -10,7 +9,9 @@ from typing import TypeAlias
 
 Pins: TypeAlias = frozenset[bytes]
 
-_PREFIX = r"(?i)(?:pin-)?sha256(?://|[/:=])"  # a text: compiled when the first pin is read
+# A text: compiled when the first pin is read. Its whole length tells a separator of two slashes from a digest whose
+# base64 begins with one.
+_PIN = r'(?ai)(?:(?:pin-)?sha256(?://|[/:=]))?"?(?:([a-z0-9+/]{43}=)|((?:[0-9a-f]{2}:?){32}))"?'
 
 
 def parse_pins(given: str | bytes | Iterable[str | bytes] | None) -> Pins:
@@ -32,16 +33,9 @@ def parse_pins(given: str | bytes | Iterable[str | bytes] | None) -> Pins:
 def _digest(pin: str | bytes) -> bytes:
     if isinstance(pin, bytes) and len(pin) == 32:
         return pin
-    if isinstance(pin, str):
-        found = re.match(_PREFIX, pin)
-        text = pin[found.end() :].strip('"') if found else pin
-        try:
-            digits = text.replace(":", "")
-            digest = bytes.fromhex(digits) if len(digits) == 64 else b64decode(text, validate=True)
-        except (ValueError, binascii.Error):
-            digest = b""
-        if len(digest) == 32:
-            return digest
+    if isinstance(pin, str) and (found := re.fullmatch(_PIN, pin)):
+        base64, digits = found.groups()
+        return b64decode(base64) if base64 else bytes.fromhex(digits.replace(":", ""))
     raise ValueError(f"not a SHA-256 pin of a public key: {pin!r} (32 bytes in base64 or hex are one)")
 
 

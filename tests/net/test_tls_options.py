@@ -122,7 +122,31 @@ async def test_pins_of_a_connection(raw_server: StartServer, pinned: Any, client
         assert not conn.is_connected
 
 
-@pytest.mark.parametrize("pin", ["", "sha256/", "abc", "A" * 64 + "==", "z" * 64, "sha1/" + "A" * 43 + "=", b"x", 7])
+@pytest.mark.parametrize("prefix", ["", "sha256/", "sha256//", "sha256:", "sha256=", "SHA256/", "pin-sha256="])
+@pytest.mark.parametrize("first", [b"\xff", b"\xfc", b"\xff\xff\xff", b"\x00", b"\xb2\x16\xb6\xe7\xaf\xff"])
+def test_digests_that_begin_as_a_prefix_ends(prefix: str, first: bytes) -> None:
+    """In base64 they begin with one or four slashes, with an A and with "sha256//"."""
+    digest = first + bytes(range(32 - len(first)))
+    for written in (b64encode(digest).decode(), digest.hex(), hexed(digest), f'"{b64encode(digest).decode()}"'):
+        assert TLSOptions(assert_fingerprint=prefix + written).pins_for("localhost") == {digest}
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        "",
+        "sha256/",
+        "abc",
+        "sha256//" + "A" * 41 + "=",
+        "sha256///" + "A" * 43 + "=",
+        "é" * 44,
+        "A" * 64 + "==",
+        "z" * 64,
+        "sha1/" + "A" * 43 + "=",
+        b"x",
+        7,
+    ],
+)
 def test_what_is_no_pin(pin: Any) -> None:
     for given in (pin, {"localhost": pin}):
         with pytest.raises((ValueError, TypeError)):
