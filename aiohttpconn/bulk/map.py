@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..fetch import Fetch
     from .checkpoint import Checkpoint
     from .result import MapResult
-    from .workers import Requests
+    from .source import Requests
 
 _WINDOW = 10
 _AT_A_STRETCH = 0.01

@@ -18,31 +18,25 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..errors import HTTPException, PoolClosed, TooManyRedirects
-from ..messages import Request
-from ..url import URL
-from .feed import Feed
 from .keywords import REDIRECTED, unfollowed
 from .lookahead import AT_A_TIME, Lookahead
 from .result import MapResult
+from .source import Source
 from .turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ..client.response import Response
     from ..fetch import Fetch
     from .checkpoint import Checkpoint
     from .slots import Slots
+    from .source import Given, Requests
     from .spill import Spill
-
-Given: TypeAlias = str | URL | Request
-Requests: TypeAlias = Iterable[Given] | AsyncIterable[Given] | Feed
-"""What `Client.map` reads: any iterable, or async iterable, of URLs and requests; or a `Frontier`."""
-_END: Any = object()
 
 
 class Workers:
@@ -72,8 +66,6 @@ class Workers:
         self._concurrency = concurrency
         self._window = window
         self._handle = handle
-        self._method = method
-        self._build = build
         self._send = send
         self._turns = Turns(per_host, window, self._make_spill)
         self._lookahead = Lookahead(self.loop, self._look_on)
@@ -90,26 +82,18 @@ class Workers:
         self._most_held = sys.maxsize if ordered else 2 * concurrency
         self._most_ahead = concurrency + window if ordered else sys.maxsize
         self._read_ahead = 0  # read and not yet taken
-        self._count = 0  # read from the source
         self._in_order: dict[int, MapResult] | None = {} if ordered else None
         self._next_turn = 0
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None  # of the reader, while there is none
         self.stopped = False
-        self.feed: Feed | None = None
-        self._items: Iterator[Given] | None = None
+        self._source = Source(requests, checkpoint, partial(fetch.build_request, method, **build), self.pump, window)
+        self.feed = self._source.feed
+        # Whether redirects are the feed's.
+        self._leads_on = self.feed is not None and "follow_redirects" not in send and fetch.follow_redirects
         self._reader: asyncio.Task[None] | None = None
-        self._leads_on = False  # whether redirects are the feed's
-        if isinstance(requests, Feed):
-            self.feed = requests
-            self._leads_on = "follow_redirects" not in send and fetch.follow_redirects
-        elif checkpoint is not None:
-            unfinished = checkpoint.unfinished(requests, self.prepare, window)
-            self._reader = self.loop.create_task(self._read_all(unfinished))
-        elif isinstance(requests, AsyncIterable):
-            self._reader = self.loop.create_task(self._read_all(aiter(requests)))
-        else:
-            self._items = iter(requests)
+        if self._source.stream is not None:
+            self._reader = self.loop.create_task(self._read_all(self._source.stream))
 
     # --- the consumer's side ---
 
@@ -179,10 +163,8 @@ class Workers:
         if self.stopped:
             return []
         self.stopped = True
-        self._items = None
+        self._source.end()
         self._lookahead.stop()
-        if self.feed is not None:
-            self.feed.wake = None
         tasks = list(self._tasks)
         if self._reader is not None:
             tasks.append(self._reader)
@@ -272,7 +254,7 @@ class Workers:
         """Whether there would be more to send if there were room to read on."""
         return (
             not self._turns.ready
-            and (self._items is not None or self.feed is not None or self._reader is not None)
+            and (self._source.may_have_more or self._reader is not None)
             and self._held < self._most_held
             and self._in_order is None
             and self.failure is None
@@ -292,42 +274,19 @@ class Workers:
     def _make_spill(self) -> Spill:
         from .spill import Spill  # noqa: PLC0415 - sqlite3, for whom it is too much
 
-        return Spill(self._restored, self.feed)
-
-    def _restored(self, index: int, given: Given) -> MapResult:
-        """A job that was put aside."""
-        job = self._requested(MapResult(index, given))
-        if job.error is not None:  # which it was not the first time: what goes with all requests was changed
-            raise job.error
-        return job
+        return Spill(self._source.restored, self.feed)
 
     def _read(self) -> MapResult | None:
         """Read from the source until something can be sent at once."""
         if self._reader is not None or self.failure is not None:
             return None
         while self._has_room():
-            if self.feed is not None:
-                try:
-                    entry = self.feed.take()
-                except Exception as error:  # its file cannot be read
-                    self.failure = error
-                    return None
-                if entry is None:
-                    self.feed.wake = self.pump
-                    return None
-                self.feed.wake = None
-                job = self.prepare(entry.request)
-                job.entry = entry
-            elif self._items is not None:
-                try:
-                    item = next(self._items, _END)
-                except Exception as error:
-                    self.failure, item = error, _END
-                if item is _END:
-                    self._items = None
-                    return None
-                job = self.prepare(item)
-            else:
+            try:
+                job = self._source.next()
+            except Exception as error:
+                self.failure = error
+                return None
+            if job is None:
                 return None
             self._read_ahead += 1
             if job.request is None:
@@ -337,28 +296,11 @@ class Workers:
                 return job
         return None
 
-    def prepare(self, given: Given) -> MapResult:
-        """What the source gave, as a request; an error if it is none."""
-        job = MapResult(self._count, given)
-        self._count += 1
-        return self._requested(job)
-
-    def _requested(self, job: MapResult) -> MapResult:
-        given = job.given
-        try:
-            if isinstance(given, Request):
-                job.request = given
-            else:
-                job.request = self._fetch.build_request(self._method, given, **self._build)
-        except (ValueError, TypeError) as error:  # InvalidURL is a ValueError
-            job.error = error
-        return job
-
     async def _read_all(self, source: AsyncIterator[Given | MapResult]) -> None:
         """Read an asynchronous source to its end, no further ahead than `window`."""
         try:
             async for item in source:
-                job = item if isinstance(item, MapResult) else self.prepare(item)
+                job = item if isinstance(item, MapResult) else self._source.job(item)
                 self._read_ahead += 1
                 if job.request is None:
                     self._held += 1
@@ -460,7 +402,7 @@ class Workers:
             cancelled = isinstance(error, asyncio.CancelledError)
             self.failure = RuntimeError("a task of the map was cancelled from outside") if cancelled else error
         self._forget_turns()
-        self._items = None
+        self._source.end()
         self._notify()
 
     def _forget_turns(self) -> None:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from ..bulk.map import MapResults
-    from ..bulk.workers import Requests
+    from ..bulk.source import Requests
     from ..cache.cache import Cache
     from ..cache.transport import CachingTransport
     from ..download import Download, DownloadResult, RangeStream

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
-    from ..bulk.workers import Requests
+    from ..bulk.source import Requests
     from ..client.client import Client
     from ..client.response import Response
 
