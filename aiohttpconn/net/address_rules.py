@@ -41,6 +41,9 @@ def read_host(host: str) -> tuple[str, IP | None]:
     return name, ip(name)
 
 
+_ALL_PORTS = (0, 65535)
+
+
 class _Ports(NamedTuple):
     """The ports that an entry is for, and the entry."""
 
@@ -121,12 +124,13 @@ class AddressRules:
         tables = self._networks.values()
         return any(_of_port(rows, port) is not None for table in tables for rows in table.values())
 
-    def of_path(self, path: str, *, resolved: bool = False) -> str | None:
-        """The entry that a Unix socket meets: spelt the same, or with `resolved` after following symbolic links."""
+    def of_path(self, path: str, *, denied: bool = False) -> str | None:
+        """The entry that a Unix socket meets: spelt the same, or where they deny after following symbolic links, and by
+        one for everything."""
         for own in self._paths:
-            if own == path or (own.endswith("*") and _begins(path, own[:-1])) or (resolved and _same_file(own, path)):
+            if own == path or (own.endswith("*") and _begins(path, own[:-1])) or (denied and _same_file(own, path)):
                 return f"unix:{_shown_path(own)}"
-        return None
+        return next((rows.entry for rows in self._anything if denied and rows[:2] == _ALL_PORTS), None)
 
 
 def _of_port(rows: list[_Ports], port: int) -> str | None:
@@ -206,12 +210,12 @@ def _unix_entry(text: str) -> _Entry:
     if "*" in path[:-1]:
         raise _wrong(text, "a star stands at the end of a path only, for all that begin so")
     text = f"unix:{_shown_path(path)}"
-    return _Entry(text, _Ports(0, 65535, text), path=path)
+    return _Entry(text, _Ports(*_ALL_PORTS, text), path=path)
 
 
 def _port_range(text: str, port: str | None) -> tuple[int, int]:
     if port is None:
-        return 0, 65535
+        return _ALL_PORTS
     low, dash, high = port.partition("-")
     if not dash:
         high = low

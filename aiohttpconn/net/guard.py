@@ -30,7 +30,8 @@ class AddressPolicy:
         public: whether only public addresses are permitted, `allow` apart.
         allow: what is permitted all the same. Without `public` a list that is not empty says all that is permitted.
         deny: what is not permitted, whatever the other two say.
-        schemes: the schemes that URLs may have.
+        schemes: the schemes that URLs may have. An ``http+unix`` URL needs either that scheme here or an entry of
+            `allow` that names its socket.
 
     The rules apply in this order: `deny`, then `allow`, then `public`. An entry is one of:
 
@@ -43,7 +44,7 @@ class AddressPolicy:
       allowed whatever it resolves to, but for addresses that are denied.
     - any of them with a port or a range of ports: ``"127.0.0.1:8080"``, ``"[::1]:8080"``, ``"[fd00::/8]:443"``,
       ``"*.example:8000-8099"``; ``"*:8080"`` or ``":8080"`` is that port of everything (allowed: of your own network
-      too), ``"*"`` everything.
+      too), ``"*"`` everything; denied, that is Unix sockets too.
     - ``"unix:/run/app.sock"``, ``"unix:@name"`` (abstract): a Unix socket; ``"unix:/run/*"``, ``"unix:@app-*"``: all
       whose path or name begins so, at any depth; ``"unix:*"``: all. A denied path is compared with symbolic links
       followed, an allowed one as it is spelt (one with ``..`` in it begins like no other).
@@ -113,8 +114,16 @@ class AddressPolicy:
 
         Raises `AddressBlocked`; `InvalidURL` for a host that cannot be.
         """
-        self.check_scheme(origin)
-        self.check_host(origin.host, origin.port)
+        path = origin.uds
+        if path is None:
+            self.check_scheme(origin)
+            self.check_host(origin.host, origin.port)
+        elif origin.scheme in self.schemes or self._allow.of_path(path) is not None:
+            self.check_unix(path)
+        else:
+            raise _blocked_socket(
+                path, f"{self._permitted_schemes()} permitted, and it is not in the list of what is allowed"
+            )
 
     def check_scheme(self, origin: Origin) -> None:
         """Refuse an origin by its scheme alone: what is left to check where a Unix socket stands in for its host.
@@ -122,8 +131,10 @@ class AddressPolicy:
         Raises `AddressBlocked`.
         """
         if origin.scheme not in self.schemes:
-            permitted = f"only {' and '.join(self.schemes)} URLs are" if self.schemes else "no scheme is"
-            raise _blocked(f"{origin.scheme}://{origin.host}", origin.port, f"{permitted} permitted")
+            raise _blocked(f"{origin.scheme}://{origin.host}", origin.port, f"{self._permitted_schemes()} permitted")
+
+    def _permitted_schemes(self) -> str:
+        return f"only {' and '.join(self.schemes)} URLs are" if self.schemes else "no scheme is"
 
     def check_host(self, host: str, port: int) -> None:
         """`check_origin()` for what has no scheme of a URL, such as a proxy.
@@ -160,10 +171,10 @@ class AddressPolicy:
         """
         why = self._why_not_unix(path)
         if why is not None:
-            raise AddressBlocked(f"the Unix socket {path!r} is forbidden: {why}")
+            raise _blocked_socket(path, why)
 
     def _why_not_unix(self, path: str) -> str | None:
-        entry = self._deny.of_path(path, resolved=True)
+        entry = self._deny.of_path(path, denied=True)
         if entry is not None:
             return f"it is denied by {entry!r}"
         if self._allow.of_path(path) is not None:
@@ -271,3 +282,7 @@ def _scheme(scheme: str) -> str:
 def _blocked(host: str, port: int, why: str) -> AddressBlocked:
     where = f"[{host}]:{port}" if ip(host.partition("%")[0]) and ":" in host else f"{host}:{port}"
     return AddressBlocked(f"{where} is forbidden: {why}")
+
+
+def _blocked_socket(path: str, why: str) -> AddressBlocked:
+    return AddressBlocked(f"the Unix socket {path!r} is forbidden: {why}")

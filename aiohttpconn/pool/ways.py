@@ -178,9 +178,7 @@ class Ways:
 
     def _check_addresses(self, policy: AddressPolicy, origin: Origin) -> None:
         """Refuse what can be refused before a name is looked up: whatever the way, and on every hop of a redirect."""
-        if origin.uds is not None:
-            policy.check_unix(origin.uds)  # such a URL leads nowhere else: the scheme says nothing more
-        elif self.uds is None:
+        if self.uds is None or origin.uds is not None:
             policy.check_origin(origin)
         else:
             policy.check_scheme(origin)

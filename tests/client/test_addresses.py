@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -217,6 +218,21 @@ async def test_a_tunnel_of_ones_own_is_judged(connect_proxy: ConnectProxy) -> No
         with pytest.raises(AddressBlocked, match=r"10\.0\.0\.1"):
             await conn.connect()
     assert connect_proxy.connections == 0
+
+
+async def test_a_policy_of_any_kind_keeps_urls_of_strangers_from_sockets() -> None:
+    async with OriginServer(uds=True) as server:
+        url = f"http+unix://{quote(server.path, safe='')}/"
+        for policy in (AddressPolicy(deny=["10.0.0.0/8"]), AddressPolicy(schemes=["https"]), AddressPolicy(deny=["*"])):
+            async with Client(addresses=policy) as client:
+                with pytest.raises(AddressBlocked, match="Unix socket"):
+                    await client.get(url)
+        async with Client(addresses=AddressPolicy(deny=["*"]), uds=server.path) as client:
+            with pytest.raises(AddressBlocked, match="Unix socket"):
+                await client.get("http://app/")
+        for policy in (AddressPolicy(schemes=["http+unix"]), AddressPolicy(allow=["unix:" + server.path])):
+            async with Client(addresses=policy) as client:
+                assert (await client.get(url)).status == 200
 
 
 async def test_a_unix_socket_is_local(tmp_path: Path) -> None:

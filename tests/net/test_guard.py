@@ -639,6 +639,45 @@ def test_unix_sockets_where_a_list_says_all_that_is_permitted() -> None:
         AddressPolicy(allow=["unix:/run/app.sock"]).check_origin(parse("http://example.org/").origin)
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        AddressPolicy(),
+        AddressPolicy(schemes=["https"]),
+        AddressPolicy(schemes=[]),
+        AddressPolicy(deny=["10.0.0.0/8"]),
+        AddressPolicy(schemes=["http+unix"], deny=["*"]),
+        AddressPolicy(schemes=["http+unix"], deny=["*:0-65535"]),
+        AddressPolicy(schemes=["http+unix"], allow=["*"]),
+        AddressPolicy.public_only(schemes=["http+unix"]),
+        AddressPolicy(allow=["unix:/run/app.sock"], deny=["unix:/run/*"]),
+        AddressPolicy(allow=["unix:/run/other.sock"]),
+    ],
+)
+def test_a_socket_in_a_url_needs_its_scheme_or_its_path_allowed(policy: AddressPolicy) -> None:
+    with pytest.raises(AddressBlocked, match=r"the Unix socket '/run/app\.sock' is forbidden: "):
+        policy.check_origin(parse("http+unix://%2Frun%2Fapp.sock/").origin)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        AddressPolicy(schemes=["http+unix"]),
+        AddressPolicy(schemes=["http+unix"], deny=["*:80", "0.0.0.0/0", "::/0"]),
+        AddressPolicy(allow=["unix:/run/*"]),
+        AddressPolicy.public_only(allow=["unix:/run/app.sock"], schemes=[]),
+    ],
+)
+def test_a_socket_in_a_url_that_is_permitted(policy: AddressPolicy) -> None:
+    policy.check_origin(parse("http+unix://%2Frun%2Fapp.sock/").origin)
+
+
+def test_everything_denied_is_sockets_too() -> None:
+    with pytest.raises(AddressBlocked, match=r"it is denied by '\*'"):
+        AddressPolicy(deny=["*"]).check_unix("/run/app.sock")
+    AddressPolicy(deny=["*:80"]).check_unix("/run/app.sock")
+
+
 def test_a_denied_socket_is_denied_by_every_path_to_it(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "app.sock").touch()
