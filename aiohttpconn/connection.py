@@ -453,13 +453,13 @@ class AsyncHTTPConnection(HTTP1):
             self._sock.close()
             self._sock = None
 
-    def _drop(self) -> None:
+    def _drop(self, error: HTTPException | None = None) -> None:
         if self._stream is None and self._opening is not None:
             if not self._opening.expired():
                 self._opening.reschedule(-math.inf)  # ends what is being awaited there
             self._opening = None
         self._head = None
-        super()._drop()
+        super()._drop(error)
 
     async def __aenter__(self) -> AsyncHTTPConnection:
         return self

@@ -171,16 +171,17 @@ class HTTP1:
         stream = self._stream
         return stream is None or stream.is_stale()
 
-    def abort(self) -> None:
-        """Close at once and drop what is unsent."""
-        self._drop()
+    def abort(self, error: HTTPException | None = None) -> None:
+        """Close at once and drop what is unsent. `error`: what a body that is being read ends with, in place of
+        `ReadError`."""
+        self._drop(error)
 
-    def _drop(self) -> None:
+    def _drop(self, error: HTTPException | None = None) -> None:
         """Close what is open, and forget the exchange that was going on."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.reader.on_activity = None
-            stream.abort()
+            stream.abort(error)
         self._state = _IDLE
         sending, self._sending = self._sending, None
         if sending is not None and not sending.done():

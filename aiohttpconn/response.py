@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from .errors import (
     HTTPException,
     IncompleteRead,
+    PoolClosed,
     ReadError,
     ReadTimeout,
     ResponseNotReady,
@@ -354,6 +355,9 @@ class HTTPResponse:
         decoder, stream = self._decoder, self._stream
         assert decoder is not None
         loss = stream.loss
+        if isinstance(loss, PoolClosed):
+            self._fail(loss)
+            return
         if loss is not None:
             error = ReadError(f"the connection broke while the body was read: {loss}")
             error.__cause__ = loss

@@ -193,6 +193,7 @@ async def test_credentials_of_a_proxy_are_part_of_the_route(raw_server: StartRaw
         await fetch(pool, "http://a.example/", proxy=Proxy.of(f"http://{user}:pw@127.0.0.1:{forward.port}"))
     assert forward.connections == 2
     assert "pw" not in str(pool.stats())
+    assert pool.stats().per_host == {f"http://a.example through {forward.url}": (2, 2, 0)}
 
 
 async def test_plain_requests_to_an_origin_through_a_proxy_share_its_connections(

@@ -23,6 +23,7 @@ from aiohttpconn.testing import MockTransport
 from tests.auditing import audit, audit_quiet
 from tests.cancellation import cancel_everywhere
 from tests.exchanges import fetch, send, until
+from tests.servers.certificates import server_context
 from tests.servers.program import free_port
 from tests.servers.raw import Hold, Request, Send, WaitFor
 
@@ -217,6 +218,20 @@ async def test_warm_needs_a_pool() -> None:
             await client.warm("http://one.example/")
 
 
+async def test_to_be_opened_in_advance_is_no_request(http_server: OriginServer) -> None:
+    async with ConnectionPool(Limits(max_requests=1)) as pool:
+        assert await pool.warm(http_server.url, 3) == 3
+        assert pool.stats().idle == 3
+        await fetch(pool, http_server.url)
+        assert pool.stats().idle == 2
+    async with ConnectionPool(Limits(max_requests=2, jitter=0)) as pool:
+        await pool.warm(http_server.url)
+        await fetch(pool, http_server.url)
+        assert pool.stats().idle == 1
+        await fetch(pool, http_server.url)
+        assert pool.stats().idle == 0
+
+
 async def test_close_while_warming(raw_server: Any, client_ctx: ssl.SSLContext) -> None:
     server = await raw_server([Hold()])
     pool = ConnectionPool(ssl_context=client_ctx)
@@ -317,6 +332,25 @@ async def test_what_takes_longer_is_aborted(http_server: OriginServer) -> None:
         await running
     audit_quiet(pool)
     assert pool.stats().open == 0
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_body_that_is_being_read_ends_with_the_pool(raw_server: Any, ca: Any, ca_file: Any, tls: bool) -> None:
+    server = await raw_server([Request(), Send(BEGUN), Hold()], tls=server_context(ca) if tls else None)
+    url = f"{'https' if tls else 'http'}://localhost:{server.port}/"
+    client = Client(verify=ca_file, retries=3)
+    running = asyncio.create_task(client.get(url))
+    async with client.stream("GET", url) as response:
+        pieces = response.iter_bytes()
+        assert await anext(pieces) == b"sl"
+        await until(lambda: server.connections == 2)
+        await client.close(grace=0.02)
+        with pytest.raises(PoolClosed, match="the pool is closed") as caught:
+            await anext(pieces)
+    assert caught.value.request is not None
+    with pytest.raises(PoolClosed):
+        await running
+    await until(lambda: server.open == 0)
 
 
 async def test_one_that_is_still_connecting_goes_on(raw_server: Any) -> None:

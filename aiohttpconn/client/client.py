@@ -21,6 +21,7 @@ from ..errors import PoolClosed
 from ..headers import Headers, HeadersInput, header_pairs
 from ..messages import Request, method_of
 from ..net.tls import ssl_context
+from ..net.tls_options import TLSOptions
 from ..pool import ConnectionPool
 from ..transport import RequestContext, Transport
 from ..url import URL, Params, is_known, join, merge_params, other_params, parse
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from ..net.resolve import Resolver
     from ..net.socket_options import SocketOption
     from ..net.tls_certificate import ClientCertificate
-    from ..net.tls_options import TLSOptions
     from ..politeness.rule import Rule
     from ..pool.stats import PoolStats
     from ..proxy import Proxy, ProxyInput
@@ -249,7 +249,7 @@ class Client:
                 self._env_proxies = environment_proxies()
             context = None  # the pool's default is made when https is first spoken
             options = or_none(tls)
-            oldest = None if options is None else options.minimum_version
+            oldest = options.minimum_version if isinstance(options, TLSOptions) else None  # the pool refuses others
             if (own := or_none(cert)) is not None or oldest is not None:
                 way = True if isinstance(verify, Unset) else verify
                 context = ssl_context(way, trust_env, own, oldest)

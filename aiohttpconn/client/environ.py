@@ -104,7 +104,7 @@ def _variable(name: str) -> _Variable:
     if value is None and not (name == "http_proxy" and "REQUEST_METHOD" in os.environ):
         name = name.upper()
         value = os.environ.get(name)
-    return _Variable(name, value or "")
+    return _Variable(name, (value or "").strip())
 
 
 class _Rule:
@@ -147,7 +147,7 @@ class _Rule:
         if self.pattern is not None:
             return self.pattern.fullmatch(host) is not None
         if self.network is None:
-            return bool(self.name) and (host == self.name or host.endswith("." + self.name))
+            return bool(self.name) and (host == self.name or (address is None and host.endswith("." + self.name)))
         if address is None:
             return False
         mapped = getattr(address, "ipv4_mapped", None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..url import parse
-from .resolve import GivenAddresses, Resolver, SystemResolver, checked_resolver, literal_address
+from .resolve import GivenAddresses, Resolver, SystemResolver, checked_resolver, literal_address, scope_of
 
 if TYPE_CHECKING:
     from .tcp import Address
@@ -98,7 +98,7 @@ def _address(text: str) -> Address:
     name, mark, zone = bare.partition("%")
     if mark and literal_address(name, 0) is not None and ":" in name:
         try:
-            return socket.AF_INET6, (name, 0, 0, int(zone) if zone.isdigit() else socket.if_nametoindex(zone))
+            return socket.AF_INET6, (name, 0, 0, scope_of(zone))
         except OSError as error:
             raise ValueError(f"there is no network interface {zone!r}") from error
     raise ValueError(f"{text!r} is no IPv4 or IPv6 address (the port is that of the request)")

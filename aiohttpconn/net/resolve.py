@@ -35,6 +35,11 @@ def literal_address(host: str, port: int) -> Address | None:
     return family, where
 
 
+def scope_of(zone: str) -> int:
+    """The number of a zone (RFC 4007 section 11.2), which may be the name of an interface. Raises OSError."""
+    return int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
+
+
 class Resolver(Protocol):
     """Looks up names in one's own way."""
 
@@ -70,6 +75,7 @@ def checked_addresses(host: str, said: Any) -> list[Address]:
     """What a resolver said of `host`, in the shape that `Resolver` has it. Raises TypeError, which says what is wanted.
 
     A name in the place of an address is refused, too: whoever connects would look it up once more, past every check.
+    For the same reason a zone in the text is put into its number; OSError if there is none of that name.
     """
     if type(said) is GivenAddresses or not said:
         return said or []
@@ -86,13 +92,17 @@ def _checked_address(host: str, address: Any) -> Address:
         if family == getattr(socket, "AF_UNIX", None) and isinstance(where, (str, bytes)):
             return family, where
         if isinstance(where, (tuple, list)) and 2 <= len(where) <= 4 and isinstance(where[0], str):
-            text = where[0].partition("%")[0] if family == socket.AF_INET6 else where[0]
+            text, zone = where[0], ""
+            if family == socket.AF_INET6:
+                text, _, zone = text.partition("%")
             try:
                 socket.inet_pton(family, text)
             except (OSError, ValueError):  # of no such family; a NUL in it
                 pass
             else:
                 if isinstance(where[1], int) and 0 <= where[1] <= 65_535:
+                    if zone:  # the loop would look up what has one in its text
+                        where = (text, where[1], *(where[2:3] or (0,)), scope_of(zone))
                     return int(family), tuple(where)
     raise TypeError(
         f"the resolver said of {host!r} that {address!r:.200} is an address; what it returns must be pairs of family "
@@ -175,10 +185,10 @@ async def resolve(host: str, port: int, resolver: Resolver | None = None) -> Seq
     if (address := literal_address(host, port)) is not None:
         return [address]
     try:
-        found = await (resolver or _SYSTEM).resolve(host, port)
+        addresses = checked_addresses(host, await (resolver or _SYSTEM).resolve(host, port))
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ResolveError(f"no address is known for host {host!r}: {why}") from error
-    if not (addresses := checked_addresses(host, found)):
+    if not addresses:
         raise ResolveError(f"no address is known for host {host!r}")
     return addresses

@@ -570,11 +570,11 @@ class Stream(asyncio.Protocol):
             self.reader.disarm()
             self.transport.close()
 
-    def abort(self) -> None:
-        """Drop what is unsent, close the socket, and let nobody wait."""
+    def abort(self, loss: BaseException | None = None) -> None:
+        """Drop what is unsent, close the socket, and let nobody wait. `loss`: what is to become of who still reads."""
         if self._loss is None and not self.lost:
             # Whoever still reads must not take this for the end of the body.
-            self._loss = ConnectionAbortedError("it was closed on this side")
+            self._loss = loss or ConnectionAbortedError("it was closed on this side")
         self.reader.disarm()
         self.transport.abort()
 

@@ -139,6 +139,8 @@ def ssl_context(
     TypeError for more to be put into a context of one's own.
     """
     if isinstance(verify, ssl.SSLContext):
+        if verify.protocol is ssl.PROTOCOL_TLS_SERVER:
+            raise TypeError(f"verify: {verify!r} is a server's; a client's is made by ssl.create_default_context()")
         if cert is not None or minimum_version is not None:
             what = "minimum_version" if cert is None else "cert"
             how = "minimum_version = …" if cert is None else "load_cert_chain(…)"
@@ -155,6 +157,8 @@ def ssl_context(
     way = verify if isinstance(verify, bool) else os.fsdecode(verify)
     sources = () if environment is None or not verify else environment[:2]
     if isinstance(way, str):
+        if "-----BEGIN" in way:
+            raise ValueError("verify is a path: of a text, ssl.create_default_context(cadata=text) makes a context")
         sources = (way,)
     stamps = tuple([_stamp(source) for source in sources if source])
     if cert is None and minimum_version is None:

@@ -391,7 +391,7 @@ class Ledger:
         """Abort what is going on, after `stop`: its owners hear of it, and give their slots back."""
         self.aborted = True
         for slot in list(self.leased):
-            slot.connection.abort()
+            slot.connection.abort(closed_error(slot.what))
 
 
 def closed_error(what: object) -> PoolClosed:

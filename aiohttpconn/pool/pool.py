@@ -216,6 +216,11 @@ class ConnectionPool:
         from .stats import HostStats, PoolStats  # noqa: PLC0415 - 0.5 ms of import, for who asks
 
         ledger = self._ledger
+        per_host: dict[str, HostStats] = {}
+        for host in ledger.hosts.by_route.values():
+            name = str(host.route)  # the same for routes that differ in their proxy's credentials
+            opened, idle, waiting = per_host.get(name, (0, 0, 0))
+            per_host[name] = HostStats(opened + host.count, idle + len(host.idle), waiting + len(host.waiters))
         return PoolStats(
             open=ledger.hosts.open,
             idle=len(ledger.idle),
@@ -224,10 +229,7 @@ class ConnectionPool:
             opened_total=ledger.opened_total,
             reused_total=ledger.reused_total,
             closed_total=ledger.closed_total,
-            per_host={
-                str(host.route): HostStats(host.count, len(host.idle), len(host.waiters))
-                for host in ledger.hosts.by_route.values()
-            },
+            per_host=per_host,
         )
 
     def audit(self) -> None:
@@ -286,6 +288,7 @@ class ConnectionPool:
         async def open_one(slot: Slot) -> None:
             await open_slot(ledger, slot, what, deadline)
             slot.connection.opening = UNOPENED  # no request waited for it
+            slot.left += 1  # it has served nobody
             del slots[slot]
             slot.give_back()
 

@@ -16,7 +16,8 @@ class HostStats(NamedTuple):
 class PoolStats(NamedTuple):
     """What a pool has now (`open` = `idle` + `in_use`), and has done so far.
 
-    `reused_total` counts the times that an open connection was used again; `per_host` is keyed by the route as text.
+    `reused_total` counts the times that an open connection was used again; `per_host` is keyed by the route as text,
+    without the proxy's credentials.
     """
 
     open: int

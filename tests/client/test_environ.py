@@ -135,7 +135,7 @@ async def test_a_proxy_that_cannot_be_used_concerns_nobody_else(
         async with Client() as client:
             assert (await client.get(http_server.url)).text == "hello"
     environment.delenv("NO_PROXY")
-    environment.setenv("http_proxy", "")
+    environment.setenv("http_proxy", " ")
     environment.delenv("ALL_PROXY")
     environment.setenv("HTTPS_PROXY", "unknown://127.0.0.1:1080")
     async with Client() as client:
@@ -180,6 +180,10 @@ async def test_a_proxy_that_cannot_be_used_concerns_nobody_else(
         ("10.0.0.0/8:8080", "http://10.1.1.1:8080/", True),
         ("10.0.0.0/8:8080", "http://10.1.1.1/", False),
         ("10.0.0.0/8", "http://10.example/", False),
+        ("1", "http://127.0.0.1/", False),  # the end of an address is no domain
+        ("0.1", "http://127.0.0.1/", False),
+        (".1", "http://127.0.0.1/", False),
+        ("1", "http://[::1]/", False),
         ("10.0.0.0/33", "http://10.0.0.1/", False),
         ("fd00::/8", "http://[fd12::1]/", True),
         ("fd00::/8", "http://[fe80::1]/", False),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiohttpconn import AsyncHTTPConnection, Client, ConnectionPool, OverridingResolver, ResolveError
+from aiohttpconn import AsyncHTTPConnection, Client, ConnectError, ConnectionPool, OverridingResolver, ResolveError
 from aiohttpconn.net.resolve import SystemResolver, literal_address, resolve
 from aiohttpconn.net.tcp import Address
 
@@ -138,8 +138,19 @@ async def test_answers_that_are_as_good() -> None:
     where = ("127.0.0.1", 80)
     for answer in (iter([(V4, where)]), ((V4, where),), [[socket.AF_INET, list(where)]]):
         assert await resolve("example.org", 80, Known(answer)) == [(V4, where)]  # type: ignore[arg-type]
-    zone = (V6, ("fe80::1%lo", 80, 0, 1))
-    assert await resolve("example.org", 80, Known([zone])) == [zone]
+    number = socket.if_nametoindex("lo")
+    for where6 in (("fe80::1%lo", 80), ("fe80::1%lo", 80, 0, 7), (f"fe80::1%{number}", 80, 0, 0)):
+        assert await resolve("example.org", 80, Known([(V6, where6)])) == [(V6, ("fe80::1", 80, 0, number))]
+
+
+async def test_a_zone_in_the_text_is_not_looked_up_by_the_loop() -> None:
+    """By its executor asyncio would ask, and have a thread started."""
+    async with Client(resolver=Known([(V6, ("fe80::1%lo", 9, 0, 0))]), timeout=5) as client:
+        with pytest.raises(ConnectError):
+            await client.get("http://example.org/")
+        assert getattr(asyncio.get_running_loop(), "_default_executor", None) is None
+    with pytest.raises(ResolveError, match="no interface with this name"):
+        await resolve("example.org", 80, Known([(V6, ("fe80::1%none0", 80, 0, 0))]))
 
 
 @pytest.mark.parametrize("resolver", [object(), "192.0.2.53", Known, lambda host, port: []])

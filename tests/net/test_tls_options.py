@@ -54,6 +54,24 @@ def hexed(digest: bytes) -> str:
     return digest.hex(":").upper()
 
 
+# --- what is given to a client ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"tls": {}}, TypeError, "tls must be a TLSOptions"),
+        ({"tls": "1.3"}, TypeError, "tls must be a TLSOptions"),
+        ({"verify": "-----BEGIN CERTIFICATE-----\nMII"}, ValueError, "verify is a path: .*cadata"),
+        ({"verify": b"-----BEGIN CERTIFICATE-----\nMII"}, ValueError, "verify is a path: .*cadata"),
+        ({"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)}, TypeError, "is a server's"),
+    ],
+)
+def test_what_is_none(options: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        Client(**options)
+
+
 # --- pins -------------------------------------------------------------------------------------------------------------
 
 
