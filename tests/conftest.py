@@ -25,6 +25,7 @@ from tests.servers.fixtures import (  # noqa: F401 - fixtures are found by being
     proxypy,
     proxypy_auth,
     raw_server,
+    refusing,
     server_ctx,
     squid,
     squid_auth,
