@@ -7,6 +7,7 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.auditing import Ground, LoopComplaints, settle
 from tests.servers.fixtures import (  # noqa: F401 - fixtures are found by being here
@@ -25,6 +26,7 @@ from tests.servers.fixtures import (  # noqa: F401 - fixtures are found by being
     proxypy,
     proxypy_auth,
     raw_server,
+    refusing,
     server_ctx,
     squid,
     squid_auth,
@@ -51,8 +53,17 @@ KEPT_OBJECTS = 3000
 """How many objects that nothing can be done about each full collection walks, before they are frozen too."""
 
 
+# The same examples in every run, however busy the machine is. (`--soak` has new ones each time.)
+settings.register_profile("soak", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("soak"), derandomize=True)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the soak tests in full")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("soak" if config.getoption("--soak") else "same")
 
 
 def pytest_asyncio_loop_factories(

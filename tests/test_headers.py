@@ -169,7 +169,7 @@ POISONED = st.tuples(PLAIN, DANGEROUS, PLAIN).map("".join)
 
 
 @given(POISONED, POISONED.map(lambda text: "/" + text))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_poisoned_method_target_and_name_never_pass(text: str, target: str) -> None:
     conn = AsyncHTTPConnection("example.org")
     with pytest.raises(InvalidMethod):
@@ -182,7 +182,7 @@ def test_poisoned_method_target_and_name_never_pass(text: str, target: str) -> N
 
 
 @given(POISONED.filter(lambda text: not text.isprintable() or not text.isascii()), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_poisoned_value_never_passes(text: str, as_bytes: bool) -> None:
     conn = AsyncHTTPConnection("example.org")
     conn.putrequest("GET", "/")
@@ -196,7 +196,7 @@ def test_poisoned_value_never_passes(text: str, as_bytes: bool) -> None:
 
 
 @given(POISONED)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_poisoned_tunnel_host_and_host_never_pass(text: str) -> None:
     try:
         conn = AsyncHTTPConnection("proxy.example")

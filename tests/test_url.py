@@ -7,7 +7,7 @@ import doctest
 import enum
 import pickle
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
 import can_ada
 import pytest
@@ -661,6 +661,7 @@ def test_any_params_come_back_as_they_were(key: str, value: str) -> None:
 
 
 @given(ANY_TEXT)
+@example("%80")
 def test_any_raw_params_stay_in_the_query(raw: str) -> None:
     try:
         url = merge_params("http://h/?a#f", raw)
@@ -669,7 +670,7 @@ def test_any_raw_params_stay_in_the_query(raw: str) -> None:
     check_invariants(url)
     assert url.fragment == "f"
     if raw:
-        assert unquote(url.query.removeprefix("a&"), "utf-8", "surrogatepass") == unquote(raw)
+        assert unquote_to_bytes(url.query.removeprefix("a&")) == unquote_to_bytes(raw)
 
 
 @given(st.binary())

@@ -278,7 +278,8 @@ def _looks_like_a_port(address: IP) -> bool:
 
 def _name(text: str, host: str) -> str:
     name, address = _read(text, host)
-    if "*" in host or "" in name.split(".") or address is not None:
+    # Of two dots at the end a URL drops neither: "0.." is a name there, "0." and "0" are addresses.
+    if "*" in host or host.endswith("..") or "" in name.split(".") or address is not None:
         raise _wrong(text, f"{host!r} is not the name of a host")
     return name
 

@@ -147,20 +147,19 @@ async def test_what_is_not_stored(fields: Any, options: Any, http_server: Origin
         assert repr(client._caching.cache.storage) == "<MemoryStorage 0 records, 0 bytes>"
 
 
+def dated(*fields: tuple[str, str | int]) -> list[tuple[str, str]]:
+    """Fields, the numbers among them as the dates so many seconds from now. (Parameters are made when the suite begins,
+    which may be long before a test.)"""
+    now = time.time()
+    return [(name, formatdate(now + what, usegmt=True) if isinstance(what, int) else what) for name, what in fields]
+
+
 LIFETIMES = [
-    pytest.param([("Expires", formatdate(time.time() + 3600, usegmt=True))], True, id="expires"),
-    pytest.param(
-        # The server's clock is a day behind; what counts is the difference between its two dates.
-        [("Date", formatdate(time.time() - 86400, usegmt=True)), ("Cache-Control", "max-age=172800")],
-        True,
-        id="a-clock-behind",
-    ),
-    pytest.param(
-        [("Date", formatdate(time.time() + 86400, usegmt=True)), ("Expires", formatdate(time.time() + 90000))],
-        True,
-        id="a-clock-ahead",
-    ),
-    pytest.param([("Last-Modified", formatdate(time.time() - 864000, usegmt=True))], True, id="heuristic"),
+    pytest.param([("Expires", 3600)], True, id="expires"),
+    # The server's clock is a day behind; what counts is the difference between its two dates.
+    pytest.param([("Date", -86400), ("Cache-Control", "max-age=172800")], True, id="a-clock-behind"),
+    pytest.param([("Date", 86400), ("Expires", 90000)], True, id="a-clock-ahead"),
+    pytest.param([("Last-Modified", -864000)], True, id="heuristic"),
     pytest.param([("Cache-Control", "private, max-age=60")], True, id="private"),
     pytest.param([("Cache-Control", "max-age=60, no-cache"), ("ETag", '"x"')], False, id="no-cache"),
     pytest.param([("Cache-Control", "max-age=60"), ("Age", "61"), ("ETag", '"x"')], False, id="age"),
@@ -169,7 +168,7 @@ LIFETIMES = [
 
 @pytest.mark.parametrize(("fields", "fresh"), LIFETIMES)
 async def test_how_long_it_is_fresh(fields: Any, fresh: bool, http_server: OriginServer) -> None:
-    resource = Resource(http_server, *fields)
+    resource = Resource(http_server, *dated(*fields))
     async with caching() as client:
         await client.get(resource.url)
         assert (await client.get(resource.url)).from_cache
@@ -339,16 +338,9 @@ async def test_a_304_that_speaks_of_something_else(http_server: OriginServer) ->
 
 LIFETIMES_THAT_ARE_OVER = [
     pytest.param([("Cache-Control", "max-age=0, {}")], id="none"),
-    pytest.param([("Expires", formatdate(time.time() - 60, usegmt=True)), ("Cache-Control", "{}")], id="expired"),
+    pytest.param([("Expires", -60), ("Cache-Control", "{}")], id="expired"),
     pytest.param([("Expires", "0"), ("Cache-Control", "{}")], id="an-expiry-that-is-no-date"),
-    pytest.param(
-        [
-            ("Date", formatdate(time.time() - 100, usegmt=True)),
-            ("Expires", formatdate(time.time() - 40, usegmt=True)),
-            ("Cache-Control", "{}"),
-        ],
-        id="expired-lately",
-    ),
+    pytest.param([("Date", -100), ("Expires", -40), ("Cache-Control", "{}")], id="expired-lately"),
     pytest.param([("Cache-Control", "max-age=60"), ("Cache-Control", "{}"), ("Age", "100")], id="two-fields"),
 ]
 
@@ -358,7 +350,7 @@ async def test_how_long_it_may_be_stale(fields: Any, http_server: OriginServer) 
     resource = Resource(http_server, ("ETag", '"x"'))
     for seconds, stale in (("600", True), ("0", False)):
         resource.fields = [
-            *[(name, value.format(f"stale-while-revalidate={seconds}")) for name, value in fields],
+            *[(name, value.format(f"stale-while-revalidate={seconds}")) for name, value in dated(*fields)],
             ("ETag", '"x"'),
         ]
         async with caching() as client:
@@ -372,7 +364,7 @@ async def test_how_long_it_may_be_stale(fields: Any, http_server: OriginServer) 
 
 
 async def test_min_fresh_of_what_expires(http_server: OriginServer) -> None:
-    resource = Resource(http_server, ("Expires", formatdate(time.time() + 600, usegmt=True)))
+    resource = Resource(http_server, *dated(("Expires", 600)))
     async with caching() as client:
         for ahead, text in ((60, "reply 1"), (6000, "reply 2")):
             await client.get(resource.url)

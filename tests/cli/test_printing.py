@@ -193,12 +193,11 @@ async def test_tls_to_a_port_without_it(raw_server: StartServer) -> None:
 # --- failures: one line each ------------------------------------------------------------------------------------------
 
 
-async def test_refused(raw_server: StartServer) -> None:
-    server = await raw_server()
-    server.stop_listening()
-    outcome = await run(server.url)
+async def test_refused(refusing: tuple[str, int]) -> None:
+    authority = f"127.0.0.1:{refusing[1]}"
+    outcome = await run(f"http://{authority}")
     assert (outcome.code, outcome.stdout) == (3, b"")
-    assert outcome.complaint == f"{server.url}/: cannot connect to {server.authority}: Connection refused"
+    assert outcome.complaint == f"http://{authority}/: cannot connect to {authority}: Connection refused"
 
 
 async def test_unresolvable_name() -> None:
@@ -260,11 +259,10 @@ async def test_too_many_redirects_say_where_they_led(http_server: OriginServer) 
     assert outcome.complaint == f"{http_server.url}/a: more than 20 redirects (redirected to {http_server.url}/b)"
 
 
-async def test_a_password_is_not_shown(raw_server: StartServer) -> None:
-    server = await raw_server()
-    server.stop_listening()
-    outcome = await run(server.url.replace("://", "://ada:hunter2@"))
-    assert outcome.complaint.startswith(f"{server.url}/: ")
+async def test_a_password_is_not_shown(refusing: tuple[str, int]) -> None:
+    authority = f"127.0.0.1:{refusing[1]}"
+    outcome = await run(f"http://ada:hunter2@{authority}")
+    assert outcome.complaint.startswith(f"http://{authority}/: ")
     assert "hunter2" not in outcome.stderr
 
 

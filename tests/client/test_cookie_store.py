@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiohttpconn.client import cookie_store
@@ -77,7 +77,6 @@ COOKIES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(COOKIES, max_size=8), COOKIES)
 @example(
     [Cookie("n", "v", "10.0.0.1", "/", host_only=False, secure=True)], Cookie("n", "v", "0.1", "/", host_only=False)

@@ -6,7 +6,7 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiohttpconn.client.cookie_dates import parse_cookie_date
@@ -30,7 +30,6 @@ URLS = st.sampled_from(
 )
 
 
-@settings(deadline=None)  # the first to meet a Domain attribute reads the public suffix list
 @given(st.lists(st.tuples(URLS, st.lists(LINES, max_size=4), st.integers(0, 20)), max_size=12))
 def test_any_line_is_taken_or_left_and_the_count_is_exact(steps: list[tuple[str, list[str], int]]) -> None:
     jar, now = CookieJar(max_cookies=6, max_per_domain=3), 1_700_000_000.0

@@ -210,7 +210,7 @@ async def test_with_retries(client: Client, raw_server: StartRaw) -> None:
 async def test_total_holds_for_both(client: Client, raw_server: StartRaw) -> None:
     server = await raw_server([ReadRequest(), Hold()])
     with pytest.raises(TotalTimeout):
-        await client.get(server.url, hedge=SOON, timeout=Timeout(total=0.1))
+        await client.get(server.url, hedge=SOON, timeout=Timeout(total=0.4))
     assert len(server.requests) == 2
     assert client.stats().open == 0
     await quiet(client)

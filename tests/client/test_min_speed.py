@@ -54,7 +54,7 @@ async def test_of_the_client(raw_server: StartRaw) -> None:
 async def test_a_request_may_have_another(raw_server: StartRaw) -> None:
     server = await raw_server([ReadRequest(), Send(LENGTH), Send(b"x" * 1000, each=25, pause=0.01)])
     async with Client(trust_env=False, timeout=SLOW) as client:
-        response = await client.get(server.url, timeout=Timeout(min_speed=(100, 0.1)))
+        response = await client.get(server.url, timeout=Timeout(min_speed=(100, 0.3)))
         assert len(response.content) == 1000
 
 
@@ -72,10 +72,10 @@ async def test_of_a_connection(raw_server: StartRaw) -> None:
 
 @pytest.mark.parametrize("kind", [LENGTH, CHUNKED], ids=["length", "chunked"])
 async def test_a_peer_that_is_fast_enough(kind: bytes, client: Client, raw_server: StartRaw) -> None:
-    """Some 2,000 bytes per second, over many windows."""
+    """Some 1,000 bytes per second, over several windows."""
     each = 60 if kind == CHUNKED else 10
-    server = await raw_server([ReadRequest(), Send(kind), Send(body(kind, 1000), each=each, pause=0.005), Hold()])
-    response = await client.get(server.url, timeout=Timeout(min_speed=(100, 0.05)))
+    server = await raw_server([ReadRequest(), Send(kind), Send(body(kind, 1000), each=each, pause=0.01), Hold()])
+    response = await client.get(server.url, timeout=Timeout(min_speed=(100, 0.2)))
     assert len(response.content) == 1000
 
 

@@ -388,10 +388,11 @@ async def test_one_that_has_worked_is_dead_when_nothing_came_three_times_in_a_ro
     server = await raw_server(SAYS_NO, silent, silent, SAYS_NO, silent, silent, silent)
     pool = ProxyPool([server.url])
     failures = []
-    async with Client(proxy=pool, timeout=Timeout(connect=0.05, read=0.05)) as client:
-        for _ in range(7):
+    async with Client(proxy=pool, timeout=10) as client:
+        for seconds in (10, 0.2, 0.2, 10, 0.2, 0.2, 0.2):
             with contextlib.suppress(ProxyError, ConnectTimeout, ReadTimeout):
-                assert (await client.get(url)).status == 403
+                timeout = Timeout(connect=seconds, read=seconds)
+                assert (await client.get(url, timeout=timeout)).status == 403
             failures.append(pool.states()[0].failures)
     assert failures == [0, 0, 0, 0, 0, 0, 1]
 

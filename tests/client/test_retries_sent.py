@@ -29,6 +29,7 @@ from aiohttpconn import (
 )
 from tests.auditing import audit_quiet, settle
 from tests.servers.origin import OriginServer, Reply
+from tests.servers.program import free_port
 from tests.servers.raw import Close, Hold, Pause, Reset, Send
 from tests.servers.raw import Request as ReadRequest
 
@@ -222,10 +223,9 @@ async def test_a_server_that_is_not_there(client: Client) -> None:
 
 
 async def test_a_server_that_comes_back(client: Client) -> None:
-    server = OriginServer()
-    await server.start()
-    port = server.port
-    await server.close()
+    port = free_port()  # none that the system may give to somebody else meanwhile
+    async with OriginServer(port=port):
+        pass
     patient = Retry(attempts=10, backoff=0.01, jitter=0)
     call = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/", retries=patient))
     await asyncio.sleep(0.02)
@@ -306,9 +306,9 @@ async def test_an_outage_is_not_amplified(raw_server: StartRaw) -> None:
 
 async def test_total_holds_over_all_attempts(client: Client, http_server: OriginServer) -> None:
     http_server.routes["/"] = failing(10_000)
-    endless = Retry(attempts=10_000, backoff=0.02, jitter=0, max_delay=0.02, budget=None)
+    endless = Retry(attempts=10_000, backoff=0.1, jitter=0, max_delay=0.1, budget=None)
     began = time.monotonic()
-    response = await client.get(http_server.url, retries=endless, timeout=Timeout(total=0.2))
+    response = await client.get(http_server.url, retries=endless, timeout=Timeout(total=1))
     assert response.status == 503, "the last answer that came in time"
     assert 2 < len(http_server.requests) < 15
     assert time.monotonic() - began < 5

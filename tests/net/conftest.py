@@ -57,11 +57,3 @@ def black_hole() -> Iterator[tuple[str, int]]:
     yield listener.getsockname()
     for each in (listener, *waiting):
         each.close()
-
-
-@pytest.fixture
-def refusing() -> Iterator[tuple[str, int]]:
-    """An address where nobody listens, and nobody else can begin to."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiohttpconn.errors import AddressBlocked, ConnectError, InvalidURL
@@ -346,6 +346,9 @@ def test_an_allowed_ipv4_address_is_not_allowed_in_other_forms(address: str) -> 
         "user@intranet.example",
         "intra net",
         "intranet..example",
+        "intranet.example..",
+        "0..",  # to a URL a name, and without its dots an address
+        "*.1..",
         "..example",
         "*.",
         ".",
@@ -420,6 +423,7 @@ def test_any_text_is_an_entry_or_a_value_error(text: str) -> None:
 
 
 @given(st.text(st.sampled_from("0123456789abcdefx.:/[]*-%@ ")))
+@example("0..")
 def test_any_text_of_the_characters_of_addresses_likewise(text: str) -> None:
     test_any_text_is_an_entry_or_a_value_error.hypothesis.inner_test(text)
 

@@ -99,7 +99,7 @@ async def compare(chunks: list[bytes], calls: list[tuple[str, Any]]) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @given(CHUNKS, CALLS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_call_does_what_asyncio_s_does(loop: str, chunks: list[bytes], calls: list[tuple[str, Any]]) -> None:
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(compare(chunks, calls))
@@ -136,7 +136,7 @@ async def test_readuntil_one_of_several_separators() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio's takes tuples from 3.13 on")
 @given(CHUNKS, st.lists(st.sampled_from([b"\n", b";", b"ab", b"a\n;", b"b;"]), min_size=1, max_size=3).map(tuple))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_tuples_of_separators_as_asyncio_s(chunks: list[bytes], separators: tuple[bytes, ...]) -> None:
     with asyncio.Runner() as runner:
         runner.run(compare(chunks, [("readuntil", separators)] * 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,14 @@ async def https_server(server_ctx: ssl.SSLContext) -> AsyncIterator[OriginServer
     """The same over TLS, with a certificate of `ca`."""
     async with OriginServer(tls=server_ctx) as server:
         yield server
+
+
+@pytest.fixture
+def refusing() -> Iterator[tuple[str, int]]:
+    """An address where nobody listens, and nobody else can begin to."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()
 
 
 @pytest.fixture

@@ -42,15 +42,26 @@ def missing(why: str) -> None:
     pytest.skip(why)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on, and that no system gives away by itself: those begin at 32768."""
+    """A loopback port that nobody listens on, and that no system gives away by itself: those begin at 32768.
+
+    No two calls have the same, not even those of another worker of pytest-xdist: until a program listens there, a
+    port looks free."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = random.SystemRandom().randrange(12_000, 32_000)
+        port = random.SystemRandom().randrange(12_000 + worker, 32_000, workers)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _given.add(port)
         return port
 
 

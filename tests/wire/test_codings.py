@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiohttpconn.errors import BodyTooLarge, DecodingError
@@ -605,7 +605,6 @@ def cut(data: bytes, at: Sequence[float]) -> list[bytes]:
 cuts = st.lists(st.floats(0, 1), max_size=6)
 
 
-@settings(deadline=None)
 @given(content=contents, stack=stacks, at=cuts)
 def test_round_trips(content: bytes, stack: list[str], at: list[float]) -> None:
     body = content
@@ -617,7 +616,6 @@ def test_round_trips(content: bytes, stack: list[str], at: list[float]) -> None:
     assert decode_all(values, body) == content
 
 
-@settings(deadline=None)
 @given(content=contents, name=st.sampled_from([*ENCODERS]), keep=st.floats(0, 1), at=cuts)
 def test_a_cut_off_body_is_an_error_and_gives_only_what_was_there(
     content: bytes, name: str, keep: float, at: list[float]
@@ -629,7 +627,6 @@ def test_a_cut_off_body_is_an_error_and_gives_only_what_was_there(
     assert (error is None) == (body == b"")
 
 
-@settings(deadline=None)
 @given(
     content=contents,
     name=st.sampled_from(["gzip", "deflate", "raw"]),
@@ -655,7 +652,6 @@ def test_isal_and_zlib_agree_on_corrupt_bodies(
     assert results[0] == results[1]
 
 
-@settings(deadline=None)
 @given(
     contents=st.lists(contents, min_size=1, max_size=3),
     name=st.sampled_from([*ENCODERS]),
@@ -677,7 +673,6 @@ def test_the_verdict_on_a_damaged_body_is_the_same_however_it_comes(
         assert (again if late is None else None, late is None) == (got if error is None else None, error is None)
 
 
-@settings(deadline=None)
 @given(values=st.lists(st.text(max_size=30), max_size=3), body=st.binary(max_size=300))
 def test_anything_else_gives_bytes_or_decoding_error(values: list[str], body: bytes) -> None:
     for name in ("", "gzip", "deflate", "br", "zstd"):

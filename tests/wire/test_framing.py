@@ -591,7 +591,7 @@ def run(parts: list[bytes], max_head: int, max_fields: int) -> tuple[object, ...
 @given(HOSTILE, CUTS, st.sampled_from([(MAX_HEAD, 256), (20, 2), (8, 1)]))
 @example(b"0\r\nA: bbbbbbb\n\r\n", [5], (8, 1))
 @example(b"0\r\n\r\n\r\n", [3, 4], (MAX_HEAD, 256))
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 def test_any_chunked_bytes_in_any_pieces_have_one_outcome(data: bytes, at: list[int], limits: tuple[int, int]) -> None:
     """And nothing but this library's own errors come out."""
     whole = run([data] if data else [], *limits)
@@ -609,7 +609,7 @@ VALUE = st.text(string.printable.replace("\r", "").replace("\n", ""), max_size=2
     st.lists(st.tuples(NAME, VALUE), max_size=5),
     CUTS,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_encoded_decodes_to_the_same(
     body: bytes, chunk_ends: list[int], trailers: list[tuple[str, str]], at: list[int]
 ) -> None:

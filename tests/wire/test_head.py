@@ -395,7 +395,7 @@ CUTS = st.lists(st.integers(0, 400), max_size=12)
 )
 @example(b"x" * 90 + b"\n", [50], (64, 3))
 @example(OK + b"\r\n" + b"\n" * 3, [19], (64, 3))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_any_bytes_in_any_pieces_have_one_outcome(data: bytes, at: list[int], limits: tuple[int, int]) -> None:
     """And nothing but this library's own errors come out."""
     max_head, max_fields = limits
@@ -412,7 +412,7 @@ VALUE = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_charac
 
 
 @given(st.lists(st.tuples(TOKEN, VALUE), max_size=12), CUTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_fields_written_are_read_back(pairs: list[tuple[str, str]], at: list[int]) -> None:
     data = b"HTTP/1.1 204 No Content\r\n" + encode_fields(pairs) + b"\r\n"
     played = play(cut(data, at))
