@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..secrets import MASK, bare_name, is_secret, masked_body, masked_field, masked_url
@@ -62,7 +63,8 @@ class Scrubber:
             if name.lower() == "content-type" and value.lower().startswith("multipart/"):
                 boundary = _boundary_of(value)
                 if boundary is not None:
-                    fields = [*fields[:number], (name, value.replace(boundary, _BOUNDARY)), *fields[number + 1 :]]
+                    settled = re.sub(f'(?i)(boundary[ \t]*=[ \t]*"?){re.escape(boundary)}', rf"\1{_BOUNDARY}", value)
+                    fields = [*fields[:number], (name, settled), *fields[number + 1 :]]
                     parts = (b"\r\n" + body).split(f"\r\n--{boundary}".encode())
                     body = f"\r\n--{_BOUNDARY}".encode().join(parts)[2:]
         return fields, body

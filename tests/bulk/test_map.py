@@ -120,7 +120,7 @@ async def test_nothing_to_do(source: Any, client: Client) -> None:
 async def test_an_error_is_an_item_and_no_end(client: Client, http_server: OriginServer) -> None:
     good = http_server.url + "/"
     urls: list[Any] = [good, "nonsense", "ftp://example.org/", 7, http_server.url + "/hold", good + "status/404"]
-    results = {result.index: result async for result in client.map(urls, timeout=Timeout(read=0.2))}
+    results = {result.index: result async for result in client.map(urls, timeout=Timeout(read=0.7))}
     assert [results[number].ok for number in range(6)] == [True, False, False, False, False, True]
     assert isinstance(results[1].error, InvalidURL)
     assert results[1].request is None

@@ -149,7 +149,7 @@ async def test_a_server_that_has_enough_of_connections(
 
 
 async def test_a_pool_of_one_connection(server: FileServer, tmp_path: Path) -> None:
-    async with Client(trust_env=False, limits=Limits(max_connections=1), timeout=0.2) as client:
+    async with Client(trust_env=False, limits=Limits(max_connections=1), timeout=5) as client:
         download = await client.download(server.url, tmp_path / "f", segments=3)
         assert download.path.read_bytes() == BODY
 

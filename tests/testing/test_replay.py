@@ -331,6 +331,8 @@ def test_a_boundary_that_is_none_stays() -> None:
     fields, body = Scrubber().settled([("A", "b"), ("content-type", 'Multipart/Mixed; boundary="a b"')], b"--a b--\r\n")
     assert fields == [("A", "b"), ("content-type", 'Multipart/Mixed; boundary="recorded-boundary"')]
     assert body == b"--recorded-boundary--\r\n"
+    fields, _ = Scrubber().settled([("Content-Type", "multipart/form-data; Boundary = a; charset=a")], b"")
+    assert fields == [("Content-Type", "multipart/form-data; Boundary = recorded-boundary; charset=a")]
 
 
 # --- files that others have written -----------------------------------------------------------------------------------
