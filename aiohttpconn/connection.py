@@ -312,6 +312,7 @@ class AsyncHTTPConnection(HTTP1):
         try:
             stream = await self._open_once()
         except TunnelChallenged as challenged:
+            self.opening.proxy_answered = True
             answer = challenged.fields
         if stream is None:
             stream = await self._open_once(answer)

@@ -406,6 +406,20 @@ async def test_what_breaks_on_a_connection_that_has_served_is_no_news_of_the_pro
     assert pool.states()[0].failures == 0
 
 
+async def test_nor_is_what_breaks_on_one_that_was_in_exclusive_use(raw_server: StartRaw) -> None:
+    server = await raw_server([ReadRequest(), Send(OK), ReadRequest()])
+    pool = ProxyPool([server.url])
+    async with Client(proxy=pool, timeout=10) as client:
+        assert client.pool is not None
+        async with client.pool.connection("http://one.example/") as conn:
+            await conn.request("GET", "/")
+            assert await (await conn.getresponse()).read() == b"ok"
+        client.pool.audit()
+        with pytest.raises(RemoteDisconnected):
+            await client.post("http://one.example/")
+    assert pool.states()[0].failures == 0
+
+
 async def test_a_hedge_goes_through_another_proxy(raw_server: StartRaw) -> None:
     slow = await raw_server([ReadRequest(), Hold()])
     fast = await raw_server([ReadRequest(), Send(OK), Hold()])
