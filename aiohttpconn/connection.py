@@ -325,7 +325,8 @@ class AsyncHTTPConnection(HTTP1):
             opening.proxy_answered = False
         try:
             stream = await self._dial()
-        except AddressBlocked:
+        except AddressBlocked as error:
+            error.of_proxy = proxy is not None
             raise
         except ConnectError as error:
             if proxy is None:

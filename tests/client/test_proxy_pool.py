@@ -10,6 +10,7 @@ import pytest
 
 from aiohttpconn import (
     URL,
+    AddressBlocked,
     BadStatusLine,
     Client,
     ConnectTimeout,
@@ -180,13 +181,16 @@ def test_which_errors_blame_the_proxy() -> None:
 
     connected = ConnectTimeout("x")
     connected.connected = True
-    for error in (ProxyError("x"), caused(OSError()), caused(TLSError("x")), ConnectTimeout("x")):
+    blocked = AddressBlocked("x")
+    blocked.of_proxy = True
+    for error in (ProxyError("x"), caused(OSError()), caused(TLSError("x")), ConnectTimeout("x"), blocked):
         assert blames_proxy(error)
     for error in (
         ProxyError("x", status=502),
         caused(SocksRefused(5, "refused")),
         caused(SocksInexpressible("SOCKS 4 has no IPv6 addresses")),
         connected,
+        AddressBlocked("x"),
         TLSError("x"),
         ResolveError("x"),
         ReadTimeout("x"),
