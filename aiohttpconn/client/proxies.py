@@ -53,7 +53,12 @@ class ProxyChooser:
         return self.choose_for(request.url)
 
     def choose_for(self, url: URL) -> Proxy | None:
-        """The proxy for a URL; None for none. Raises what the function does, and what `Proxy` does."""
+        """The proxy for a URL; None for none. Raises what the function does, and what `Proxy` does.
+
+        The function is not asked about a Unix socket: no proxy lies before one.
+        """
+        if url.origin.uds is not None:
+            return None
         found: Any = self._function(url)
         if iscoroutine(found):
             found.close()  # else it would complain of not being awaited
