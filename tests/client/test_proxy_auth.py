@@ -221,7 +221,7 @@ async def test_a_target_that_takes_long_after_a_challenge_is_not_the_proxys_faul
     for url in ("https://one.example/", "http://one.example/"):
         server = await raw_server([ReadRequest(), Send(challenge("n", fields=FAREWELLS[1]))], [ReadRequest(), Hold()])
         pool = ProxyPool([Proxy(server.url, auth=DigestAuth("ada", "x"))])
-        async with Client(proxy=pool, verify=client_ctx, timeout=Timeout(connect=0.1, read=0.1)) as client:
+        async with Client(proxy=pool, verify=client_ctx, timeout=Timeout(connect=0.3, read=0.3)) as client:
             with pytest.raises((ConnectTimeout, ReadTimeout)):
                 await client.get(url)
         assert pool.states()[0].failures == 0
