@@ -312,6 +312,7 @@ class AsyncHTTPConnection(HTTP1):
         try:
             stream = await self._open_once()
         except TunnelChallenged as challenged:
+            self.opening.proxy_answered = True
             answer = challenged.fields
         if stream is None:
             stream = await self._open_once(answer)
@@ -324,7 +325,8 @@ class AsyncHTTPConnection(HTTP1):
             opening.proxy_answered = False
         try:
             stream = await self._dial()
-        except AddressBlocked:
+        except AddressBlocked as error:
+            error.of_proxy = proxy is not None
             raise
         except ConnectError as error:
             if proxy is None:

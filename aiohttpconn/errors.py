@@ -158,7 +158,11 @@ class AddressBlocked(ConnectError):
 
     The text says which address and why: for logs. It tells what names resolve to within one's own network, and should
     not be echoed to whoever gave the URL.
+
+    `of_proxy`: whether it is the address of the proxy that was to be gone through, not of the origin.
     """
+
+    of_proxy: bool = False
 
 
 class ReadError(NetworkError):

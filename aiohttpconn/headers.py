@@ -43,6 +43,7 @@ _FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 CONNECTION = istr("Connection")
 CONTENT_LENGTH = istr("Content-Length")
 KEEP_ALIVE = istr("Keep-Alive")
+PROXY_CONNECTION = istr("Proxy-Connection")
 TRANSFER_ENCODING = istr("Transfer-Encoding")
 HOST = istr("Host")
 

@@ -207,6 +207,29 @@ async def test_no_proxy_lies_before_a_socket(
     assert server.requests[0].target == "/"
 
 
+async def test_nobody_is_asked_for_a_proxy_before_a_socket(raw_server: Any) -> None:
+    """Nor is one of a pool taken to be alive because a socket answered."""
+    server = await raw_server(*[[Read(), Send(OK), Hold()]] * 4, uds=True)
+    url = at(server.path)
+    pool = ProxyPool(["http://127.0.0.1:1", "http://127.0.0.1:2"])
+    dead = pool.states()[0].proxy
+    pool.failed(dead)
+    asked: list[URL] = []
+    for proxy in (pool, asked.append):
+        async with Client(proxy=proxy) as client:
+            assert (await client.get(url)).text == "ok"
+            assert await client.warm(url, 2) == 1
+            assert client.pool is not None
+            async with client.pool.connection(url) as conn:
+                assert conn.uds == server.path
+        async with Client() as client:
+            assert (await client.get(url, proxy=proxy)).text == "ok"
+    assert asked == []
+    assert [state.failures for state in pool.states()] == [1, 0]
+    pool.worked(dead)
+    assert pool("http://origin.example/") is dead, "it is still the first one's turn"
+
+
 @LINUX
 @pytest.mark.parametrize("form", ["uds=@", "uds=\0", "connection", "%00", "%40"])
 async def test_abstract_sockets(form: str) -> None:
@@ -276,9 +299,11 @@ async def test_no_proxy_for_a_request_of_a_client_with_a_socket(
     server = await raw_server([Read(), Send(OK), Read(), Send(OK), Hold()], uds=True)
     monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:1")
     async with Client(uds=server.path) as client:
-        for proxy in ("http://user:secret@127.0.0.1:1", lambda url: "http://127.0.0.1:1"):
+        pool = ProxyPool(["http://127.0.0.1:1", "http://127.0.0.1:2"])
+        for proxy in ("http://user:secret@127.0.0.1:1", lambda url: "http://127.0.0.1:1", pool):
             with pytest.raises(TypeError, match="none before a Unix socket"):
                 await client.get("http://origin.example/", proxy=proxy)
+        assert pool("http://origin.example/").origin.port == 1, "none has taken its turn"
         assert server.connections == 0
         assert (await client.get("http://origin.example/", proxy=None)).text == "ok"
         assert (await client.get("http://origin.example/")).text == "ok", "the environment's does not apply"

@@ -23,6 +23,7 @@ from ..messages import Request, method_of
 from ..net.tls import ssl_context
 from ..net.tls_options import TLSOptions
 from ..pool import ConnectionPool
+from ..pool.ways import NO_PROXY
 from ..transport import RequestContext, Transport
 from ..url import URL, Params, is_known, join, merge_params, other_params, parse
 from ..wire.codings import accept_encoding
@@ -244,7 +245,7 @@ class Client:
             self._pool: ConnectionPool | None = None
         else:
             if self._proxies is not None and or_none(uds) is not None:
-                raise TypeError("proxy: there is none before a Unix socket, and uds is where all connections go")
+                raise TypeError(NO_PROXY)
             if proxy is UNSET and trust_env and or_none(uds) is None:  # no proxy lies before a socket of one's own
                 self._env_proxies = environment_proxies()
             context = None  # the pool's default is made when https is first spoken
@@ -511,10 +512,14 @@ class Client:
             self._flow.record = RetryRecord()
         proxies = self._proxies
         proxy: Proxy | Unset | None = UNSET
-        if not isinstance(own.proxy, Unset) and (proxies := proxy_chooser(own.proxy)) is None:
-            from ..proxy import Proxy  # noqa: PLC0415 - for who uses one
+        if not isinstance(own.proxy, Unset):
+            proxies = proxy_chooser(own.proxy)
+            if proxies is None:
+                from ..proxy import Proxy  # noqa: PLC0415 - for who uses one
 
-            proxy = Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
+                proxy = Proxy.of(own.proxy)  # type: ignore[arg-type]  # it is no function
+            elif self.pool is not None and self.pool.uds is not None:
+                raise TypeError(NO_PROXY)  # before one takes its turn
         hooks = self._hooks
         if _is_logged(_DEBUG):
             from .logs import with_logs  # noqa: PLC0415 - few watch the log

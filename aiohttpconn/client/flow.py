@@ -243,6 +243,7 @@ class Flow:
             return await self._send_or_hedge(request, call, cookies)
         loop = asyncio.get_running_loop()
         attempts: list[Attempt] = []
+        next_proxy = call.proxies is not None and call.proxies.takes_turns
         while True:
             response: Response | None = None
             failure: HTTPException | None = None
@@ -256,7 +257,8 @@ class Flow:
             assert outcome is not None
             try:
                 now = loop.time()
-                delay = record.delay(retry, request, len(attempts) + 1, outcome, call.deadline.at - now)
+                left = call.deadline.at - now
+                delay = record.delay(retry, request, len(attempts) + 1, outcome, left, next_proxy=next_proxy)
                 if delay is not None:
                     attempts.append(_attempt(response, failure, delay))
                     if call.hooks is not None:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import (
+    AddressBlocked,
     BadStatusLine,
     ConnectTimeout,
     NetworkError,
@@ -42,12 +43,22 @@ class ProxyChooser:
         self._function = function
         self._pool = function if isinstance(function, ProxyPool) else None
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether another attempt may go through another proxy."""
+        return self._pool is not None
+
     def choose(self, request: Request) -> Proxy | None:
         """`choose_for` the URL of a request."""
         return self.choose_for(request.url)
 
     def choose_for(self, url: URL) -> Proxy | None:
-        """The proxy for a URL; None for none. Raises what the function does, and what `Proxy` does."""
+        """The proxy for a URL; None for none. Raises what the function does, and what `Proxy` does.
+
+        The function is not asked about a Unix socket: no proxy lies before one.
+        """
+        if url.origin.uds is not None:
+            return None
         found: Any = self._function(url)
         if iscoroutine(found):
             found.close()  # else it would complain of not being awaited
@@ -67,12 +78,15 @@ class ProxyChooser:
 
 
 def blames_proxy(error: BaseException) -> bool:
-    """Whether an error says that the proxy itself is not there: it cannot be reached, or says nothing that makes sense.
+    """Whether an error says that the proxy itself is not there: it cannot be reached, or must not be, or says nothing
+    that makes sense.
 
     One that refuses a target, with a status or by SOCKS, is alive.
     """
     if isinstance(error, ConnectTimeout):
         return not error.connected
+    if isinstance(error, AddressBlocked):
+        return error.of_proxy
     if not isinstance(error, ProxyError) or error.status is not None:
         return False
     from ..wire.socks import SocksRefused  # noqa: PLC0415 - when something failed
@@ -124,12 +138,12 @@ class ProxyPool:
     - `probe_after`: seconds that a proxy is left out after it failed. Then one request tries it; each time that it
       fails again the pause doubles, up to `probe_most`.
 
-    A proxy has failed when it cannot be reached, or gives no answer that makes sense; one that refuses a target is
-    alive. Where it may as well be the target that says nothing (the time for connecting through an http proxy ran out,
-    or a forwarded request found the connection closed), one that has worked before has failed with the third such
-    request in a row, another with the first. When all have failed, the one that failed the fewest times is tried. A
-    request that fails is not repeated by itself: with `retries=` it goes through the next proxy. One pool may serve
-    several clients.
+    A proxy has failed when it cannot be reached, is forbidden by `addresses=`, or gives no answer that makes sense; one
+    that refuses a target is alive. Where it may as well be the target that says nothing (the time for connecting
+    through an http proxy ran out, or a forwarded request found the connection closed), one that has worked before has
+    failed with the third such request in a row, another with the first. When all have failed, the one that failed the
+    fewest times is tried. A request that fails is not repeated by itself: with `retries=` it goes through the next
+    proxy. One pool may serve several clients.
 
     It is a function of a URL, and so may be called by one's own: ``lambda url: None if url.host == "…" else pool(url)``
     (which is not told what came of it then: call `failed()`, `doubted()` and `worked()`).

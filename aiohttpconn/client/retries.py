@@ -12,7 +12,7 @@ again:
 | `ResolveError` | unless the name is known not to exist | a name server may be away; a typing error stays one |
 | `TLSError` | only a connection that was closed in the handshake | a refused certificate stays refused |
 | `ProxyError` | without an answer, or with one of `Retry.statuses` | 403 and 407 stay |
-| `AddressBlocked` | no | a rule of the caller's own |
+| `AddressBlocked` | of a proxy of a `ProxyPool` | a rule of the caller's own; the next proxy may be within it |
 | `ReadError`, `WriteError`, `RemoteDisconnected` | yes | the connection was lost before the response was there |
 | `ConnectTimeout`, `ReadTimeout`, `WriteTimeout` | yes | the next server of a pool may be faster |
 | `PoolTimeout` | no | nothing was sent: the caller's own queue is too long, and it would only go to its end |
@@ -151,11 +151,19 @@ class RetryRecord:
         self._site(request).save(max(shares, default=0.0), self._clock())
 
     def delay(
-        self, retry: Retry, request: Request, attempt: int, outcome: HTTPException | ResponseHead, left: float
+        self,
+        retry: Retry,
+        request: Request,
+        attempt: int,
+        outcome: HTTPException | ResponseHead,
+        left: float,
+        *,
+        next_proxy: bool = False,
     ) -> float | None:
         """Seconds from the outcome of an attempt (counted from 1) to the next attempt; None if there is to be none.
 
-        `left` is how many seconds the call may still take. When there is a next attempt, it is counted against the
+        `left` is how many seconds the call may still take, `next_proxy` whether the next attempt takes the next of
+        several proxies. When there is a next attempt, it is counted against the
         origin's budget.
         """
         if attempt >= retry.attempts or not request.replayable:
@@ -164,7 +172,7 @@ class RetryRecord:
             return None
         asked = 0.0
         if isinstance(outcome, HTTPException):
-            if not may_pass(outcome, retry.statuses):
+            if not may_pass(outcome, retry.statuses, next_proxy=next_proxy):
                 return None
         elif outcome.status in retry.statuses:
             asked = retry_after(outcome.headers, self._wall_clock())
@@ -214,11 +222,14 @@ def was_unsent(error: HTTPException) -> bool:
     return isinstance(error, (ConnectError, ConnectTimeout)) and not isinstance(error, TLSError)
 
 
-def may_pass(error: HTTPException, statuses: Collection[int]) -> bool:
-    """Whether what failed so may go well the next time (the table above). `statuses`: answers of a proxy that may."""
+def may_pass(error: HTTPException, statuses: Collection[int], *, next_proxy: bool = False) -> bool:
+    """Whether what failed so may go well the next time (the table above). `statuses`: answers of a proxy that may.
+    `next_proxy`: whether the next of several proxies is taken."""
     if isinstance(error, (ConnectTimeout, ReadTimeout, WriteTimeout)):
         return True
-    if not isinstance(error, NetworkError) or isinstance(error, AddressBlocked):
+    if isinstance(error, AddressBlocked):
+        return error.of_proxy and next_proxy
+    if not isinstance(error, NetworkError):
         return False
     cause = error.__cause__
     if isinstance(error, TLSError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConnectError, HTTPException, ProxyError
 from ..messages import Opening, ResponseHead
 from ..unix_socket import shown_path
-from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, response_framing
+from ..wire.framing import ChunkedDecoder, CloseDecoder, Framing, LengthDecoder, proxy_closes, response_framing
 from ..wire.head import MAX_FIELDS, MAX_HEAD, HeadParser, encode_request_head
 from .attempts import Attempts
 from .resolve import GivenAddresses, Resolver, resolve
@@ -168,7 +168,9 @@ class TunnelChallenged(ProxyError):
     Not for callers: the answer is a secret.
     """
 
-    fields: bytes = b""
+    def __init__(self, fields: bytes) -> None:
+        super().__init__("the proxy asked who one is and closed the connection")
+        self.fields = fields
 
 
 async def open_tunnel(
@@ -206,19 +208,20 @@ async def open_tunnel(
                 return head
             body, is_kept = await _refusal_body(stream, head, parser.rest)
         except HTTPException as error:
+            if answered and not parser.bytes_received:
+                raise TunnelChallenged(fields) from error  # it had closed with its challenge, and had not said so
             raise ProxyError(f"{name} gave no answer to CONNECT {authority} that makes sense: {error}") from error
         again = answer(head, answered) if head.status == 407 and answer is not None else None
-        if again is None or not is_kept:
-            refusal = (ProxyError if again is None else TunnelChallenged)(
+        if again is None:
+            raise ProxyError(
                 f"{name} refused CONNECT {authority}: {head.status} {head.reason}".rstrip()
                 + (_about_credentials(head, fields) if head.status == 407 else ""),
                 status=head.status,
                 headers=head.headers,
                 body=body,
             )
-            if isinstance(refusal, TunnelChallenged) and again is not None:
-                refusal.fields = again
-            raise refusal
+        if not is_kept:
+            raise TunnelChallenged(again)
         fields = again
         answered += 1
 
@@ -263,6 +266,7 @@ async def _refusal_body(stream: Stream, head: ResponseHead, rest: bytes) -> tupl
         kind, length, keep_alive = response_framing(head, "GET")
     except HTTPException:
         return b"", False
+    keep_alive = keep_alive and not proxy_closes(head.headers)
     if kind is Framing.LENGTH:
         decoder = LengthDecoder(length or 0)
     elif kind is Framing.CHUNKED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ..connection import UNOPENED
 from .slot import IDLE, LEASED
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def breaches(ledger: Ledger) -> list[str]:
         check(slot.state is IDLE, f"{slot.state} stands among the idle")
         check(slot.idle_until <= slot.expires, "an idle connection is kept for longer than it lives")
         check(slot in slot.host.idle, "an idle connection is not with its host")
+        check(slot.connection.opening is UNOPENED, "an idle connection has kept how it was opened")
         check(slot.connection.is_connected or slot.connection.is_stale(), "an idle connection is not connected")
     for slot in ledger.leased:
         check(slot.state is LEASED, f"{slot.state} stands among the leased")

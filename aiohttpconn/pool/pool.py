@@ -13,7 +13,7 @@ from ..connection import UNOPENED
 from ..errors import HTTPException, PoolClosed, RemoteDisconnected, WriteError
 from ..url import URL, parse
 from ..wire.head import MAX_FIELDS, MAX_HEAD
-from .leased import may_replay, observe, open_slot, start, start_anew
+from .leased import is_fresh, may_replay, observe, open_slot, start, start_anew
 from .ledger import Ledger, closed_error
 from .ways import Ways
 
@@ -157,15 +157,18 @@ class ConnectionPool:
                 if host.direct:
                     response = await slot.connection.start(request, deadline)
                 else:
-                    response = await start(ledger, slot, request, deadline)
+                    response = await start(ledger, slot, request, deadline, observer)
+                    reused = not is_fresh(slot)  # a proxy's challenge may have ended the reused one
             except (RemoteDisconnected, WriteError) as error:
-                if reused:
-                    ledger.learn(slot, error)
-                if not reused or ledger.aborted or not may_replay(request, error):
+                if is_fresh(slot):
+                    raise
+                ledger.learn(slot, error)
+                if ledger.aborted or not may_replay(request, error):
                     raise
                 reused = False
                 response = await start_anew(ledger, slot, request, deadline, observer)
         except BaseException as error:
+            slot.connection.opening = UNOPENED  # it may stay open: a hook may have raised
             slot.give_back()
             if isinstance(error, HTTPException):
                 error.request = request

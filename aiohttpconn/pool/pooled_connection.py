@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ..config import UNSET, Deadline
+from ..connection import UNOPENED
 from ..errors import HTTPException, PoolClosed
 from ..response import HTTPResponse
 from .leased import open_slot
@@ -71,6 +72,7 @@ class PooledConnection:
             connection.timeout = self._pool.timeout
             connection.debuglevel = 0
             connection.on_interim = None
+            connection.opening = UNOPENED
             connection.auto_open = True
             connection.response_class = HTTPResponse
             slot.give_back()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..url import Origin
 
 
-_NO_PROXY = "proxy: there is none before a Unix socket, and uds is where all connections go"
+NO_PROXY = "proxy: there is none before a Unix socket, and uds is where all connections go"
 
 
 class Ways:
@@ -72,7 +72,7 @@ class Ways:
         trust_env: bool,
     ) -> None:
         if uds is not None and proxy is not None:
-            raise TypeError(_NO_PROXY)
+            raise TypeError(NO_PROXY)
         self.timeout = timeout
         self.proxy = proxy
         if tls is not None and not isinstance(tls, TLSOptions):
@@ -112,7 +112,7 @@ class Ways:
             self._check_addresses(self._addresses, origin)
         way = self.proxy if isinstance(proxy, Unset) else proxy
         if way is not None and self.uds is not None:
-            raise TypeError(_NO_PROXY)
+            raise TypeError(NO_PROXY)
         context = None
         if origin.scheme == "https":
             context = self._ssl_context

@@ -6,7 +6,15 @@ import enum
 from typing import Protocol, TypeAlias
 
 from ..errors import HTTPException, IncompleteRead, LineTooLong, ProtocolError, UnknownTransferEncoding
-from ..headers import CONNECTION, CONTENT_LENGTH, EMPTY_HEADERS, TRANSFER_ENCODING, Headers, list_elements
+from ..headers import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    EMPTY_HEADERS,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    Headers,
+    list_elements,
+)
 from ..messages import ResponseHead
 from .grammar import BARE_LF, CHUNK_LINE, DIGITS
 from .head import MAX_FIELDS, MAX_HEAD, LineCache, parse_fields
@@ -68,6 +76,11 @@ def response_framing(head: ResponseHead, method: str) -> BodyFraming:
             return _LENGTH, int(value), keep_alive
         return _LENGTH, content_length(lengths), keep_alive
     return _CLOSE, None, False
+
+
+def proxy_closes(headers: Headers) -> bool:
+    """Whether a proxy says that it closes in the field that older ones have for it (RFC 9112 appendix C.2.2)."""
+    return any(option.lower() == "close" for option in list_elements(headers.getall(PROXY_CONNECTION, ())))
 
 
 def _transfer_framing(values: list[str]) -> Framing | None:

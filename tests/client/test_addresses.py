@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,13 +19,16 @@ from aiohttpconn import (
     ConnectError,
     ConnectionPool,
     ConnectTimeout,
+    ProxyPool,
     ResolveError,
+    Retry,
     Timeout,
     TLSError,
 )
 from tests.auditing import audit_quiet
 from tests.servers.origin import OriginServer
 from tests.servers.program import free_port
+from tests.servers.raw import Hold, Send
 
 if TYPE_CHECKING:
     import ssl
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
     from tests.servers.proxy import ConnectProxy
 
+StartRaw = Any
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 PUBLIC = AddressPolicy.public_only()
 
@@ -195,6 +200,72 @@ async def test_a_proxy_is_not_asked_for_what_is_forbidden(scheme: str, connect_p
             with pytest.raises(AddressBlocked):
                 await client.get(f"{scheme}://{host}/")
     assert connect_proxy.connections == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
+@pytest.mark.parametrize("target", ["http", "https"])
+async def test_a_pool_goes_on_from_a_proxy_that_is_not_permitted(
+    scheme: str,
+    target: str,
+    connect_proxy: ConnectProxy,
+    http_server: OriginServer,
+    https_server: OriginServer,
+    client_ctx: ssl.SSLContext,
+) -> None:
+    origin = {"http": http_server, "https": https_server}[target]
+    rules = {"allow": [connect_proxy.authority, origin.authority]}
+    proxies = [f"{scheme}://127.0.0.3:{connect_proxy.port}", connect_proxy.url]
+    options: dict[str, Any] = {"addresses": AddressPolicy.public_only(**rules), "verify": client_ctx, "timeout": 10}
+    pool = ProxyPool(proxies)
+    async with Client(proxy=pool, retries=Retry(attempts=2, backoff=0.001), **options) as client:
+        assert (await client.post(f"{origin.url}/echo", content=b"x")).status == 200
+        assert [state.failures for state in pool.states()] == [1, 0]
+    # Without retries: it is left out from then on.
+    pool = ProxyPool(proxies)
+    async with Client(proxy=pool, **options) as client:
+        with pytest.raises(AddressBlocked, match=r"127\.0\.0\.3") as caught:
+            await client.get(origin.url)
+        assert caught.value.of_proxy
+        assert pickle.loads(pickle.dumps(caught.value)).of_proxy
+        for _ in range(3):
+            assert (await client.get(origin.url)).text == "hello"
+        assert [state.failures for state in pool.states()] == [1, 0]
+    pool = ProxyPool(proxies)
+    async with Client(proxy=pool, **options) as client:
+        with pytest.raises(AddressBlocked):
+            await client.warm(origin.url)
+        assert [state.failures for state in pool.states()] == [1, 0]
+
+
+async def test_a_forbidden_proxy_that_comes_from_no_pool_is_not_tried_again(connect_proxy: ConnectProxy) -> None:
+    for proxy in (connect_proxy.url, lambda url: connect_proxy.url):
+        async with Client(proxy=proxy, addresses=PUBLIC, retries=3) as client:
+            with pytest.raises(AddressBlocked) as caught:
+                await client.get("http://origin.example/")
+        assert caught.value.of_proxy
+        assert not hasattr(caught.value, "__notes__"), "there was no other attempt"
+    assert connect_proxy.connections == 0
+
+
+async def test_a_forbidden_origin_is_not_the_proxys_fault(connect_proxy: ConnectProxy, raw_server: StartRaw) -> None:
+    """Refused by its URL, and after a look-up of ours for a SOCKS proxy."""
+    socks = await raw_server(*[[Send(b"\x05\x00"), Hold()]] * 5)
+    policy = AddressPolicy.public_only(allow=[connect_proxy.authority, socks.authority])
+    for proxy, url in [
+        (connect_proxy.url, "http://10.0.0.1/"),
+        (connect_proxy.url, "https://localhost/"),
+        (f"socks5://{socks.authority}", "http://inner.example/"),
+    ]:
+        pool = ProxyPool([proxy, proxy])
+        asked = Answers(["10.0.0.1"])
+        async with Client(proxy=pool, addresses=policy, resolver=asked, retries=3, timeout=10) as client:
+            with pytest.raises(AddressBlocked) as caught:
+                await client.get(url)
+            assert caught.value.of_proxy is False
+            assert not hasattr(caught.value, "__notes__"), "there was no other attempt"
+        assert pool.states()[0].failures == 0
+    assert connect_proxy.connections == 0
+    assert socks.connections == 1
 
 
 async def test_through_a_permitted_proxy_to_a_permitted_name(

@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import BasicAuth, BodyNotReplayable, Client, DigestAuth, Proxy, ProxyError
+from aiohttpconn import (
+    BasicAuth,
+    BodyNotReplayable,
+    Client,
+    ConnectTimeout,
+    DigestAuth,
+    Hooks,
+    Proxy,
+    ProxyError,
+    ProxyPool,
+    ReadTimeout,
+    RemoteDisconnected,
+    Timeout,
+)
 from aiohttpconn.client.challenges import parse_parameters
 from tests.auditing import audit_quiet
 from tests.cancellation import cancel_everywhere
 from tests.servers.origin import OriginServer, pattern
-from tests.servers.raw import Close, Connection, Hold, RawServer, Send
+from tests.servers.raw import Close, Connection, Hold, RawServer, Reset, Send
 from tests.servers.raw import Request as ReadRequest
 
 if TYPE_CHECKING:
@@ -24,6 +37,9 @@ if TYPE_CHECKING:
 
 StartRaw = Any
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+FAREWELLS = ["Connection: close\r\n", "Proxy-Connection: Close\r\n", ""]
+"""What a proxy says that closes after its challenge: so, as older ones do, nothing."""
 
 
 def challenge(nonce: str, *, stale: bool = False, fields: str = "", body: bytes = b"who?") -> bytes:
@@ -104,10 +120,11 @@ async def test_digest_with_squid(squid_digest: Program, nginx: Nginx, client_ctx
 class DigestProxy(RawServer):
     """Challenges each CONNECT that is not signed with its nonce, and then passes bytes on to `target`."""
 
-    def __init__(self, target: int, *, closes: bool = False) -> None:
+    def __init__(self, target: int) -> None:
         super().__init__()
         self.target = target
-        self.closes = closes
+        self.farewell: str | None = None
+        """What it says of closing after a challenge, None if it does not."""
         self.nonce = "n1"
 
     async def play(self, conn: Connection) -> None:
@@ -123,9 +140,8 @@ class DigestProxy(RawServer):
             given = said(request).get("nonce")
             if given == self.nonce:
                 break
-            fields = "Connection: close\r\n" if self.closes else ""
-            await conn.send(challenge(self.nonce, stale=given is not None, fields=fields))
-            if self.closes:
+            await conn.send(challenge(self.nonce, stale=given is not None, fields=self.farewell or ""))
+            if self.farewell is not None:
                 return
         reader, writer = await asyncio.open_connection("127.0.0.1", self.target)
         try:
@@ -143,16 +159,16 @@ async def digest_proxy(https_server: OriginServer) -> AsyncIterator[DigestProxy]
         yield server
 
 
-@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("farewell", [None, *FAREWELLS])
 async def test_a_challenge_is_answered_and_remembered(
-    closes: bool, digest_proxy: DigestProxy, https_server: OriginServer, client_ctx: ssl.SSLContext
+    farewell: str | None, digest_proxy: DigestProxy, https_server: OriginServer, client_ctx: ssl.SSLContext
 ) -> None:
-    digest_proxy.closes = closes
+    digest_proxy.farewell = farewell
     proxy = Proxy(digest_proxy.url, auth=DigestAuth("ada", "x"), headers={"X-Session": "1"})
     async with client_of(proxy, client_ctx) as client:
         assert (await client.get(f"{https_server.url}/close")).text == "goodbye"
         # Asked once more on the same connection, or on a new one where that ended.
-        assert [asked.connection for asked in digest_proxy.requests] == [0, int(closes)]
+        assert [asked.connection for asked in digest_proxy.requests] == [0, int(farewell is not None)]
         assert (await client.get(f"{https_server.url}/close")).text == "goodbye"
         digest_proxy.nonce = "n2"
         assert (await client.get(f"{https_server.url}/close")).text == "goodbye"
@@ -167,6 +183,48 @@ async def test_a_challenge_is_answered_and_remembered(
     assert all(one["uri"] == https_server.authority for one in asked[1:])
     assert all(request.get_all("X-Session") == ["1"] for request in digest_proxy.requests)
     assert all(request.get("Proxy-Authorization") is None for request in https_server.requests)
+
+
+@pytest.mark.parametrize("end", [Close(), Reset()])
+async def test_a_connection_that_ends_when_the_answer_comes(
+    end: Any, raw_server: StartRaw, client_ctx: ssl.SSLContext
+) -> None:
+    cut = [ReadRequest(), Send(challenge("n")), ReadRequest(), end]
+    refusing = [ReadRequest(), Send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"), Hold()]
+    server = await raw_server(cut, refusing)
+    pool = ProxyPool([Proxy(server.url, auth=DigestAuth("ada", "x"))])
+    async with client_of(pool, client_ctx) as client:
+        with pytest.raises(ProxyError) as caught:
+            await client.get("https://one.example/")
+        assert caught.value.status == 403
+    assert [asked.connection for asked in server.requests] == [0, 0, 1]
+    assert said(server.requests[1])["nc"] == "00000001"
+    assert server.requests[1].head == server.requests[2].head
+    assert pool.states()[0].failures == 0
+
+
+async def test_an_answer_that_always_ends_the_connection_is_given_up(
+    raw_server: StartRaw, client_ctx: ssl.SSLContext
+) -> None:
+    server = await raw_server([ReadRequest(), Send(challenge("n")), ReadRequest()], *[[ReadRequest()]] * 5)
+    async with client_of(Proxy(server.url, auth=DigestAuth("ada", "x")), client_ctx) as client:
+        with pytest.raises(ProxyError, match="closed the connection"):
+            await client.get("https://one.example/")
+        with pytest.raises(ProxyError, match="closed the connection"):  # signed at once: nothing was asked
+            await client.get("https://one.example/")
+    assert [asked.connection for asked in server.requests] == [0, 0, 1, 2]
+
+
+async def test_a_target_that_takes_long_after_a_challenge_is_not_the_proxys_fault(
+    raw_server: StartRaw, client_ctx: ssl.SSLContext
+) -> None:
+    for url in ("https://one.example/", "http://one.example/"):
+        server = await raw_server([ReadRequest(), Send(challenge("n", fields=FAREWELLS[1]))], [ReadRequest(), Hold()])
+        pool = ProxyPool([Proxy(server.url, auth=DigestAuth("ada", "x"))])
+        async with Client(proxy=pool, verify=client_ctx, timeout=Timeout(connect=0.3, read=0.3)) as client:
+            with pytest.raises((ConnectTimeout, ReadTimeout)):
+                await client.get(url)
+        assert pool.states()[0].failures == 0
 
 
 async def test_credentials_that_are_wrong_are_sent_once(raw_server: StartRaw, client_ctx: ssl.SSLContext) -> None:
@@ -244,13 +302,13 @@ async def test_exclusive_use_is_signed_once_the_challenge_is_known(
     assert (last["uri"], last["nc"]) == ("http://one.example/exclusive", "00000002")
 
 
-@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("farewell", [None, *FAREWELLS[:2]])
 async def test_a_forwarded_request_is_sent_again(
-    closes: bool, raw_server: StartRaw, client_ctx: ssl.SSLContext
+    farewell: str | None, raw_server: StartRaw, client_ctx: ssl.SSLContext
 ) -> None:
-    first = challenge("n", fields="Connection: close\r\n" if closes else "")
+    first = [ReadRequest(), Send(challenge("n", fields=farewell or ""))]
     answers = [ReadRequest(), Send(OK), ReadRequest(), Send(OK), Hold()]
-    scripts = [[ReadRequest(), Send(first), Close()], answers] if closes else [[ReadRequest(), Send(first), *answers]]
+    scripts = [first, answers] if farewell is not None else [[*first, *answers]]
     server = await raw_server(*scripts)
     async with client_of(Proxy(server.url, auth=DigestAuth("ada", "x")), client_ctx) as client:
         response = await client.post("http://one.example/a?b", content=b"body")
@@ -263,6 +321,105 @@ async def test_a_forwarded_request_is_sent_again(
     assert (said(two)["uri"], said(two)["nc"]) == ("http://one.example/a?b", "00000001")
     assert (said(three)["uri"], said(three)["nc"]) == ("http://one.example/", "00000002")
     assert re.fullmatch("[0-9a-f]{64}", said(two)["response"])
+
+
+@pytest.mark.parametrize("last", [[], [ReadRequest()], [ReadRequest(), Reset()]])
+@pytest.mark.parametrize("body", [b"", b"body", b"x" * 300_000])
+async def test_an_answer_that_finds_the_connection_closed_goes_out_on_another(
+    last: list[Any], body: bytes, raw_server: StartRaw, client_ctx: ssl.SSLContext
+) -> None:
+    server = await raw_server([ReadRequest(), Send(challenge("n")), *last], [ReadRequest(), Send(OK), Hold()])
+    pool = ProxyPool([Proxy(server.url, auth=DigestAuth("ada", "x"))])
+    async with client_of(pool, client_ctx) as client:
+        assert (await client.put("http://one.example/", content=body)).text == "ok"
+        audit_quiet(client.pool)  # type: ignore[arg-type]
+    assert [asked.connection for asked in server.requests] == [0, *[0 for _ in last[:1]], 1]
+    assert {asked.body for asked in server.requests} == {body}
+    assert {said(asked)["nc"] for asked in server.requests[1:]} == {"00000001"}
+    assert pool.states()[0].failures == 0
+
+
+async def test_what_must_not_be_sent_twice_is_not(raw_server: StartRaw, client_ctx: ssl.SSLContext) -> None:
+    """The proxy had the request with the answer: nobody knows whether it has passed it on."""
+    server = await raw_server([ReadRequest(), Send(challenge("n")), ReadRequest()], [ReadRequest(), Send(OK)])
+    pool = ProxyPool([Proxy(server.url, auth=DigestAuth("ada", "x"))])
+    async with client_of(pool, client_ctx) as client:
+        with pytest.raises(RemoteDisconnected):
+            await client.post("http://one.example/", content=b"body")
+        audit_quiet(client.pool)  # type: ignore[arg-type]
+    assert [asked.body for asked in server.requests] == [b"body"] * 2
+    assert pool.states()[0].failures == 0
+
+
+@pytest.mark.parametrize("used", [False, True])
+async def test_what_always_ends_the_connection_is_given_up(
+    used: bool, raw_server: StartRaw, client_ctx: ssl.SSLContext
+) -> None:
+    before = [ReadRequest(), Send(OK)] if used else []
+    server = await raw_server([*before, ReadRequest(), Send(challenge("n")), ReadRequest()], *[[ReadRequest()]] * 5)
+    pool = ProxyPool([Proxy(server.url, auth=DigestAuth("ada", "x"))])
+    async with client_of(pool, client_ctx) as client:
+        if used:
+            await client.get("http://one.example/")
+        with pytest.raises(RemoteDisconnected):
+            await client.get("http://one.example/")
+        audit_quiet(client.pool)  # type: ignore[arg-type]
+    assert [asked.connection for asked in server.requests][int(used) :] == [0, 0, 1]
+    # Each challenge says that the last nonce was stale.
+    asking = [ReadRequest(), Send(challenge("n", stale=True)), ReadRequest()]
+    server = await raw_server(*[asking] * 10)
+    async with client_of(Proxy(server.url, auth=DigestAuth("ada", "x")), client_ctx) as client:
+        assert (await client.get("http://one.example/")).status == 407
+    assert len(server.requests) == 9
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("end", [*FAREWELLS[:2], "cut"])
+async def test_hooks_are_told_of_the_connection_that_the_answer_goes_out_on(
+    end: str, used: bool, raw_server: StartRaw, client_ctx: ssl.SSLContext
+) -> None:
+    asked = [Send(challenge("n")), ReadRequest()] if end == "cut" else [Send(challenge("n", fields=end))]
+    before = [ReadRequest(), Send(OK)] if used else []
+    server = await raw_server([*before, ReadRequest(), *asked], [ReadRequest(), Send(EARLY + OK), Hold()])
+    told: list[Any] = []
+    hooks = Hooks(
+        on_connect=lambda request, opening: told.append(opening),
+        on_reuse=lambda request: told.append("reused"),
+        on_interim=lambda request, head: told.append(head.status),
+    )
+    async with client_of(Proxy(server.url, auth=DigestAuth("ada", "x")), client_ctx, hooks=hooks) as client:
+        if used:
+            assert (await client.get("http://one.example/")).text == "ok"
+            told[:] = []
+        response = await client.get("http://one.example/")
+        assert response.text == "ok"
+        first, opening, interim = told
+        assert (first == "reused") is used
+        assert opening.why == "the proxy closed the one on which it asked who one is"
+        assert interim == 103
+        assert response.timings.reused is False
+        assert response.timings.connect == opening.connect
+        assert opening.why in response.explain()
+        audit_quiet(client.pool)  # type: ignore[arg-type]
+
+
+async def test_every_await_of_an_answer_to_a_proxy_that_closes_under_cancellation(client_ctx: ssl.SSLContext) -> None:
+    class Asking(RawServer):
+        async def play(self, conn: Connection) -> None:
+            request = await conn.read_request()
+            if said(request):
+                await conn.send(EARLY + OK)
+            else:
+                await conn.send(challenge("n"))
+                await conn.read_request()
+
+    async with Asking() as server, client_of(None, client_ctx) as client:
+
+        async def scenario() -> None:
+            proxy = Proxy(server.url, auth=DigestAuth("ada", "x"))
+            assert (await client.get("http://one.example/", proxy=proxy)).text == "ok"
+
+        await cancel_everywhere(scenario, lambda: audit_quiet(client.pool))  # type: ignore[arg-type]
 
 
 async def test_a_body_that_can_be_read_once(raw_server: StartRaw, client_ctx: ssl.SSLContext) -> None:

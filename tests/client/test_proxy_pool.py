@@ -10,6 +10,7 @@ import pytest
 
 from aiohttpconn import (
     URL,
+    AddressBlocked,
     BadStatusLine,
     Client,
     ConnectTimeout,
@@ -180,13 +181,16 @@ def test_which_errors_blame_the_proxy() -> None:
 
     connected = ConnectTimeout("x")
     connected.connected = True
-    for error in (ProxyError("x"), caused(OSError()), caused(TLSError("x")), ConnectTimeout("x")):
+    blocked = AddressBlocked("x")
+    blocked.of_proxy = True
+    for error in (ProxyError("x"), caused(OSError()), caused(TLSError("x")), ConnectTimeout("x"), blocked):
         assert blames_proxy(error)
     for error in (
         ProxyError("x", status=502),
         caused(SocksRefused(5, "refused")),
         caused(SocksInexpressible("SOCKS 4 has no IPv6 addresses")),
         connected,
+        AddressBlocked("x"),
         TLSError("x"),
         ResolveError("x"),
         ReadTimeout("x"),
@@ -402,6 +406,20 @@ async def test_what_breaks_on_a_connection_that_has_served_is_no_news_of_the_pro
     pool = ProxyPool([server.url])
     async with Client(proxy=pool, timeout=10) as client:
         assert (await client.get("http://one.example/")).text == "ok"
+        with pytest.raises(RemoteDisconnected):
+            await client.post("http://one.example/")
+    assert pool.states()[0].failures == 0
+
+
+async def test_nor_is_what_breaks_on_one_that_was_in_exclusive_use(raw_server: StartRaw) -> None:
+    server = await raw_server([ReadRequest(), Send(OK), ReadRequest()])
+    pool = ProxyPool([server.url])
+    async with Client(proxy=pool, timeout=10) as client:
+        assert client.pool is not None
+        async with client.pool.connection("http://one.example/") as conn:
+            await conn.request("GET", "/")
+            assert await (await conn.getresponse()).read() == b"ok"
+        client.pool.audit()
         with pytest.raises(RemoteDisconnected):
             await client.post("http://one.example/")
     assert pool.states()[0].failures == 0
