@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .config import Deadline
+    from .errors import HTTPException
     from .messages import Opening, Request, ResponseHead
     from .response import HTTPResponse
 
@@ -62,6 +63,7 @@ class ExchangeConnection(Protocol):
         """Close an idle connection in order: TLS says goodbye. Waits for nothing."""
         ...
 
-    def abort(self) -> None:
-        """Close at once, in any state; drop what is unsent; wait for nothing."""
+    def abort(self, error: HTTPException | None = None) -> None:
+        """Close at once, in any state; drop what is unsent; wait for nothing. `error`: what a body that is being read
+        ends with, in place of `ReadError`."""
         ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiohttpconn import UNSET, ConnectionPool, Request, RequestContext, Timeout
+from aiohttpconn import UNSET, ConnectionPool, HTTPException, Request, RequestContext, Timeout
 from aiohttpconn.config import Deadline
 from aiohttpconn.messages import Opening
 from aiohttpconn.pool.ways import Ways
@@ -135,7 +135,7 @@ class StubConnection:
     def close_now(self) -> None:
         self.connected = self.busy = False
 
-    def abort(self) -> None:
+    def abort(self, error: HTTPException | None = None) -> None:
         self.connected = self.busy = False
 
     def lose(self) -> None:
