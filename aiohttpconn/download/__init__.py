@@ -16,6 +16,7 @@ from .digests import parse_checksum
 from .many import download_many
 from .one_file import OneFile
 from .ordered import OrderedRanges
+from .place import Places, named_paths
 from .progress import Meter, Progress
 from .range_stream import RangeStream
 from .rate import Rate
@@ -48,7 +49,7 @@ async def download(
 ) -> Download:
     """`Client.download`."""
     with ExitStack() as stack:
-        return await _download(fetch, url, path, _bar(progress, stack), set(), **options)
+        return await _download(fetch, url, path, _bar(progress, stack), Places(), **options)
 
 
 async def _download(
@@ -56,7 +57,7 @@ async def _download(
     url: str | URL,
     path: str | os.PathLike[str] | None,
     bar: Bar | None,
-    claimed: set[str],
+    places: Places,
     *,
     number: int | None = None,
     last: bool = True,
@@ -89,7 +90,7 @@ async def _download(
         overwrite=overwrite,
         sync=fsync,
         repairs=repairs,
-        claimed=claimed,
+        places=places,
         number=number,
         last=last,
     )
@@ -110,8 +111,7 @@ async def download_all(
 ) -> list[DownloadResult]:
     """`Client.download_all`."""
     rate = Rate.of(limit_rate)
-    claimed: set[str] = set()
-    places: set[str] = set()
+    places = Places(named_paths(items, directory))
 
     async def bring(
         url: str | URL, path: str | os.PathLike[str] | None, own: Mapping[str, Any], *, number: int, last: bool
@@ -121,11 +121,9 @@ async def download_all(
             place = os.path.join(directory, "" if path is None else path)
         where, in_folder = target(place)
         if not in_folder:
-            if where in places:
-                raise ValueError(f"another item is saved as {where}")
-            places.add(where)
+            places.name(where)
         keywords = {**options, "limit_rate": rate, **own, "number": number, "last": last}
-        return await _download(fetch, url, place, bar, claimed, **keywords)
+        return await _download(fetch, url, place, bar, places, **keywords)
 
     with ExitStack() as stack:
         bar = _bar(progress, stack)
