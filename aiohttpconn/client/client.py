@@ -701,13 +701,14 @@ class Client:
 
     async def download_all(
         self,
-        items: Iterable[Any] | AsyncIterable[Any],
+        items: Iterable[Any] | AsyncIterable[Any] | Mapping[Any, Any],
         **options: Unpack[DownloadAllKeywords],
     ) -> list[DownloadResult]:
         """Save many files; a `DownloadResult` for each, in their order.
 
         - `items`: URLs, pairs of URL and path, or triples with a dict of keywords for that file; an iterable, async or
-          not, from which they are taken as they are begun. `directory`: what their paths are relative to.
+          not, from which they are taken as they are begun; or a mapping of URL to path. `directory`: what their paths
+          are relative to.
         - `concurrency`: how many at a time (8). `on_result`: called with each `DownloadResult` as it comes.
         - the others are those of `download`, for each file; `limit_rate` is for all together.
 

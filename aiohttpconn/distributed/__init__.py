@@ -128,7 +128,7 @@ def map(
 
 
 def download(
-    items: Iterable[Any] | AsyncIterable[Any],
+    items: Iterable[Any] | AsyncIterable[Any] | Mapping[Any, Any],
     cluster: Any,
     *,
     directory: str | os.PathLike[str] | None = None,
@@ -141,11 +141,12 @@ def download(
 ) -> ClusterResults[DownloadResult]:
     """`Client.download_all` on many machines: an async iterator of `DownloadResult`, as they come.
 
-    - `items`: absolute URLs, or pairs of URL and path. Paths are those of the workers' machines: relative to
-      `directory`, and that to the caller's current folder, by its absolute path. Without a path, or with one that ends
-      in a separator, the name is that in the URL, with the item's number (from 1) when another item has it; what a
-      server calls the file does not count, so that no two workers ever write the same one, and another run finds it.
-      A file that is there is left if it is the same, else replaced, unless `overwrite=False` is given.
+    - `items`: absolute URLs, or pairs of URL and path, or a mapping of URL to path. Paths are those of the workers'
+      machines: relative to `directory`, and that to the caller's current folder, by its absolute path. Without a path,
+      or with one that ends in a separator, the name is that in the URL, with the item's number (from 1) when another
+      item has it; what a server calls the file does not count, so that no two workers ever write the same one, and
+      another run finds it. A file that is there is left if it is the same, else replaced, unless `overwrite=False` is
+      given.
     - `concurrency`: how many files at a time on each worker; `limit_rate` is for each file.
     - the others: as of `map`, and of `Client.download` (those that pickle).
 
@@ -154,6 +155,8 @@ def download(
     """
     if isinstance(items, (str, bytes, URL)) or not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"items must be an iterable of URLs, or of pairs of URL and path, not {items!r}")
+    if isinstance(items, Mapping):
+        items = list(items.items())
     check_count("concurrency", concurrency)
     for name in options:
         if name not in DownloadKeywords.__optional_keys__:

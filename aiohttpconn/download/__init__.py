@@ -6,7 +6,7 @@ What `Client.download`, `Client.download_all` and `Client.stream_ranges` do; the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ from .sources import Sources
 from .wanted import Wanted, check_segments, seconds_in_all, target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Sequence
 
     from ..fetch import Fetch
     from .progress import Bar
@@ -100,7 +100,7 @@ async def _download(
 
 async def download_all(
     fetch: Fetch,
-    items: Iterable[Any] | AsyncIterable[Any],
+    items: Iterable[Any] | AsyncIterable[Any] | Mapping[Any, Any],
     *,
     concurrency: int = 8,
     directory: str | os.PathLike[str] | None = None,
@@ -110,6 +110,8 @@ async def download_all(
     **options: Any,
 ) -> list[DownloadResult]:
     """`Client.download_all`."""
+    if isinstance(items, Mapping):
+        items = list(items.items())
     rate = Rate.of(limit_rate)
     places = Places(named_paths(items, directory))
 

@@ -62,8 +62,8 @@ class Places:
 
 
 def named_paths(items: object, directory: str | os.PathLike[str] | None) -> set[str]:
-    """Where those of a list go that the caller named. That is told by their text alone (2 µs each, 26 with a
-    look at links), and of an iterator not at all."""
+    """Where those of a list go that the caller named. That is told by their text alone (2 µs each, 26 with
+    links looked up), and of an iterator not at all."""
     found = set()
     if isinstance(items, (list, tuple)):
         folder = os.path.realpath("" if directory is None else directory)

@@ -67,6 +67,13 @@ async def test_a_name_from_a_url_is_not_what_another_item_is_saved_as(
         assert all(result.unwrap().fetched <= 1 for result in results)
 
 
+async def test_a_mapping_of_url_to_path(server: FileServer, client: Client, tmp_path: Path) -> None:
+    items: dict[str, str | Path] = {f"{server.url}/a": "x", f"{server.url}/b": tmp_path / "y"}
+    results = await client.download_all(items, directory=tmp_path)
+    assert [result.unwrap().path.name for result in results] == ["x", "y"]
+    assert sorted(os.listdir(tmp_path)) == ["x", "y"]
+
+
 async def test_of_an_iterator_a_path_that_comes_too_late_is_refused(
     server: FileServer, client: Client, tmp_path: Path
 ) -> None:
