@@ -81,6 +81,8 @@ def parse_arguments(argv: Sequence[str]) -> DownloadOptions:
         for name in ("output", "checksum", "mirrors"):
             if getattr(found, name):
                 raise UsageError(f"{_NAMES[name]} is for one URL")
+    if found.output == "-":
+        raise UsageError("-o -: a download is a file; aiohttpconn -o - URL prints, and -o ./- is a file of that name")
     return DownloadOptions(
         urls=urls,
         list=found.list,

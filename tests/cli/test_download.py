@@ -242,6 +242,7 @@ def test_options_set_their_fields() -> None:
     [
         ([], "what is to be downloaded"),
         (["-o", "x", URL, URL], "-o is for one URL"),
+        (["-o", "-", URL], "a download is a file; aiohttpconn -o - URL prints"),
         (["-i", "x", "--mirror", URL, URL], "--mirror is for one URL"),
         (["-s", "65", URL], "from 1 to 64"),
         (["--checksum", "crc:1", URL], "no algorithm that hashlib knows"),
