@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import pickle
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +93,9 @@ async def test_an_item_may_have_keywords_and_each_result_is_told_of(
     items = [(server.url, "a", {"checksum": "md5:" + "0" * 32}), (server.url, "b", {"segments": 2}), server.url]
     results = await client.download_all(items, concurrency=1, directory=tmp_path, on_result=told.append)
     assert told == results
+    again = [pickle.loads(pickle.dumps(result)) for result in results]
+    assert again[1:] == results[1:]
+    assert str(again[0].error) == str(results[0].error)  # exceptions are equal to themselves only
     assert [result.ok for result in results] == [False, True, True]
     assert isinstance(results[0].error, ChecksumMismatch)
 
