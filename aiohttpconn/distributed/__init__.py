@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from ..bulk.feed import Feed
 from ..bulk.keywords import check_handle, told_apart
 from ..config import check_count
-from ..download.keywords import DownloadKeywords
+from ..download.keywords import OF_DOWNLOAD, check_keywords
 from ..download.result import DownloadResult
 from ..messages import Request
 from ..url import URL
@@ -158,9 +158,7 @@ def download(
     if isinstance(items, Mapping):
         items = list(items.items())
     check_count("concurrency", concurrency)
-    for name in options:
-        if name not in DownloadKeywords.__optional_keys__:
-            raise TypeError(f"download() takes no keyword {name!r}")
+    check_keywords("download", options, OF_DOWNLOAD)
     places = Places(os.path.abspath("" if directory is None else directory))
     dask = Cluster(cluster, direct)
     plan = Plan(_client(client), dumps_settings("a keyword", Work("download", concurrency, options)))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ..config import UNSET
 from ..url import URL
 from .digests import parse_checksum
+from .keywords import OF_ALL, OF_DOWNLOAD, OF_STREAM, check_keywords, check_own_keywords
 from .many import download_many
 from .one_file import OneFile
 from .ordered import OrderedRanges
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Download", "DownloadResult", "Progress", "RangeStream", "Rate", "download", "download_all", "stream_ranges"]
 
 
-_OF_REQUESTS: Final = frozenset(
-    ["params", "cookies", "auth", "follow_redirects", "timeout", "proxy", "retries", "hedge", "max_body"]
-)
-"""The keywords of requests that those of a download may have, besides `headers`."""
-
-
 async def download(
     fetch: Fetch,
     url: str | URL,
@@ -48,6 +43,7 @@ async def download(
     **options: Any,
 ) -> Download:
     """`Client.download`."""
+    check_keywords("download", options, OF_DOWNLOAD)
     with ExitStack() as stack:
         return await _download(fetch, url, path, _bar(progress, stack), Places(), **options)
 
@@ -75,7 +71,6 @@ async def _download(
     **request: Any,
 ) -> Download:
     check_segments(segments)
-    _check_keywords(request)
     _check_flags(resume=resume, fsync=fsync)
     if overwrite is not None:
         _check_flags(overwrite=overwrite)
@@ -110,6 +105,7 @@ async def download_all(
     **options: Any,
 ) -> list[DownloadResult]:
     """`Client.download_all`."""
+    check_keywords("download_all", options, OF_ALL)
     if isinstance(items, Mapping):
         items = list(items.items())
     rate = Rate.of(limit_rate)
@@ -118,6 +114,7 @@ async def download_all(
     async def bring(
         url: str | URL, path: str | os.PathLike[str] | None, own: Mapping[str, Any], *, number: int, last: bool
     ) -> Download:
+        check_own_keywords(own)
         place = path
         if directory is not None:
             place = os.path.join(directory, "" if path is None else path)
@@ -146,16 +143,10 @@ def stream_ranges(
     **request: Any,
 ) -> RangeStream:
     """`Client.stream_ranges`."""
-    _check_keywords(request)
+    check_keywords("stream_ranges", request, OF_STREAM)
     sources = Sources(fetch, _urls(url, mirrors), headers, request)
     digest = None if checksum is None else parse_checksum(checksum)
     return RangeStream(OrderedRanges(sources, segments, window, repairs, Rate.of(limit_rate), digest))
-
-
-def _check_keywords(request: Mapping[str, Any]) -> None:
-    for name in request:
-        if name not in _OF_REQUESTS:
-            raise TypeError(f"a download takes no {name}=: it is a GET without a body")
 
 
 def _check_flags(**flags: object) -> None:

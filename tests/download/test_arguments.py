@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,6 +57,33 @@ async def test_of_a_stream(options: dict[str, Any], server: FileServer, client: 
 async def test_of_many(server: FileServer, client: Client) -> None:
     with pytest.raises(TypeError, match="concurrency must"):
         await client.download_all([server.url], concurrency="x")  # type: ignore[arg-type]
+    assert not server.connections
+
+
+async def test_a_keyword_that_is_none_is_named(server: FileServer, client: Client, tmp_path: Path) -> None:
+    def refused(says: str) -> Any:
+        return pytest.raises(TypeError, match=f"^{re.escape(says)}$")
+
+    wrong: dict[str, Any]
+    for wrong, says in (
+        ({"segment": 8}, "takes no keyword 'segment'; did you mean 'segments'?"),
+        ({"zzzzz": 1}, "takes no keyword 'zzzzz'"),
+        ({"number": 1}, "takes no keyword 'number'"),
+        ({"json": {}}, "takes no json=: it is a GET without a body"),
+    ):
+        with refused(f"download() {says}"):
+            await client.download(server.url, tmp_path / "f", **wrong)
+        with refused(f"download_all() {says}"):
+            await client.download_all([server.url], **wrong)
+        with refused(f"stream_ranges() {says}"):
+            client.stream_ranges(server.url, **wrong)
+        [result] = await client.download_all([(server.url, tmp_path / "f", wrong)])
+        with refused(f"download() {says}"):
+            result.unwrap()
+    for name in ("progress", "on_result", "directory", "concurrency"):
+        [result] = await client.download_all([(server.url, tmp_path / "f", {name: True})])
+        with refused(f"{name}= is for all items together, not for one of them"):
+            result.unwrap()
     assert not server.connections
 
 
