@@ -726,7 +726,7 @@ class Client:
         """A file's bytes in their order, fetched in ranges over several connections: an asynchronous iterator, and a
         block, which lets go of the connections at once where the loop is left early.
 
-        - `segments`: how many connections (4). `window`: bytes that are held, at most (16 MiB).
+        - `segments`: how many connections, up to 64 (4, as is "auto"). `window`: bytes that are held, at most (16 MiB).
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file
           is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
 

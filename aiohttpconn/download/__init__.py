@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..config import UNSET
 from ..url import URL
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .progress import Bar
 
 __all__ = ["Download", "DownloadResult", "Progress", "RangeStream", "Rate", "download", "download_all", "stream_ranges"]
+
+
+_SEGMENTS_OF_STREAM: Final = 4
 
 
 async def download(
@@ -133,7 +136,7 @@ def stream_ranges(
     fetch: Fetch,
     url: str | URL,
     *,
-    segments: int = 4,
+    segments: int | str = _SEGMENTS_OF_STREAM,
     window: int = 16 << 20,
     mirrors: Sequence[str | URL] = (),
     repairs: int = 5,
@@ -144,9 +147,11 @@ def stream_ranges(
 ) -> RangeStream:
     """`Client.stream_ranges`."""
     check_keywords("stream_ranges", request, OF_STREAM)
+    check_segments(segments)
+    count = _SEGMENTS_OF_STREAM if isinstance(segments, str) else segments
     sources = Sources(fetch, _urls(url, mirrors), headers, request)
     digest = None if checksum is None else parse_checksum(checksum)
-    return RangeStream(OrderedRanges(sources, segments, window, repairs, Rate.of(limit_rate), digest))
+    return RangeStream(OrderedRanges(sources, count, window, repairs, Rate.of(limit_rate), digest))
 
 
 def _check_flags(**flags: object) -> None:

@@ -36,7 +36,7 @@ class RangeRequestKeywords(TypedDict, total=False):
 class RangeStreamKeywords(RangeRequestKeywords, total=False):
     """The keywords of `Client.stream_ranges`."""
 
-    segments: int
+    segments: int | str
     window: int
     checksum: str | None
     mirrors: Sequence[str | URL]
