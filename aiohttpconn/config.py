@@ -44,6 +44,14 @@ def check_count(name: str, value: int) -> int:
     return value
 
 
+def meant(name: str, known: Iterable[str]) -> str:
+    """What to add to an error about a name that is not known: which one may be meant; "" if none is like it."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for who mistypes
+
+    close = get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def _check_share(name: str, value: float | None) -> None:
     if value is None:
         return

@@ -25,6 +25,13 @@ class Headers(CIMultiDictProxy[str]):
         fields = ", ".join([f"{name!r}: {value!r}" for name, value in masked_fields(self.items())])
         return f"<{type(self).__name__}({fields})>"
 
+    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override] # multidict's own refuses, and does no more
+        return _restore_headers, (type(self), [(str(name), value) for name, value in self.items()])
+
+
+def _restore_headers(cls: type[Headers], pairs: list[tuple[str, str]]) -> Headers:
+    return cls(CIMultiDict(pairs))
+
 
 HeaderValue: TypeAlias = str | bytes | int
 HeadersInput: TypeAlias = (

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import string
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from aiohttpconn import AsyncHTTPConnection, HTTPException, InvalidHeader, InvalidMethod, InvalidURL, Request
+from aiohttpconn import AsyncHTTPConnection, Headers, HTTPException, InvalidHeader, InvalidMethod, InvalidURL, Request
 from aiohttpconn.headers import (
     EMPTY_HEADERS,
     check_field_name,
@@ -24,6 +27,22 @@ from tests.servers.raw import Hold
 TOKEN_CHARACTERS = string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~"
 NOT_TOKEN = [*sorted({chr(code) for code in range(256)} - set(TOKEN_CHARACTERS)), "Ā", "１", "\u2028", "😀"]
 CONTROLS = [chr(code) for code in (*range(32), 127) if chr(code) != "\t"]
+
+# --- as values --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, *(lambda value, n=n: pickle.loads(pickle.dumps(value, n)) for n in (0, 2, 5))]
+)
+def test_fields_are_pickled_and_copied_with_order_spelling_and_repeats(again: Callable[[Headers], Headers]) -> None:
+    pairs = [("Set-Cookie", "a=1"), ("x-OTHER", "\xe9"), ("set-cookie", "b=2")]
+    headers = Headers(CIMultiDict([(istr(name), value) for name, value in pairs]))
+    copied = again(headers)
+    assert type(copied) is Headers
+    assert copied == headers
+    assert list(copied.items()) == pairs
+    assert copied.getall("SET-cookie") == ["a=1", "b=2"]
+
 
 # --- methods and names ------------------------------------------------------------------------------------------------
 

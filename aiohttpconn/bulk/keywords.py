@@ -7,6 +7,8 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
+from ..config import meant
+
 if TYPE_CHECKING:
     from ..fetch import Fetch
     from ..messages import Request
@@ -41,7 +43,7 @@ def told_apart(fetch: Fetch, method: str, keywords: Mapping[str, Any]) -> tuple[
     """
     for name in keywords:
         if name not in OF_BUILDING and name not in OF_SENDING:
-            raise TypeError(f"map() takes no keyword {name!r}{_meant(name)}")
+            raise TypeError(f"map() takes no keyword {name!r}{meant(name, [*OF_BUILDING, *OF_SENDING, *_OWN])}")
     build = {name: value for name, value in keywords.items() if name in OF_BUILDING}
     for name, value in build.items():
         if _is_read_once(value):
@@ -78,10 +80,3 @@ def _is_read_once(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_is_read_once(each) for each in value)
     return isinstance(value, (Iterator, AsyncIterator)) or hasattr(value, "read")
-
-
-def _meant(name: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - for who mistypes
-
-    close = get_close_matches(name, [*OF_BUILDING, *OF_SENDING, *_OWN], 1)
-    return f"; did you mean {close[0]!r}?" if close else ""

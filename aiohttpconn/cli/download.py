@@ -7,14 +7,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from .. import URL, Download, DownloadResult, InvalidURL
-from ..download.digests import parse_checksum
 from ..download.part_file import PartFile
 from ..download.progress import Progress
-from ..download.wanted import check_segments
 from ..url import without_password
+from .download_list import PASSED_OVER, Item, checksum, item_of, listed_files, segments
 from .exits import Exit, Interrupted, UsageError
 from .lists import LineList
 from .network import (
@@ -29,13 +28,11 @@ from .network import (
     make_requests,
     network_of,
 )
-from .progress import Meter, Report, came, human_size
+from .progress import Meter, Report, came, complain, human_size
 from .quantities import count, count_or_none, size
 from .report import report_of
 
 CONCURRENCY = 8
-Item: TypeAlias = tuple[str, str | None, dict[str, Any]]
-"""URL, name, and keywords of `Client.download`."""
 
 _EPILOG = """\
 A file on its way is called NAME.part, beside which NAME.part.jsonl says what it is of. Whatever
@@ -44,8 +41,10 @@ complete are not fetched again as long as their size and time of last change are
 server states.
 
 the list (-i): a URL a line, further URLs of the same file (mirrors) after it, between tabs. As for
-aria2c, indented lines below it are of that file: out=NAME, dir=FOLDER, checksum=sha-256=HEX,
-header=NAME: VALUE, split=SEGMENTS. Blank lines, and those that begin with #, are passed over.
+aria2c, indented lines below it are of that file: out=NAME, dir=FOLDER (in place of -d),
+checksum=sha-256=HEX, header=NAME: VALUE, split=SEGMENTS. Options of aria2 that do not change what
+is fetched, or where it goes, are passed over, and a file with another one refused. Blank lines, and
+those that begin with #, count for nothing.
 
 exit codes: 0 all files are there, 1 HTTP error status, 2 usage, 3 not whole, not as the checksum
 says, or not saved, 130 interrupted. With several files the highest of theirs.
@@ -82,6 +81,8 @@ def parse_arguments(argv: Sequence[str]) -> DownloadOptions:
         for name in ("output", "checksum", "mirrors"):
             if getattr(found, name):
                 raise UsageError(f"{_NAMES[name]} is for one URL")
+    if found.output == "-":
+        raise UsageError("-o -: a download is a file; aiohttpconn -o - URL prints, and -o ./- is a file of that name")
     return DownloadOptions(
         urls=urls,
         list=found.list,
@@ -120,7 +121,7 @@ def _parser() -> Parser:
     files.add_argument("-o", "--output", metavar="FILE", help="save the one URL as FILE")
     files.add_argument("-d", "--directory", metavar="DIR", help="save in DIR, which is made if need be")
     files.add_argument(
-        "--checksum", metavar="ALGORITHM:HEX", type=_checksum, help="what the one file must have, as sha256:…"
+        "--checksum", metavar="ALGORITHM:HEX", type=checksum, help="what the one file must have, as sha256:…"
     )
     files.add_argument(
         "--mirror", dest="mirrors", metavar="URL", action="append", default=[], help="another URL of the one file"
@@ -137,7 +138,7 @@ def _parser() -> Parser:
 
     speed = parser.add_argument_group("how fast")
     speed.add_argument(
-        "-s", "--segments", metavar="N", type=_segments, default=1, help="connections for each file, or auto (1)"
+        "-s", "--segments", metavar="N", type=segments, default=1, help="connections for each file, or auto (1)"
     )
     speed.add_argument(
         "-j", "--concurrency", metavar="N", type=count, default=CONCURRENCY, help=f"files at a time ({CONCURRENCY})"
@@ -154,27 +155,6 @@ def _parser() -> Parser:
     return parser
 
 
-def _segments(text: str) -> int | str:
-    if text == "auto":
-        return text
-    number = count(text)
-    try:
-        check_segments(number)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return number
-
-
-def _checksum(text: str) -> str:
-    if ":" not in text:
-        text = text.replace("=", ":", 1)  # as aria2c has it
-    try:
-        parse_checksum(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("checksum: ")) from error
-    return text
-
-
 # --- the work ---------------------------------------------------------------------------------------------------------
 
 
@@ -186,8 +166,8 @@ async def download(options: DownloadOptions) -> Exit:
             await asyncio.to_thread(os.makedirs, options.directory, exist_ok=True)
         except OSError as error:
             raise UsageError(f"-d {options.directory}: {error.strerror or error}") from error
-    segments = 8 if isinstance(options.segments, str) else options.segments
-    async with make_client(options, options.concurrency * segments) as client:
+    connections = options.concurrency * (8 if isinstance(options.segments, str) else options.segments)
+    async with make_client(options, connections) as client:
         make_requests(client, "GET", (*options.urls, *options.mirrors))
         with report_of(bars=True, quiet=options.quiet) as report:
             run = _Run(options, report)
@@ -208,7 +188,10 @@ async def download(options: DownloadOptions) -> Exit:
                 raise Interrupted(run.kept()) from None
             except OSError as error:  # the list cannot be read: what a file comes to is its result
                 raise UsageError(f"-i {options.list}: {error}") from error
-            return run.worst
+    if run.passed_over and not options.quiet:
+        names = ", ".join(f"{name}=" for name in sorted(run.passed_over))
+        complain(f"-i {options.list}: passed over, as not of what is fetched, or where it goes: {names}")
+    return run.worst
 
 
 class _Run:
@@ -216,6 +199,7 @@ class _Run:
 
     def __init__(self, options: DownloadOptions, report: Report) -> None:
         self.worst = Exit.OK
+        self.passed_over: set[str] = set()
         self._options = options
         self._report = report
         self._meters: dict[str, dict[str, Meter]] = {}  # by URL and path: of what is on its way
@@ -231,6 +215,7 @@ class _Run:
             yield self._watched(url, options.output, own)
         if listed is not None:
             async for urls, own in listed_files(listed.lines_as_they_come()):
+                self.passed_over |= own.keys() & PASSED_OVER
                 try:
                     item = item_of(urls, own)
                 except (ValueError, argparse.ArgumentTypeError) as error:
@@ -310,45 +295,3 @@ def _summary(download: Download) -> str:
     elif download.resumed_from:
         text += f", after {human_size(download.resumed_from)} of an earlier run"
     return text + "".join(f", {digest.partition(':')[0]} verified" for digest in download.verified)
-
-
-async def listed_files(lines: AsyncIterator[str]) -> AsyncIterator[tuple[list[str], dict[str, list[str]]]]:
-    """The files of a list: the URLs of each, and the values of the options below it. Raises OSError for what is no
-    list."""
-    urls: list[str] = []
-    options: dict[str, list[str]] = {}
-    async for line in lines:
-        if line[0] not in " \t":
-            if urls:
-                yield urls, options
-            urls, options = line.split("\t"), {}
-            continue
-        name, _, value = line.strip().partition("=")
-        if not urls:
-            raise OSError(f"{line.strip()!r} is no URL, and stands below none")
-        options.setdefault(name, []).append(value)
-    if urls:
-        yield urls, options
-
-
-def item_of(urls: list[str], options: dict[str, list[str]]) -> Item:
-    """A file of a list. Of an option that is there twice the last counts, but for header=. Raises ValueError."""
-    path: str | None = None
-    own: dict[str, Any] = {"mirrors": urls[1:]} if urls[1:] else {}
-    for name, values in options.items():
-        value = values[-1]
-        match name:
-            case "dir":
-                path = os.path.join(value, path or "")
-            case "out":
-                path = os.path.join(path or "", value)
-            case "checksum":
-                own["checksum"] = _checksum(value)
-            case "split":
-                own["segments"] = _segments(value)
-            case "header":
-                pairs = [each.partition(":") for each in values]
-                own["headers"] = [(field.strip(), content.strip()) for field, _, content in pairs]
-            case _:
-                raise ValueError(f"{name}= is no option of a list: out=, dir=, checksum=, header= and split= are")
-    return urls[0], path, own

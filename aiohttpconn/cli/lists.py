@@ -23,6 +23,7 @@ class LineList:
     What is no regular file is read in a daemon thread: a pipe may give nothing for ever, and nobody waits for it
     when the command is interrupted. Blank lines, and those that begin with ``#``, are passed over.
 
+    - `descriptor`: that of the file, until all is read.
     - `read` and `size`: bytes that have been read, and that there are; `size` is 0 where that is not known.
     """
 
@@ -32,12 +33,12 @@ class LineList:
         self._name = "standard input" if path == "-" else path
         try:
             if path != "-":
-                self._descriptor = os.open(path, os.O_RDONLY)
+                self.descriptor = os.open(path, os.O_RDONLY)
             elif sys.stdin is None:
                 raise UsageError("-i -: standard input is closed")
             else:
-                self._descriptor = os.dup(sys.stdin.fileno())
-            found = os.fstat(self._descriptor)
+                self.descriptor = os.dup(sys.stdin.fileno())
+            found = os.fstat(self.descriptor)
         except OSError as error:
             raise UsageError(f"-i {path}: {error.strerror or error}") from error
         self._regular = stat.S_ISREG(found.st_mode)
@@ -55,18 +56,18 @@ class LineList:
     def _plain_lines(self) -> Iterator[str]:
         try:
             while True:
-                data = os.read(self._descriptor, _READ)
+                data = os.read(self.descriptor, _READ)
                 yield from self._split(data)
                 if not data:
                     return
         finally:
-            os.close(self._descriptor)
+            os.close(self.descriptor)
 
     async def lines_as_they_come(self) -> AsyncIterator[str]:
         """The same, of whatever it is."""
         loop = asyncio.get_running_loop()
         wanted: queue.SimpleQueue[asyncio.Future[bytes] | None] = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(self._descriptor, loop, wanted), daemon=True).start()
+        threading.Thread(target=_read, args=(self.descriptor, loop, wanted), daemon=True).start()
         try:
             while True:
                 coming: asyncio.Future[bytes] = loop.create_future()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -35,6 +36,9 @@ from .ticker import shown
 CONCURRENCY = 100
 PER_HOST = 8
 MAX_BODY = 16 << 20
+_OF_DATABASE = ("", "-wal", "-shm", "-journal")
+_OF_CHECKPOINT = (*_OF_DATABASE, ".lock")
+"""How the names of its files end."""
 
 _EPILOG = """\
 a line: {"url", as in the list, "status", "location", where redirects led to, "type", "size", of
@@ -153,23 +157,20 @@ async def map_list(options: MapOptions) -> Exit:
         make_requests(client, options.method, ["http://localhost/"])  # the method may be none
         listed = LineList(options.list)
         run = _Run(options, listed)
-        async with AsyncExitStack() as stack:
-            try:
+        _check_files(options, listed, checkpoint)
+        try:
+            async with AsyncExitStack() as stack:
                 with _held(checkpoint):  # neither it nor the lines of a run that goes on are begun anew
                     append = _goes_on(options, checkpoint)
                     records = await stack.enter_async_context(open_records(options.output, append=append))
-            except BlockingIOError as error:
-                complain(str(error))
-                return Exit.FAILED
-            try:
                 async with shown(run, quiet=options.quiet):
                     await run.run(client, records, folder, checkpoint)
-            except asyncio.CancelledError:
-                raise Interrupted(run.kept(checkpoint)) from None
-            except OSError as error:  # of the checkpoint, the list, or a line to be written: the rest are results
-                said = str(error) if error.errno is None else f"{error.filename or options.output}: {error.strerror}"
-                complain(said)
-                return Exit.FAILED
+        except asyncio.CancelledError:
+            raise Interrupted(run.kept(checkpoint)) from None
+        except OSError as error:  # of the checkpoint, the list, or a line to be written: the rest are results
+            said = str(error) if error.errno is None else f"{error.filename or options.output}: {error.strerror}"
+            complain(said)
+            return Exit.FAILED
         if checkpoint is not None and options.checkpoint is None:
             with suppress(BlockingIOError), _held(checkpoint):  # another run that has it by now removes it
                 _remove(checkpoint)
@@ -190,6 +191,29 @@ def _rules(options: MapOptions) -> list[Any]:
     if options.throttle:
         rules.append(AdaptiveThrottle(limit=options.per_host))
     return rules
+
+
+def _check_files(options: MapOptions, listed: LineList, checkpoint: str | None) -> None:
+    """Raises `UsageError` for a file with two parts to play: one of them would make away with the other."""
+    output = 1 if options.output == "-" else options.output
+    if _is_same(listed.descriptor, output):
+        raise UsageError(f"-o {options.output}: the lines of JSON would go into the list itself")
+    for ending in () if checkpoint is None else _OF_CHECKPOINT:
+        path = f"{checkpoint}{ending}"
+        for part, other in (("the list itself", listed.descriptor), (f"-o {options.output}", output)):
+            if _is_same(other, path):
+                raise UsageError(f"{path} is of the checkpoint, and {part}")
+
+
+def _is_same(one: str | int, other: str | int) -> bool:
+    """Whether two paths or descriptors are of one regular file, or will be."""
+    try:
+        status = os.stat(one)
+        return stat.S_ISREG(status.st_mode) and os.path.samestat(status, os.stat(other))
+    except OSError:  # what is not there yet can still have one name
+        if isinstance(one, int) or isinstance(other, int):
+            return False
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextmanager
@@ -221,7 +245,7 @@ def _goes_on(options: MapOptions, checkpoint: str | None) -> bool:
 
 
 def _remove(checkpoint: str) -> None:
-    for ending in ("", "-wal", "-shm", "-journal"):
+    for ending in _OF_DATABASE:
         try:
             os.unlink(checkpoint + ending)
         except FileNotFoundError:

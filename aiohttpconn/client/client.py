@@ -706,18 +706,20 @@ class Client:
 
     async def download_all(
         self,
-        items: Iterable[Any] | AsyncIterable[Any],
+        items: Iterable[Any] | AsyncIterable[Any] | Mapping[Any, Any],
         **options: Unpack[DownloadAllKeywords],
     ) -> list[DownloadResult]:
         """Save many files; a `DownloadResult` for each, in their order.
 
         - `items`: URLs, pairs of URL and path, or triples with a dict of keywords for that file; an iterable, async or
-          not, from which they are taken as they are begun. `directory`: what their paths are relative to.
+          not, from which they are taken as they are begun; or a mapping of URL to path. `directory`: what their paths
+          are relative to.
         - `concurrency`: how many at a time (8). `on_result`: called with each `DownloadResult` as it comes.
         - the others are those of `download`, for each file; `limit_rate` is for all together.
 
         A file that fails does not stop the others: its `DownloadResult` has the error, and so has an item that is none.
-        Where servers choose the same name twice, one gets the number of its item. When this is cancelled, all are, and
+        A name that a server chooses and another item has gets the number of its item; two items with the same path
+        are an error of the second. When this is cancelled, all are, and
         the same call goes on with them; what is complete is not fetched again. What `items` raises is raised when those
         before it are done.
         """
@@ -729,7 +731,7 @@ class Client:
         """A file's bytes in their order, fetched in ranges over several connections: an asynchronous iterator, and a
         block, which lets go of the connections at once where the loop is left early.
 
-        - `segments`: how many connections (4). `window`: bytes that are held, at most (16 MiB).
+        - `segments`: how many connections, up to 64 (4, as is "auto"). `window`: bytes that are held, at most (16 MiB).
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file
           is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from ..bulk.feed import Feed
 from ..bulk.keywords import check_handle, told_apart
 from ..config import check_count
-from ..download.keywords import DownloadKeywords
+from ..download.keywords import OF_DOWNLOAD, check_keywords
 from ..download.result import DownloadResult
 from ..messages import Request
 from ..url import URL
@@ -128,7 +128,7 @@ def map(
 
 
 def download(
-    items: Iterable[Any] | AsyncIterable[Any],
+    items: Iterable[Any] | AsyncIterable[Any] | Mapping[Any, Any],
     cluster: Any,
     *,
     directory: str | os.PathLike[str] | None = None,
@@ -141,11 +141,12 @@ def download(
 ) -> ClusterResults[DownloadResult]:
     """`Client.download_all` on many machines: an async iterator of `DownloadResult`, as they come.
 
-    - `items`: absolute URLs, or pairs of URL and path. Paths are those of the workers' machines: relative to
-      `directory`, and that to the caller's current folder, by its absolute path. Without a path, or with one that ends
-      in a separator, the name is that in the URL, with the item's number (from 1) when another item has it; what a
-      server calls the file does not count, so that no two workers ever write the same one, and another run finds it.
-      A file that is there is left if it is the same, else replaced, unless `overwrite=False` is given.
+    - `items`: absolute URLs, or pairs of URL and path, or a mapping of URL to path. Paths are those of the workers'
+      machines: relative to `directory`, and that to the caller's current folder, by its absolute path. Without a path,
+      or with one that ends in a separator, the name is that in the URL, with the item's number (from 1) when another
+      item has it; what a server calls the file does not count, so that no two workers ever write the same one, and
+      another run finds it. A file that is there is left if it is the same, else replaced, unless `overwrite=False` is
+      given.
     - `concurrency`: how many files at a time on each worker; `limit_rate` is for each file.
     - the others: as of `map`, and of `Client.download` (those that pickle).
 
@@ -154,10 +155,10 @@ def download(
     """
     if isinstance(items, (str, bytes, URL)) or not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"items must be an iterable of URLs, or of pairs of URL and path, not {items!r}")
+    if isinstance(items, Mapping):
+        items = list(items.items())
     check_count("concurrency", concurrency)
-    for name in options:
-        if name not in DownloadKeywords.__optional_keys__:
-            raise TypeError(f"download() takes no keyword {name!r}")
+    check_keywords("download", options, OF_DOWNLOAD)
     places = Places(os.path.abspath("" if directory is None else directory))
     dask = Cluster(cluster, direct)
     plan = Plan(_client(client), dumps_settings("a keyword", Work("download", concurrency, options)))

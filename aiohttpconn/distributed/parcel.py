@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..download.result import Download
 from ..errors import HTTPException
-from ..headers import Headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -152,22 +151,18 @@ def _note_traceback(error: Exception) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _FlatDownload:
-    """A `Download` whose fields pickle."""
+    """A `Download` with its path as text: a path of the worker's system (PosixPath) cannot be unpickled on another."""
 
     path: str
     rest: tuple[Any, ...]
-    headers: tuple[tuple[str, str], ...]
 
     def download(self) -> Download:
         """As it was."""
-        from multidict import CIMultiDict  # noqa: PLC0415 - downloads only
-
-        fields: Any = (Path(self.path), *self.rest, Headers(CIMultiDict(self.headers)))
-        return Download(*fields)
+        return Download(Path(self.path), *self.rest)
 
 
 def _flat(value: Any) -> Any:
     if type(value) is not Download:
         return value
-    rest = (value.url, value.size, value.resumed_from, value.fetched, value.segments, value.verified, value.elapsed)
-    return _FlatDownload(str(value.path), rest, tuple(value.headers.items()))
+    path, *rest = (getattr(value, field.name) for field in fields(value))
+    return _FlatDownload(str(path), tuple(rest))

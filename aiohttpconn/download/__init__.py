@@ -6,16 +6,18 @@ What `Client.download`, `Client.download_all` and `Client.stream_ranges` do; the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import UNSET
 from ..url import URL
 from .digests import parse_checksum
+from .keywords import OF_ALL, OF_DOWNLOAD, OF_STREAM, check_keywords, check_own_keywords
 from .many import download_many
 from .one_file import OneFile
 from .ordered import OrderedRanges
+from .place import Places, named_paths
 from .progress import Meter, Progress
 from .range_stream import RangeStream
 from .rate import Rate
@@ -24,7 +26,7 @@ from .sources import Sources
 from .wanted import Wanted, check_segments, seconds_in_all, target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Sequence
 
     from ..fetch import Fetch
     from .progress import Bar
@@ -32,10 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Download", "DownloadResult", "Progress", "RangeStream", "Rate", "download", "download_all", "stream_ranges"]
 
 
-_OF_REQUESTS: Final = frozenset(
-    ["params", "cookies", "auth", "follow_redirects", "timeout", "proxy", "retries", "hedge", "max_body"]
-)
-"""The keywords of requests that those of a download may have, besides `headers`."""
+_SEGMENTS_OF_STREAM: Final = 4
 
 
 async def download(
@@ -47,8 +46,9 @@ async def download(
     **options: Any,
 ) -> Download:
     """`Client.download`."""
+    check_keywords("download", options, OF_DOWNLOAD)
     with ExitStack() as stack:
-        return await _download(fetch, url, path, _bar(progress, stack), set(), **options)
+        return await _download(fetch, url, path, _bar(progress, stack), Places(), **options)
 
 
 async def _download(
@@ -56,7 +56,7 @@ async def _download(
     url: str | URL,
     path: str | os.PathLike[str] | None,
     bar: Bar | None,
-    claimed: set[str],
+    places: Places,
     *,
     number: int | None = None,
     last: bool = True,
@@ -74,7 +74,6 @@ async def _download(
     **request: Any,
 ) -> Download:
     check_segments(segments)
-    _check_keywords(request)
     _check_flags(resume=resume, fsync=fsync)
     if overwrite is not None:
         _check_flags(overwrite=overwrite)
@@ -89,7 +88,7 @@ async def _download(
         overwrite=overwrite,
         sync=fsync,
         repairs=repairs,
-        claimed=claimed,
+        places=places,
         number=number,
         last=last,
     )
@@ -99,7 +98,7 @@ async def _download(
 
 async def download_all(
     fetch: Fetch,
-    items: Iterable[Any] | AsyncIterable[Any],
+    items: Iterable[Any] | AsyncIterable[Any] | Mapping[Any, Any],
     *,
     concurrency: int = 8,
     directory: str | os.PathLike[str] | None = None,
@@ -109,23 +108,24 @@ async def download_all(
     **options: Any,
 ) -> list[DownloadResult]:
     """`Client.download_all`."""
+    check_keywords("download_all", options, OF_ALL)
+    if isinstance(items, Mapping):
+        items = list(items.items())
     rate = Rate.of(limit_rate)
-    claimed: set[str] = set()
-    places: set[str] = set()
+    places = Places(named_paths(items, directory))
 
     async def bring(
         url: str | URL, path: str | os.PathLike[str] | None, own: Mapping[str, Any], *, number: int, last: bool
     ) -> Download:
+        check_own_keywords(own)
         place = path
         if directory is not None:
             place = os.path.join(directory, "" if path is None else path)
         where, in_folder = target(place)
         if not in_folder:
-            if where in places:
-                raise ValueError(f"another item is saved as {where}")
-            places.add(where)
+            places.name(where)
         keywords = {**options, "limit_rate": rate, **own, "number": number, "last": last}
-        return await _download(fetch, url, place, bar, claimed, **keywords)
+        return await _download(fetch, url, place, bar, places, **keywords)
 
     with ExitStack() as stack:
         bar = _bar(progress, stack)
@@ -136,7 +136,7 @@ def stream_ranges(
     fetch: Fetch,
     url: str | URL,
     *,
-    segments: int = 4,
+    segments: int | str = _SEGMENTS_OF_STREAM,
     window: int = 16 << 20,
     mirrors: Sequence[str | URL] = (),
     repairs: int = 5,
@@ -146,16 +146,12 @@ def stream_ranges(
     **request: Any,
 ) -> RangeStream:
     """`Client.stream_ranges`."""
-    _check_keywords(request)
+    check_keywords("stream_ranges", request, OF_STREAM)
+    check_segments(segments)
+    count = _SEGMENTS_OF_STREAM if isinstance(segments, str) else segments
     sources = Sources(fetch, _urls(url, mirrors), headers, request)
     digest = None if checksum is None else parse_checksum(checksum)
-    return RangeStream(OrderedRanges(sources, segments, window, repairs, Rate.of(limit_rate), digest))
-
-
-def _check_keywords(request: Mapping[str, Any]) -> None:
-    for name in request:
-        if name not in _OF_REQUESTS:
-            raise TypeError(f"a download takes no {name}=: it is a GET without a body")
+    return RangeStream(OrderedRanges(sources, count, window, repairs, Rate.of(limit_rate), digest))
 
 
 def _check_flags(**flags: object) -> None:

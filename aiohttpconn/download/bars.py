@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 try:
     from rich.console import Console
@@ -33,7 +33,9 @@ class Bars:
       caller's, who starts and stops it.
     """
 
-    def __init__(self, shown: bool | RichProgress) -> None:
+    def __init__(self, shown: Literal[True] | RichProgress) -> None:
+        if shown is not True and not isinstance(shown, RichProgress):
+            raise TypeError(f"progress must be True, False or a rich.progress.Progress, not {shown!r}")
         self._own = not isinstance(shown, RichProgress)
         self._bars = shown if isinstance(shown, RichProgress) else progress_bars(Console(stderr=True), transient=True)
         self._tasks: dict[str, TaskID] = {}

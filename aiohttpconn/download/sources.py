@@ -30,7 +30,7 @@ _OF_URL: Final = frozenset(["headers", "params"])
 """What of a request's keywords is in it once it is built."""
 _REFUSING: Final = frozenset([400, 403, 405, 406, 412, 416, 417, 422, 501])
 """Statuses that may be about the range, and not about the file: it is asked for as a whole then, which tells."""
-_ITS_OWN: Final = {"range": "Range", "if-range": "If-Range"}
+_ITS_OWN: Final = ("Range", "If-Range")
 
 
 class RangesIgnored(DownloadError):
@@ -61,9 +61,12 @@ class Sources:
         limit = self._keywords.get("max_body", UNSET)
         self._max_body: int | None = fetch.max_body if isinstance(limit, Unset) else limit
         self._pairs = header_pairs(headers)
-        for name, _ in self._pairs:
-            if name.lower() in _ITS_OWN:
-                raise ValueError(f"a download sets {_ITS_OWN[name.lower()]} itself")
+        given = {name.lower() for name, _ in self._pairs}
+        for name in _ITS_OWN:
+            if name.lower() in given:
+                raise ValueError(f"a download sets {name} itself")
+            if name in fetch.headers:
+                raise ValueError(f"a download sets {name} itself, and the client has one for all requests")
         asked = [value for name, value in self._pairs if name.lower() == "accept-encoding"]
         self._decodes = any(_codings(asked))
         """Whether the caller asked for codings. One that nobody asked for (.tar.gz, aws-chunked) is the file's own."""

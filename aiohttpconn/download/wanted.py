@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import UNSET, Timeout
@@ -12,6 +12,7 @@ from .there import is_there
 if TYPE_CHECKING:
     from ..config import Unset
     from .digests import Digest
+    from .place import Places
     from .version import Version
 
 MOST_SEGMENTS: Final = 64
@@ -21,7 +22,7 @@ MOST_SEGMENTS: Final = 64
 class Wanted:
     """What the caller asked for.
 
-    - `path`: the file, or the folder if `in_folder`; `claimed`: the names that others of the same call have, lowered.
+    - `path`: the file, or the folder if `in_folder`; `places`: those of all items of the same call.
     - `overwrite`: None for whatever was asked for by name, and for nothing else; what is there and the same is left.
     - `number`: which of the items of the same call it is; `last`: whether no others will claim names any more.
     """
@@ -34,7 +35,7 @@ class Wanted:
     overwrite: bool | None
     sync: bool
     repairs: int
-    claimed: set[str] = field(default_factory=set)
+    places: Places
     number: int | None = None
     last: bool = True
 

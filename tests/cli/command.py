@@ -18,7 +18,7 @@ import sys
 import termios
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SECONDS = 60
 """After which a command that hangs is ended."""
@@ -105,11 +105,11 @@ async def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -
     return outcome
 
 
-async def run(*arguments: object, stdin: bytes | None = None, **options: Any) -> Outcome:
-    """Start the command and wait for its end."""
+async def run(*arguments: object, stdin: bytes | IO[bytes] | None = None, **options: Any) -> Outcome:
+    """Start the command and wait for its end. `stdin`: what is on it, or the open file that it is."""
     if stdin is not None:
-        options["stdin"] = subprocess.PIPE
-    return await finish(start(*arguments, **options), stdin)
+        options["stdin"] = subprocess.PIPE if isinstance(stdin, bytes) else stdin
+    return await finish(start(*arguments, **options), stdin if isinstance(stdin, bytes) else None)
 
 
 async def run_on_terminal(*arguments: object, missing: tuple[str, ...] = (), **options: Any) -> Outcome:

@@ -142,21 +142,33 @@ async def test_of_a_list_each_file_has_its_options_and_fails_for_them_alone(serv
         f"{server.url}/b",
         "  out=second",
         "  dir=sub/deep",
+        "  gid=2089b05ecca3d829",
+        "  max-connection-per-server=4",
         f"{server.url}/c",
         "  proxy=http://127.0.0.1:1",
         f"{server.url}/d",
         "  checksum=sha-256=0",
         f"{server.url}/e",
+        "  gid=2089b05ecca3d830",
+        f"{server.url}/f",
+        f"  dir={tmp_path / 'there'}",
+        "  allow-overwrite=true",
+        f"{server.url}/g",
+        f"  dir={tmp_path / 'there'}",
     ]
     outcome = await run("download", "-i", "-", "-d", "files", stdin="\n".join(lines).encode(), cwd=tmp_path)
     assert outcome.code == 3
-    assert names(tmp_path / "files") == ["e", "sub"]
-    assert (tmp_path / "files" / "sub" / "first").read_bytes() == BODY
-    assert (tmp_path / "files" / "sub" / "deep" / "second").read_bytes() == BODY
+    assert [names(tmp_path / each) for each in ("", "files", "there")] == [["files", "sub", "there"], ["e"], ["g"]]
+    assert (tmp_path / "sub" / "first").read_bytes() == BODY  # dir= is in place of -d, not below it
+    assert (tmp_path / "sub" / "deep" / "second").read_bytes() == BODY
     assert all((each.get("X-One"), each.get("X-Two")) == ("1", "2") for each in server.requests if each.path == "/a")
     assert f"{server.url}/c: proxy= is no option of a list: out=" in outcome.stderr
     assert f"{server.url}/d: '0' is no sha-256 digest" in outcome.stderr
-    assert {each.path for each in server.requests} == {"/a", "/b", "/e"}
+    assert f"{server.url}/f: allow-overwrite= is no option of a list: out=" in outcome.stderr
+    assert [line.partition(": passed over, ")[2] for line in outcome.stderr.splitlines() if "gid" in line] == [
+        "as not of what is fetched, or where it goes: gid=, max-connection-per-server="
+    ]
+    assert {each.path for each in server.requests} == {"/a", "/b", "/e", "/g"}
 
 
 async def test_a_password_in_what_is_no_url_is_not_shown(tmp_path: Path) -> None:
@@ -230,6 +242,7 @@ def test_options_set_their_fields() -> None:
     [
         ([], "what is to be downloaded"),
         (["-o", "x", URL, URL], "-o is for one URL"),
+        (["-o", "-", URL], "a download is a file; aiohttpconn -o - URL prints"),
         (["-i", "x", "--mirror", URL, URL], "--mirror is for one URL"),
         (["-s", "65", URL], "from 1 to 64"),
         (["--checksum", "crc:1", URL], "no algorithm that hashlib knows"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import re
 import signal
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,58 @@ async def test_a_checkpoint_of_ones_own_is_for_all_further_runs(http_server: Ori
     outcome = await run(*arguments, cwd=tmp_path)
     assert outcome.code == 3
     assert outcome.complaint.startswith("the checkpoint known cannot be used: file is not a database")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-i urls -o urls",
+        "-i urls -o link",
+        "-i urls -o symlink",
+        "-i - -o urls",
+        "-i urls -o - >> urls",
+        "-i urls --checkpoint link --no-resume",
+        "-i lines.checkpoint -o lines",
+        "-i lines.checkpoint.lock -o lines",
+        "-i urls -o lines --checkpoint lines",
+        "-i urls -o new --checkpoint ./new",
+        "-i urls --checkpoint lines >> lines",
+        "-i urls --save-dir urls",
+    ],
+)
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_no_file_is_written_over_by_what_is_made_of_it(options: str, tmp_path: Path) -> None:
+    urls, lines = b"http://127.0.0.1:1/\n", b'{"url":"an earlier one"}\n'
+    (tmp_path / "urls").write_bytes(urls)
+    (tmp_path / "lines.checkpoint").write_bytes(urls)
+    (tmp_path / "lines.checkpoint.lock").write_bytes(urls)
+    (tmp_path / "lines").write_bytes(lines)
+    os.link(tmp_path / "urls", tmp_path / "link")
+    (tmp_path / "symlink").symlink_to("urls")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    options, _, out = options.partition(" >> ")
+    with (tmp_path / "urls").open("rb") as stdin, (tmp_path / (out or os.devnull)).open("ab") as stdout:
+        outcome = await run("map", *options.split(), stdin=stdin, stdout=stdout, cwd=tmp_path)
+    assert outcome.code == 2, outcome.stderr
+    assert re.search("the list itself|is of the checkpoint, and -o|--save-dir urls: ", outcome.complaint)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+async def test_what_is_no_file_may_be_both(http_server: OriginServer, tmp_path: Path) -> None:
+    outcome = await run("map", "-i", "/dev/null", "-o", "/dev/null", cwd=tmp_path)
+    assert outcome.code == 0
+    assert outcome.complaint.startswith("0 answered")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+async def test_a_full_device_is_said_once(http_server: OriginServer, tmp_path: Path) -> None:
+    for number in (1, 100):  # found out at the end, and on the way
+        urls = "".join(f"{http_server.url}/bytes/{each}\n" for each in range(number)).encode()
+        outcome = await run("map", "-o", "/dev/full", stdin=urls, cwd=tmp_path)
+        assert (outcome.code, outcome.complaint) == (3, "/dev/full: No space left on device")
+    with open("/dev/full", "wb") as full:
+        outcome = await run("map", stdin=urls, stdout=full, cwd=tmp_path)
+    assert (outcome.code, outcome.complaint) == (3, "standard output: No space left on device")
 
 
 async def test_robots_txt_is_kept_to(http_server: OriginServer) -> None:

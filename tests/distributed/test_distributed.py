@@ -344,7 +344,7 @@ async def test_a_half_file_that_is_still_another_one_s_is_waited_for(
         await part.close()
 
     wide_server.fallback = answer
-    [result] = [result async for result in download([f"{wide_server.url}/file"], cluster, directory=tmp_path)]
+    [result] = [result async for result in download({f"{wide_server.url}/x": "file"}, cluster, directory=tmp_path)]
     assert result.unwrap().path.read_bytes() == b"whole"
 
 

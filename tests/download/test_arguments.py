@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import ConnectError
+from aiohttpconn import Client, ConnectError
 from aiohttpconn.download import repair
 from aiohttpconn.download.repair import Patience
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aiohttpconn import Client
     from tests.download.server import FileServer
 
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         {"path": b"f"},
         {"url": 3},
         {"segments": None},
+        {"segments": 65},
+        {"progress": "yes"},
         {"resume": "no"},
         {"overwrite": "yes"},
         {"fsync": 1},
@@ -45,10 +47,20 @@ async def test_of_a_file(options: dict[str, Any], server: FileServer, client: Cl
 
 
 @pytest.mark.parametrize(
-    "options", [{"window": None}, {"window": "1M"}, {"segments": None}, {"mirrors": None}, {"repairs": "x"}], ids=str
+    "options",
+    [
+        {"window": None},
+        {"window": "1M"},
+        {"segments": None},
+        {"segments": 65},
+        {"segments": "many"},
+        {"mirrors": None},
+        {"repairs": "x"},
+    ],
+    ids=str,
 )
 async def test_of_a_stream(options: dict[str, Any], server: FileServer, client: Client) -> None:
-    with pytest.raises(TypeError, match=rf"{next(iter(options))} must"):
+    with pytest.raises((TypeError, ValueError), match=rf"{next(iter(options))} must"):
         client.stream_ranges(server.url, **options)
     assert not server.connections
 
@@ -56,6 +68,48 @@ async def test_of_a_stream(options: dict[str, Any], server: FileServer, client: 
 async def test_of_many(server: FileServer, client: Client) -> None:
     with pytest.raises(TypeError, match="concurrency must"):
         await client.download_all([server.url], concurrency="x")  # type: ignore[arg-type]
+    assert not server.connections
+
+
+@pytest.mark.parametrize("name", ["Range", "if-range"])
+async def test_fields_that_are_its_own(name: str, server: FileServer, client: Client, tmp_path: Path) -> None:
+    fields = {name: "bytes=0-10"}
+    async with Client(headers=fields) as other:
+        for each, options, says in (
+            (client, {"headers": fields}, "itself$"),
+            (other, {}, "itself, and the client has"),
+        ):
+            with pytest.raises(ValueError, match=f"(?i)a download sets {name} {says}"):
+                await each.download(server.url, tmp_path / "f", **options)
+            with pytest.raises(ValueError, match=f"(?i)a download sets {name} {says}"):
+                each.stream_ranges(server.url, **options)
+    assert not server.connections
+
+
+async def test_a_keyword_that_is_none_is_named(server: FileServer, client: Client, tmp_path: Path) -> None:
+    def refused(says: str) -> Any:
+        return pytest.raises(TypeError, match=f"^{re.escape(says)}$")
+
+    wrong: dict[str, Any]
+    for wrong, says in (
+        ({"segment": 8}, "takes no keyword 'segment'; did you mean 'segments'?"),
+        ({"zzzzz": 1}, "takes no keyword 'zzzzz'"),
+        ({"number": 1}, "takes no keyword 'number'"),
+        ({"json": {}}, "takes no json=: it is a GET without a body"),
+    ):
+        with refused(f"download() {says}"):
+            await client.download(server.url, tmp_path / "f", **wrong)
+        with refused(f"download_all() {says}"):
+            await client.download_all([server.url], **wrong)
+        with refused(f"stream_ranges() {says}"):
+            client.stream_ranges(server.url, **wrong)
+        [result] = await client.download_all([(server.url, tmp_path / "f", wrong)])
+        with refused(f"download() {says}"):
+            result.unwrap()
+    for name in ("progress", "on_result", "directory", "concurrency"):
+        [result] = await client.download_all([(server.url, tmp_path / "f", {name: True})])
+        with refused(f"{name}= is for all items together, not for one of them"):
+            result.unwrap()
     assert not server.connections
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import pickle
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,52 @@ async def test_one_that_fails_does_not_stop_the_others(server: FileServer, clien
     assert set(os.listdir(tmp_path)) == {"a", *names}
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_name_from_a_url_is_not_what_another_item_is_saved_as(
+    concurrency: int, order: int, client: Client, tmp_path: Path
+) -> None:
+    bodies = {"/x.bin": b"a" * 1000, "/y/x.bin": b"b" * 2000, "/other": b"c" * 3000, "/sub/X.bin": b"d" * 4000}
+
+    class Several(FileServer):
+        def answer(self, request: Received) -> Answer:
+            self.body = bodies[request.path]
+            return super().answer(request)
+
+    async with Several() as server:
+        (tmp_path / "sub").mkdir()
+        items: list[object] = [f"{server.url}{path}" for path in ("/x.bin", "/y/x.bin")]
+        items += [(f"{server.url}/other", "x.bin"), (f"{server.url}/sub/X.bin", "sub/")]
+        items = items[::order]
+        for _ in range(2):  # and another run finds them
+            results = await client.download_all(items, directory=tmp_path, concurrency=concurrency)
+            found = {result.url.removeprefix(server.url): result.unwrap().path for result in results}
+            assert {path: found[path].read_bytes() for path in bodies} == bodies
+            assert found["/other"].relative_to(tmp_path) == Path("x.bin")
+            assert found["/sub/X.bin"].relative_to(tmp_path) == Path("sub/X.bin")
+            numbers = ("x-1.bin", "x-2.bin") if order == 1 else ("x-4.bin", "x-3.bin")
+            assert (found["/x.bin"].name, found["/y/x.bin"].name) == numbers
+        assert all(result.unwrap().fetched <= 1 for result in results)
+
+
+async def test_a_mapping_of_url_to_path(server: FileServer, client: Client, tmp_path: Path) -> None:
+    items: dict[str, str | Path] = {f"{server.url}/a": "x", f"{server.url}/b": tmp_path / "y"}
+    results = await client.download_all(items, directory=tmp_path)
+    assert [result.unwrap().path.name for result in results] == ["x", "y"]
+    assert sorted(os.listdir(tmp_path)) == ["x", "y"]
+
+
+async def test_of_an_iterator_a_path_that_comes_too_late_is_refused(
+    server: FileServer, client: Client, tmp_path: Path
+) -> None:
+    items = iter([f"{server.url}/x.bin", (f"{server.url}/other", "x.bin"), (f"{server.url}/other", "y.bin")])
+    results = await client.download_all(items, directory=tmp_path, concurrency=1)
+    assert [result.ok for result in results] == [True, False, True]
+    with pytest.raises(ValueError, match=r"another item is saved as .*x\.bin"):
+        results[1].unwrap()
+    assert sorted(os.listdir(tmp_path)) == ["x.bin", "y.bin"]
+
+
 async def test_an_item_may_have_keywords_and_each_result_is_told_of(
     server: FileServer, client: Client, tmp_path: Path
 ) -> None:
@@ -46,6 +93,9 @@ async def test_an_item_may_have_keywords_and_each_result_is_told_of(
     items = [(server.url, "a", {"checksum": "md5:" + "0" * 32}), (server.url, "b", {"segments": 2}), server.url]
     results = await client.download_all(items, concurrency=1, directory=tmp_path, on_result=told.append)
     assert told == results
+    again = [pickle.loads(pickle.dumps(result)) for result in results]
+    assert again[1:] == results[1:]
+    assert str(again[0].error) == str(results[0].error)  # exceptions are equal to themselves only
     assert [result.ok for result in results] == [False, True, True]
     assert isinstance(results[0].error, ChecksumMismatch)
 
