@@ -671,10 +671,11 @@ class Client:
           folder: then the name is Content-Disposition's, else the URL's, made harmless. Folders that are missing are
           made, once there is something to be put in them.
         - `segments`: connections that bring ranges of it side by side; those that are done take over from slow ones,
-          and after a second or two from one that is stalled all of it. "auto": one for each 16 MiB, at most 8. A server
-          that has no ranges sends it over one; one that does not say (no Accept-Ranges) is asked for the last byte
-          while the file is on its way, and divides what is left then. 8 take 3 MiB of memory (over TLS 6), however
-          large the file; 64, the most, some 30.
+          and after a second or two from one that is stalled all of it. (One that is still to be answered is left alone:
+          for 4 s at least, and with `politeness` for ever.) "auto": one for each 16 MiB, at most 8. A server that has
+          no ranges sends it over one; one that does not say (no Accept-Ranges) is asked for the last byte while the
+          file is on its way, and divides what is left then. 8 take 3 MiB of memory (over TLS 6), however large the
+          file; 64, the most, some 30.
         - `checksum`: "sha256:…", or another algorithm of `hashlib`, in hexadecimal or base64. What Repr-Digest,
           Content-Digest, Digest or Content-MD5 say is verified too.
         - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails. Without `checksum`,

@@ -81,6 +81,11 @@ class Sources:
         self._codings: list[str] = []
         self._turn = 0
 
+    @property
+    def queued(self) -> bool:
+        """Whether requests may have to wait for rules before they are sent."""
+        return self._fetch.holds_back
+
     def url_name(self) -> str:
         """What the URL calls the file, before a redirect or the response says otherwise; "" for one that is none."""
         try:

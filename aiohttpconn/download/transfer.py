@@ -209,15 +209,20 @@ class Transfer:
             await response.close()
 
     async def _bring_range(self, segment: Segment, source: Source) -> None:
-        before = segment.position
-        async with self._sources.range(source, before, segment.end, self.size) as answer:
-            self._ranges_heeded = True
-            self._learn(answer, segment)
-            segment.reach = answer.end
-            try:
-                await self._read(segment, answer.response.iter_raw(), answer.response)
-            finally:
-                segment.reach = segment.position
+        before, clock = segment.position, asyncio.get_running_loop().time
+        self._plan.asked(segment, clock())
+        try:
+            async with self._sources.range(source, before, segment.end, self.size) as answer:
+                self._plan.answered(segment, clock())
+                self._ranges_heeded = True
+                self._learn(answer, segment)
+                segment.reach = answer.end
+                try:
+                    await self._read(segment, answer.response.iter_raw(), answer.response)
+                finally:
+                    segment.reach = segment.position
+        finally:
+            segment.asked_at = None
         if segment.position == before and segment.left > 0:
             raise ProtocolError("a response brought nothing", doing=f"GET {answer.response.url.shown}")
 
