@@ -727,7 +727,8 @@ class Client:
 
         - `segments`: how many connections (4). `window`: bytes that are held, at most (16 MiB).
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file
-          is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
+          is to have is known at the end: `ChecksumMismatch` then comes in place of the end. Of `timeout`, `total` is
+          for all of it: the time that is waited for pieces, not what the caller does with them.
 
         A file without ranges, or whose version cannot be told, comes over one connection; a server that does not say
         whether it has ranges (no Accept-Ranges) is asked for the last byte meanwhile. If it turns out halfway that
