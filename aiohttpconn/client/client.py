@@ -683,9 +683,10 @@ class Client:
         - `resume`: whether to go on with what an earlier run left; `repairs`: how many failures in a row, without a
           byte between, are borne (5).
         - `overwrite`: whether a file that is there is replaced; left out, one that `path` names is, one whose name the
-          server chose is not (FileExistsError), and one that has the checksum, or else the size and the Last-Modified
-          that the server says, is the file: nothing is fetched then. (The server is asked for the first byte, unless
-          the file has changed since: If-Range, RFC 9110 section 13.1.5. One without ranges begins to send all of it.)
+          server chose is not (FileExistsError), and one that has the checksum, or else the size, the Last-Modified and
+          the digests that the server states, is the file: nothing is fetched then. (The server is asked for the first
+          byte, unless the file has changed since: If-Range, RFC 9110 section 13.1.5. One without ranges begins to send
+          all of it.)
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
         - `limit_rate`: bytes per second over all segments. `fsync`: whether what counts as saved is on the disk,

@@ -9,6 +9,9 @@ from .file_name import numbered
 from .part_file import PartFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .digests import Digest
     from .sources import Sources
     from .version import Version
     from .wanted import Wanted
@@ -26,14 +29,14 @@ class Place(NamedTuple):
     """The size of the file if it is there already; None if not."""
 
 
-async def choose(wanted: Wanted, sources: Sources, name: str, version: Version) -> Place:
+async def choose(wanted: Wanted, sources: Sources, name: str, version: Version, stated: Sequence[Digest]) -> Place:
     """The place of a file that the server calls `name`: in the folder, under another item's name with a number, which
     is its own so that it has the same in another run.
 
     Raises `NameTaken`.
     """
     if wanted.number is None:
-        return await _place(wanted, name, version)
+        return await _place(wanted, name, version, stated)
     names = [name, numbered(name, wanted.number + 1)]
     owners: dict[str, str | None] = {}
     for each in names:
@@ -41,7 +44,7 @@ async def choose(wanted: Wanted, sources: Sources, name: str, version: Version) 
         owners[each] = owner = None if begun is None else begun.source
         if each.lower() in wanted.claimed:
             continue
-        place = await _place(wanted, each, version)
+        place = await _place(wanted, each, version, stated)
         mine = place.there is not None or any(source.key == owner for source in sources.all)
         if mine and each.lower() not in wanted.claimed:  # meanwhile
             wanted.claimed.add(each.lower())
@@ -56,9 +59,9 @@ async def choose(wanted: Wanted, sources: Sources, name: str, version: Version) 
         number += 1
         first = numbered(name, number)
     wanted.claimed.add(first.lower())
-    return await _place(wanted, first, version)
+    return await _place(wanted, first, version, stated)
 
 
-async def _place(wanted: Wanted, name: str, version: Version) -> Place:
+async def _place(wanted: Wanted, name: str, version: Version, stated: Sequence[Digest]) -> Place:
     path = os.path.join(wanted.path, name)
-    return Place(path, await wanted.is_there(path, version))
+    return Place(path, await wanted.is_there(path, version, stated))
