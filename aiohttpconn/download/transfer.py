@@ -14,7 +14,7 @@ from .sources import OtherFile, RangesIgnored
 from .write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from ..fetch import Fetched
     from ..loan import Loan
@@ -93,6 +93,8 @@ class Transfer:
         """
         self._meter.segments = 1
         self._ahead = max(MEMORY_OF_ONE // connections, LEAST_AHEAD)
+        if self._rate is not None:
+            self._ahead = min(self._ahead, self._rate.portion)
         self._buffer = WriteBuffer(self._part, min(MEMORY, MEMORY_OF_ONE * connections))
         failure: BaseException | None = None
         if connections == 1:
@@ -240,6 +242,9 @@ class Transfer:
                 with loan:
                     if await self._pump(segment, loan):
                         return
+            elif self._rate is not None:
+                if await self._took_all(segment, self._rate.portions(piece)):
+                    return
             elif await self._took(segment, piece):
                 return
 
@@ -304,7 +309,7 @@ class Transfer:
         segment.position = min(start + moved, segment.end)
         return min(self._wanted(segment), left - moved)
 
-    async def _took_all(self, segment: Segment, pieces: list[bytes]) -> bool:
+    async def _took_all(self, segment: Segment, pieces: Iterable[bytes]) -> bool:
         for piece in pieces:
             if await self._took(segment, piece):
                 return True
