@@ -308,7 +308,7 @@ class OneFile:
         segments = self._segments(sum(end - start for start, end in gaps))
         # What is gone on with is asked for in ranges anyway. Where nobody knows, the plan is divided on the way.
         known = heeds_ranges(self._fields) or part.spans.size
-        plan = Plan(gaps, segments if known else 1, queued=self._sources.queued)
+        plan = Plan(gaps, segments if known else 1, latency=self._sources.latency, queued=self._sources.queued)
         resumable = part.state is not None
         transfer = Transfer(
             part,

@@ -148,17 +148,20 @@ class Segment:
 class Plan:
     """What is to be fetched, by whom: gaps that nobody has begun, and segments that are being fetched.
 
-    - `queued`: whether requests wait for rules of the client's, however long: who waits for his response is left alone.
+    - `latency`: seconds from a request to its response, so far. `queued`: whether requests wait for rules of the
+      client's, however long: who waits for his response is left alone.
     """
 
-    def __init__(self, gaps: Iterable[tuple[int, int]], segments: int = 1, *, queued: bool = False) -> None:
+    def __init__(
+        self, gaps: Iterable[tuple[int, int]], segments: int = 1, *, latency: float = 0.0, queued: bool = False
+    ) -> None:
         self.gaps = list(gaps)
         self._queued = queued
         self.active: list[Segment] = []
         self.divisible = False
         self._usual = 0.0
         """Bytes per second that segments came with, those of late above all; 0 while none has come."""
-        self._latency = 0.0
+        self._latency = latency
         """Seconds from a request to its response, those of late and the longest above all."""
         self._answered_at = float("-inf")
         """When a response began last."""
@@ -245,6 +248,18 @@ class Plan:
         self._latency = max(waited, (self._latency + waited) / 2)
         self._answered_at = now
         segment.answered(now)
+
+    def goes_on(self, segment: Segment, now: float) -> bool:
+        """Whether the response that has brought the segment brings the following one, too: it goes as far, and whoever
+        asked for that will be answered only later."""
+        after = next((each for each in self.active if each.position == segment.end and each.left > 0), None)
+        if after is None or after.asked_at is None or after.abandon is None or after.end > segment.reach:
+            return False
+        if self._latency - (now - after.asked_at) < SLOW:
+            return False
+        segment.end, after.end = after.end, after.position
+        after.abandon()
+        return True
 
     def done(self, segment: Segment, now: float) -> None:
         """The segment has come."""

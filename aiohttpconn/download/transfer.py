@@ -251,8 +251,9 @@ class Transfer:
     async def _took(self, segment: Segment, piece: bytes) -> bool:
         """A piece has come; whether it was the last that is wanted."""
         meter, rate = self._meter, self._rate
-        left = self._wanted(segment)
         size = len(piece)
+        while size >= (left := self._wanted(segment)) and self._goes_further(segment):
+            pass
         if size > left:
             size = left
             segment.reach = segment.position + size  # what is cut off is gone: this response brings no more
@@ -283,7 +284,9 @@ class Transfer:
         try:
             if await self._took_all(segment, loan.arrived):
                 return True
-            while pump.outcome is Outcome.GOING and loan.left and self._wanted(segment) > 0:
+            while pump.outcome is Outcome.GOING and loan.left:
+                if self._wanted(segment) <= 0 and not self._goes_further(segment):
+                    break
                 start = segment.position
                 room = partial(self._room, segment, start, loan.left)
                 size = await asyncio.shield(self._part.pump(pump, start, room))
@@ -318,6 +321,10 @@ class Transfer:
     def _wanted(self, segment: Segment) -> int:
         """Bytes of this response that the segment still needs."""
         return min(segment.end, segment.reach) - segment.position
+
+    def _goes_further(self, segment: Segment) -> bool:
+        """Whether this response brings the following segment, too."""
+        return segment.reach > segment.end and self._plan.goes_on(segment, asyncio.get_running_loop().time())
 
     async def _goes_on(self, error: HTTPException, source: Source, segment: Segment | None) -> bool:
         """Whether to go on with the segment after a failure, once it is time to; None is one that was just begun.

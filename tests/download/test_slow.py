@@ -100,6 +100,22 @@ async def test_who_waits_for_his_response_is_not_slow(
         assert len(server.requests) == download.segments == 3
 
 
+@pytest.mark.parametrize("limit_rate", [None, 1e9], ids=["pumped", "read"])
+async def test_a_response_brings_what_others_would_only_later(
+    limit_rate: float | None, server: FileServer, client: Client, tmp_path: Path
+) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        # A tenth of a second is what others wait for too, as far as is known: then for ever.
+        answer.before = asyncio.Event().wait if number else partial(asyncio.sleep, 0.1)
+        return answer
+
+    server.twist = twist
+    download = await client.download(server.url, tmp_path / "f", segments=3, limit_rate=limit_rate)
+    assert download.path.read_bytes() == BODY
+    assert (download.fetched, server.sent) == (len(BODY), len(BODY))
+    assert client.stats().in_use == 0
+
+
 def _late(request: Received, number: int, answer: Answer) -> Answer:
     if number:
         answer.before = partial(asyncio.sleep, 0.1 * number)
