@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..errors import StreamClosed, TotalTimeout
 
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
 
+AHEAD: Final = 256 << 10
+"""Bytes that are made before they are asked for. (One piece: each costs two turns of the loop, 20 µs.)"""
+
+
 class HandOver:
-    """The pieces of an asynchronous generator, one at a time, made by a task of its own: one ahead of who takes them.
+    """The pieces of an asynchronous generator, made by a task of its own, a few ahead of who takes them.
 
     - `make`: makes the generator, when the first piece is asked for. It refers to nobody whose end is to close this.
     - `doing`: for errors. `total`: seconds that may be waited for pieces in all, None for no limit; what the taker does
@@ -25,13 +30,15 @@ class HandOver:
         self._doing = doing
         self._total = total
         self._waited = 0.0
-        self._piece: bytes | None = None
-        self._taken = asyncio.Event()
+        self._pieces: deque[bytes] = deque()
+        self._held = 0
+        self._room = asyncio.Event()
         self._waiter: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._complete = False
+        """Whether all pieces were made, and none of them thrown away."""
         self._failure: Exception | None = None
         self._closing: asyncio.Task[None] | None = None  # loops keep tasks by weak references
 
@@ -49,11 +56,13 @@ class HandOver:
             raise RuntimeError("this stream belongs to another event loop")
         if self._waiter is not None:
             raise RuntimeError("another task is waiting for the next piece of this stream")
-        if self._piece is None and self._task is not None and not self._task.done():
+        if not self._pieces and self._task is not None and not self._task.done():
             await self._wait(loop)
-        piece, self._piece = self._piece, None
-        if piece is not None and not self._closed:
-            self._taken.set()
+        if self._pieces:
+            piece = self._pieces.popleft()
+            self._held -= len(piece)
+            if self._held <= AHEAD // 2:
+                self._room.set()
             return piece
         if self._failure is not None:
             raise self._failure
@@ -83,10 +92,12 @@ class HandOver:
         try:
             async with aclosing(self._make()) as pieces:
                 async for piece in pieces:
-                    self._taken.clear()
-                    self._piece = piece
+                    self._pieces.append(piece)
+                    self._held += len(piece)
                     self._wake()
-                    await self._taken.wait()
+                    if self._held >= AHEAD:
+                        self._room.clear()
+                        await self._room.wait()
             self._complete = True
         except Exception as error:  # whatever it is, it is the taker's
             self._failure = self._failure or error
@@ -105,7 +116,9 @@ class HandOver:
         task, cancelled = self._task, None
         if task is not None and not self._closed:
             task.cancel()
-        self._closed, self._piece = True, None
+        self._closed = True
+        self._complete = self._complete and not self._pieces
+        self._pieces.clear()
         while task is not None and not task.done():
             try:
                 await asyncio.wait([task])

@@ -17,7 +17,7 @@ class RangeStream:
     """The bytes of a file in their order: an asynchronous iterator, and a block that lets go of the connections.
 
     Left by ``break`` or an error, an ``async for`` without the block lets go of them too, as soon as nothing refers to
-    the stream any more. No more than `window` bytes are held.
+    the stream any more. No more than `window` bytes are held, and 256 KiB.
 
     One task at a time may wait for a piece; cancelled (by a time limit, say) it may ask again, and nothing is lost.
     StopAsyncIteration comes after the last byte only: a stream that failed raises that again, and one that was closed

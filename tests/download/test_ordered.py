@@ -273,6 +273,27 @@ async def test_closed_while_a_task_waits(server: FileServer, client: Client) -> 
     assert client.stats().in_use == 0
 
 
+async def test_closed_when_all_has_come_and_not_been_taken(server: FileServer, client: Client) -> None:
+    server.body = BODY[:200_000]
+    until = asyncio.Event()
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        answer.midway = until.wait
+        return answer
+
+    server.twist = twist
+    stream = client.stream_ranges(server.url, segments=1)
+    assert len(await anext(stream)) <= 65536
+    until.set()
+    while client.stats().in_use:
+        await asyncio.sleep(0)
+    for _ in range(9):
+        await asyncio.sleep(0)
+    await stream.aclose()
+    with pytest.raises(StreamClosed):
+        await anext(stream)
+
+
 async def test_one_task_waits_at_a_time(server: FileServer, client: Client) -> None:
     async with client.stream_ranges(server.url, segments=1) as stream:
         until = asyncio.Event()
