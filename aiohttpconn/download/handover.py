@@ -76,17 +76,15 @@ class HandOver:
         try:
             if self._total is None:
                 await self._waiter
-                return
-            async with asyncio.timeout_at(began + self._total - self._waited):
-                await self._waiter
-        except TimeoutError as error:
+            else:
+                async with asyncio.timeout_at(began + self._total - self._waited):
+                    await self._waiter
+        except TimeoutError:
             self._failure = TotalTimeout(f"waited longer than {self._total} s in all", doing=self._doing)
-            self._failure.__cause__ = error
+            await self.close()
         finally:
             self._waiter = None
             self._waited += loop.time() - began
-        if self._failure is not None:
-            await self.close()
 
     async def _run(self) -> None:
         try:
