@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..headers import Headers
 
-_DIRECTIVE = re.compile(r"""[\s,]*([^\s,=;"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]*)))?""")
+_DIRECTIVE = re.compile(r"""([^\s,=;"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]*)))?""")
 MOST = 2**31
 """Seconds; RFC 9111 section 1.2.2."""
 

@@ -676,10 +676,11 @@ class Client:
           folder: then the name is Content-Disposition's, else the URL's, made harmless. Folders that are missing are
           made, once there is something to be put in them.
         - `segments`: connections that bring ranges of it side by side; those that are done take over from slow ones,
-          and after a second or two from one that is stalled all of it. "auto": one for each 16 MiB, at most 8. A server
-          that has no ranges sends it over one; one that does not say (no Accept-Ranges) is asked for the last byte
-          while the file is on its way, and divides what is left then. 8 take 3 MiB of memory (over TLS 6), however
-          large the file; 64, the most, some 30.
+          and after a second or two from one that is stalled all of it. (One that is still to be answered is left alone:
+          for 4 s at least, and with `politeness` for ever.) "auto": one for each 16 MiB, at most 8. A server that has
+          no ranges sends it over one; one that does not say (no Accept-Ranges) is asked for the last byte while the
+          file is on its way, and divides what is left then. 8 take 3 MiB of memory (over TLS 6), however large the
+          file; 64, the most, some 30.
         - `checksum`: "sha256:…", or another algorithm of `hashlib`, in hexadecimal or base64. What Repr-Digest,
           Content-Digest, Digest or Content-MD5 say is verified too.
         - `mirrors`: other URLs of the same file, asked in turn, and instead of one that fails. Without `checksum`,
@@ -687,9 +688,10 @@ class Client:
         - `resume`: whether to go on with what an earlier run left; `repairs`: how many failures in a row, without a
           byte between, are borne (5).
         - `overwrite`: whether a file that is there is replaced; left out, one that `path` names is, one whose name the
-          server chose is not (FileExistsError), and one that has the checksum, or else the size and the Last-Modified
-          that the server says, is the file: nothing is fetched then. (The server is asked for the first byte, unless
-          the file has changed since: If-Range, RFC 9110 section 13.1.5. One without ranges begins to send all of it.)
+          server chose is not (FileExistsError), and one that has the checksum, or else the size, the Last-Modified and
+          the digests that the server states, is the file: nothing is fetched then. (The server is asked for the first
+          byte, unless the file has changed since: If-Range, RFC 9110 section 13.1.5. One without ranges begins to send
+          all of it.)
         - `on_progress`: called with a `Progress`, at most ten times a second; `progress`: True, or a
           `rich.progress.Progress`, for a bar on the terminal (extra ``cli``).
         - `limit_rate`: bytes per second over all segments. `fsync`: whether what counts as saved is on the disk,
@@ -733,7 +735,8 @@ class Client:
 
         - `segments`: how many connections, up to 64 (4, as is "auto"). `window`: bytes that are held, at most (16 MiB).
         - `mirrors`, `repairs`, `limit_rate`, `checksum`, and the request's keywords: those of `download`. What the file
-          is to have is known at the end: `ChecksumMismatch` then comes in place of the end.
+          is to have is known at the end: `ChecksumMismatch` then comes in place of the end. Of `timeout`, `total` is
+          for all of it: the time that is waited for pieces, not what the caller does with them.
 
         A file without ranges, or whose version cannot be told, comes over one connection; a server that does not say
         whether it has ranges (no Accept-Ranges) is asked for the last byte meanwhile. If it turns out halfway that

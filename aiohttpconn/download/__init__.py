@@ -143,15 +143,18 @@ def stream_ranges(
     limit_rate: float | Rate | None = None,
     checksum: str | None = None,
     headers: Any = None,
+    timeout: Any = UNSET,
     **request: Any,
 ) -> RangeStream:
     """`Client.stream_ranges`."""
     check_keywords("stream_ranges", request, OF_STREAM)
     check_segments(segments)
     count = _SEGMENTS_OF_STREAM if isinstance(segments, str) else segments
-    sources = Sources(fetch, _urls(url, mirrors), headers, request)
+    total, timeout = seconds_in_all(timeout, fetch.timeout)
+    sources = Sources(fetch, _urls(url, mirrors), headers, {**request, "timeout": timeout})
     digest = None if checksum is None else parse_checksum(checksum)
-    return RangeStream(OrderedRanges(sources, count, window, repairs, Rate.of(limit_rate), digest))
+    ranges = OrderedRanges(sources, count, window, repairs, Rate.of(limit_rate), digest)
+    return RangeStream(ranges, f"streaming {sources.all[0].shown}", total)
 
 
 def _check_flags(**flags: object) -> None:

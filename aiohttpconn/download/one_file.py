@@ -148,7 +148,7 @@ class OneFile:
         if not wanted.in_folder:
             self._place(wanted.path)
             if wanted.checksum is not None and (size := await wanted.is_there(wanted.path, None)) is not None:
-                self._leave(wanted.path, size)
+                self._leave(wanted.path, size, [])
                 return
             if not self._fresh and await self._reopen(None):
                 await self._confirm()
@@ -174,13 +174,14 @@ class OneFile:
             coded = self._sources.is_coded(response.headers)
             version = self._sources.version(response)
             self._fields, self._url = response.headers, _said(response.url)
+            stated = [] if coded else stated_digests(response.headers, whole=response.status != 206)
             if self._part is None:
                 name = file_name(response.headers, response.url)
-                path, size = await choose(self._wanted, self._sources, name, version)
+                path, size = await choose(self._wanted, self._sources, name, version, stated)
             else:
-                path, size = self._part.path, await self._wanted.is_there(self._part.path, version)
+                path, size = self._part.path, await self._wanted.is_there(self._part.path, version, stated)
             if size is not None:
-                self._leave(path, size)
+                self._leave(path, size, stated)
                 self._fields = _as_of_all(response.headers, size)
                 await response.close()
                 return True
@@ -212,11 +213,11 @@ class OneFile:
         check_replaceable(path)
         self._part = PartFile(path, self._wanted.sync)
 
-    def _leave(self, path: str, size: int) -> None:
-        """The file is there already: nothing has to be brought."""
+    def _leave(self, path: str, size: int, stated: list[Digest]) -> None:
+        """The file is there already, and has the checksum, or else these digests: nothing has to be brought."""
         checksum = self._wanted.checksum
         self._there, self._size, self._resumed_from, self._connections = path, size, size, 0
-        self._digests = [] if checksum is None else [checksum]
+        self._digests = list({digest[:2]: digest for digest in stated}.values()) if checksum is None else [checksum]
 
     async def _reopen(self, version: Version | None) -> bool:
         """Whether there is a half file that can be gone on with. `version` is what the server has, where that is known:
@@ -307,7 +308,7 @@ class OneFile:
         segments = self._segments(sum(end - start for start, end in gaps))
         # What is gone on with is asked for in ranges anyway. Where nobody knows, the plan is divided on the way.
         known = heeds_ranges(self._fields) or part.spans.size
-        plan = Plan(gaps, segments if known else 1)
+        plan = Plan(gaps, segments if known else 1, latency=self._sources.latency, queued=self._sources.queued)
         resumable = part.state is not None
         transfer = Transfer(
             part,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from multidict import CIMultiDict
 
 from ..config import check_count
-from ..errors import ConnectError, FileChanged, HTTPException, PoolTimeout, ProtocolError
+from ..errors import ConnectError, FileChanged, HTTPException, HTTPStatusError, PoolTimeout, ProtocolError
 from ..headers import Headers
 from .digests import mismatch, stated_digests
 from .ranges import UNKNOWN, heeds_ranges
@@ -77,35 +77,27 @@ class OrderedRanges:
         """And what it is to bring: what others bring begins there."""
         self._next = 0
         self._received = 0
+        self._ranges_heeded = False
         self._let_go = asyncio.Event()
         """Set once the first response has given its connection back."""
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._pieces: AsyncGenerator[bytes] | None = None
         self._failure: BaseException | None = None
-        self._closed = False
-        self._closing: asyncio.Task[None] | None = None  # loops keep tasks by weak references
-        self.loop: asyncio.AbstractEventLoop | None = None
-        """Where it runs, once it has begun."""
         self.size: int | None = None
         self.headers: Headers | None = None
 
-    async def next(self) -> bytes:
-        """The next piece. Raises StopAsyncIteration at the end."""
-        if self._closed:
-            raise StopAsyncIteration
-        if self._pieces is None:
-            self._pieces = self._run()
-            self.loop = asyncio.get_running_loop()
+    async def run(self) -> AsyncGenerator[bytes]:
+        """All pieces. Raises `ChecksumMismatch` after the last, and what requests raise."""
         try:
-            piece = await anext(self._pieces)
-        except BaseException:  # the end, too
-            await self.close()
-            raise
-        for hasher in self._hashers.values():
-            hasher.update(piece)
-        return piece
+            async with aclosing(self._run()) as pieces:
+                async for piece in pieces:
+                    for hasher in self._hashers.values():
+                        hasher.update(piece)
+                    yield piece
+            self._verify()
+        finally:
+            await self._end_tasks()
 
     def _expect(self, headers: Headers) -> None:
         """What a response says that the file is has to be so."""
@@ -127,16 +119,6 @@ class OrderedRanges:
             if found != digest.value:
                 raise mismatch(digest, found, self._sources.all[0].shown)
 
-    async def close(self) -> None:
-        """Let go of the connections. Idempotent."""
-        self._closed = True
-        pieces, self._pieces = self._pieces, None
-        try:
-            await self._end_tasks()
-        finally:
-            if pieces is not None:
-                await pieces.aclose()
-
     async def _end_tasks(self) -> None:
         """No more ranges are to come, and those that came are not wanted. A cancellation is put off meanwhile."""
         tasks, self._tasks = self._tasks, []
@@ -153,19 +135,6 @@ class OrderedRanges:
         if cancelled is not None:
             raise cancelled
 
-    def close_soon(self) -> None:
-        """`close()` in a task of its own, for somebody who cannot wait: a finaliser, on whatever thread it runs."""
-        if self.loop is None or self._closed:
-            return
-        try:
-            self.loop.call_soon_threadsafe(self._begin_to_close)
-        except RuntimeError:
-            pass  # the loop is closed, and all of it with it
-
-    def _begin_to_close(self) -> None:
-        assert self.loop is not None
-        self._closing = self.loop.create_task(self.close())
-
     async def _run(self) -> AsyncGenerator[bytes]:
         at, ignored = 0, False
         try:
@@ -180,7 +149,6 @@ class OrderedRanges:
             async with aclosing(self._whole_again(at)) as pieces:
                 async for piece in pieces:
                     yield piece
-        self._verify()
 
     async def _whole_again(self, at: int) -> AsyncGenerator[bytes]:
         """What is missing from `at` on, of a response that brings all of the file: ranges were not heeded after all."""
@@ -212,7 +180,10 @@ class OrderedRanges:
             failure: HTTPException | None = None
             try:
                 async for piece in response.iter_bytes() if coded else response.iter_raw():
-                    yield await self._took(piece, self._end)
+                    piece = await self._took(piece, self._end)  # noqa: PLW2901
+                    if self._at >= self._end and not self._next:
+                        await self._end_tasks()  # all has come: nobody asks any more whether it can be divided
+                    yield piece
                     if self._at >= self._end:
                         break
                 else:
@@ -278,6 +249,7 @@ class OrderedRanges:
             source, before = self._sources.next(), self._at
             try:
                 async with self._sources.range(source, before, self._end, self.size) as answer:
+                    self._ranges_heeded = True
                     if self.size is None and answer.size is not None:
                         self._end = self.size = answer.size
                     async for piece in answer.response.iter_raw():
@@ -301,7 +273,13 @@ class OrderedRanges:
             # The caller may have the only connection, and all the time that he wants.
             await self._let_go.wait()
             return
-        await self._patience.bear(error, self._received)
+        try:
+            await self._patience.bear(error, self._received)
+        except HTTPStatusError as refusal:
+            if self._ranges_heeded:
+                raise
+            # The server may fail with ranges only: it is asked for the whole then, which tells.
+            raise RangesIgnored(f"ranges are answered with status {refusal.response.status}") from refusal
 
     async def _work(self) -> None:
         """One connection's part: range after range, as far ahead as the window goes."""
@@ -328,6 +306,7 @@ class OrderedRanges:
         before = block.position
         try:
             async with self._sources.range(source, block.position, block.end, self.size) as answer:
+                self._ranges_heeded = True
                 async for piece in answer.response.iter_raw():
                     piece = piece[: answer.end - block.position]  # noqa: PLW2901
                     block.position += len(piece)

@@ -10,8 +10,9 @@ from .file_name import numbered
 from .part_file import PartFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from .digests import Digest
     from .sources import Sources
     from .version import Version
     from .wanted import Wanted
@@ -73,14 +74,14 @@ def named_paths(items: object, directory: str | os.PathLike[str] | None) -> set[
     return found
 
 
-async def choose(wanted: Wanted, sources: Sources, name: str, version: Version) -> Place:
+async def choose(wanted: Wanted, sources: Sources, name: str, version: Version, stated: Sequence[Digest]) -> Place:
     """The place of a file that the server calls `name`: in the folder, under another item's name with a number, which
     is its own so that it has the same in another run.
 
     Raises `NameTaken`.
     """
     if wanted.number is None:
-        return await _place(os.path.join(wanted.path, name), wanted, version)
+        return await _place(os.path.join(wanted.path, name), wanted, version, stated)
     places, number = wanted.places, wanted.number + 1
     names = [name, numbered(name, number)]
     owners: dict[str, str | None] = {}
@@ -90,7 +91,7 @@ async def choose(wanted: Wanted, sources: Sources, name: str, version: Version) 
         owners[each] = owner = None if begun is None else begun.source
         if not places.is_free(path):
             continue
-        place = await _place(path, wanted, version)
+        place = await _place(path, wanted, version, stated)
         mine = place.there is not None or any(source.key == owner for source in sources.all)
         if mine and places.choose(path):  # it may be another's meanwhile
             return place
@@ -102,8 +103,8 @@ async def choose(wanted: Wanted, sources: Sources, name: str, version: Version) 
     while not places.choose(path):
         number += 1
         path = os.path.join(wanted.path, numbered(name, number))
-    return await _place(path, wanted, version)
+    return await _place(path, wanted, version, stated)
 
 
-async def _place(path: str, wanted: Wanted, version: Version) -> Place:
-    return Place(path, await wanted.is_there(path, version))
+async def _place(path: str, wanted: Wanted, version: Version, stated: Sequence[Digest]) -> Place:
+    return Place(path, await wanted.is_there(path, version, stated))

@@ -20,7 +20,7 @@ _WINDOW: Final = 30
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a download is. `done`: bytes that are there, those of earlier runs included; `total`: None while it is
-    not known; `speed`: bytes per second of late; `segments`: connections at work."""
+    not known; `speed`: bytes per second of late, 0 in the first tenth of a second; `segments`: connections at work."""
 
     path: str
     done: int
@@ -87,7 +87,7 @@ class Meter:
     def _report(self, now: float) -> None:
         self._seen.append((now, self.done))
         then, before = self._seen[0]
-        speed = (self.done - before) / (now - then) if now > then else 0.0
+        speed = (self.done - before) / (now - then) if now - then >= BETWEEN else 0.0  # what one piece says is nothing
         progress = Progress(self.path, self.done, self.total, max(speed, 0.0), self.segments)
         if self._on_progress is not None:
             self._on_progress(progress)

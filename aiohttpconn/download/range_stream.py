@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from .handover import HandOver
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -15,11 +17,16 @@ class RangeStream:
     """The bytes of a file in their order: an asynchronous iterator, and a block that lets go of the connections.
 
     Left by ``break`` or an error, an ``async for`` without the block lets go of them too, as soon as nothing refers to
-    the stream any more. No more than `window` bytes are held.
+    the stream any more. No more than `window` bytes are held, and 256 KiB.
+
+    One task at a time may wait for a piece; cancelled (by a time limit, say) it may ask again, and nothing is lost.
+    StopAsyncIteration comes after the last byte only: a stream that failed raises that again, and one that was closed
+    before its end `StreamClosed`, to a task that waits, too.
     """
 
-    def __init__(self, ranges: OrderedRanges) -> None:
+    def __init__(self, ranges: OrderedRanges, doing: str, total: float | None) -> None:
         self._ranges = ranges
+        self._pieces = HandOver(ranges.run, doing, total)
 
     @property
     def size(self) -> int | None:
@@ -35,11 +42,11 @@ class RangeStream:
         return self
 
     async def __anext__(self) -> bytes:
-        return await self._ranges.next()
+        return await self._pieces.take()
 
     async def aclose(self) -> None:
         """Let go of the connections. Idempotent."""
-        await self._ranges.close()
+        await self._pieces.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,4 +57,4 @@ class RangeStream:
         await self.aclose()
 
     def __del__(self) -> None:
-        self._ranges.close_soon()
+        self._pieces.close_soon()

@@ -21,6 +21,8 @@ SLOW: Final = 0.5
 LAGGING: Final = 1.0
 """Seconds for which a segment must have been far slower than others were, for another connection to take all of its
 rest. (What a lost packet costs is over by then.)"""
+MUTE: Final = 4.0
+"""Seconds for which no response must have begun at least, for one that is still to begin to count as lagging."""
 _FAR: Final = 4
 """How many times as long as the other connection a segment must be expected to take for that."""
 
@@ -71,6 +73,7 @@ class Segment:
         "_speed",
         "_start",
         "abandon",
+        "asked_at",
         "end",
         "held",
         "position",
@@ -88,6 +91,9 @@ class Segment:
         """How far the response goes that is being read."""
         self.held = False
         """Whether it waits because of a bandwidth limit, and not for the peer."""
+        self.asked_at: float | None = None
+        """When it was asked for, until the response begins: no speed can be told meanwhile. (It may wait for a turn,
+        for a connection, for a server that reads the file from far away.)"""
         self.takeovers = takeovers
         """How often what is left of it was taken from a connection that lagged behind."""
         self.abandon: Callable[[], object] | None = None
@@ -102,10 +108,10 @@ class Segment:
         return self.end - self.position
 
     def seconds_left(self, now: float) -> float:
-        """How long it will take still, by how fast it was of late; infinite while nothing comes, 0 as long as it is too
-        early to say."""
+        """How long it will take still, by how fast it was of late; infinite while nothing comes of a response that has
+        begun, 0 as long as it is too early to say."""
         elapsed = now - self._mark
-        if self.held:
+        if self.held or self.asked_at is not None:
             self._mark, self._seen, self._speed = now, self.position, None
         elif elapsed >= SLOW / 2:
             self._speed = (self.position - self._seen) / elapsed
@@ -115,16 +121,23 @@ class Segment:
         return self.left / self._speed if self._speed else float("inf")
 
     def speed(self, now: float) -> float:
-        """Bytes per second, since it began."""
+        """Bytes per second, since it began to come."""
         return (self.position - self._start) / max(now - self._began, 1e-6)
 
-    def lags(self, now: float, usual: float) -> bool:
-        """Whether another connection would clearly be done sooner with all that is left, at the `usual` speed.
+    def answered(self, now: float) -> None:
+        """The response begins that it was asked for by."""
+        self.asked_at = None
+        self._mark, self._seen, self._speed = now, self.position, None
+        if self.position == self._start:
+            self._began = now
+
+    def lags(self, now: float, is_behind: bool) -> bool:
+        """Whether it has been behind for long enough to be taken over.
 
         Each takeover doubles the time that the next one waits for: where it is not the connection that is slow but the
         server, connections do not go on taking a rest from each other.
         """
-        if not usual or self.seconds_left(now) < _FAR * (SLOW + self.left / usual):
+        if not is_behind:
             self._lagging_since = None
             return False
         if self._lagging_since is None:
@@ -133,14 +146,25 @@ class Segment:
 
 
 class Plan:
-    """What is to be fetched, by whom: gaps that nobody has begun, and segments that are being fetched."""
+    """What is to be fetched, by whom: gaps that nobody has begun, and segments that are being fetched.
 
-    def __init__(self, gaps: Iterable[tuple[int, int]], segments: int = 1) -> None:
+    - `latency`: seconds from a request to its response, so far. `queued`: whether requests wait for rules of the
+      client's, however long: who waits for his response is left alone.
+    """
+
+    def __init__(
+        self, gaps: Iterable[tuple[int, int]], segments: int = 1, *, latency: float = 0.0, queued: bool = False
+    ) -> None:
         self.gaps = list(gaps)
+        self._queued = queued
         self.active: list[Segment] = []
         self.divisible = False
         self._usual = 0.0
         """Bytes per second that segments came with, those of late above all; 0 while none has come."""
+        self._latency = latency
+        """Seconds from a request to its response, those of late and the longest above all."""
+        self._answered_at = float("-inf")
+        """When a response began last."""
         if segments > 1:
             self.divide(segments)
 
@@ -166,7 +190,7 @@ class Plan:
         it lags far behind; None if there is nothing that is worth it."""
         if self.gaps:
             segment = Segment(*self.gaps.pop(0), now)
-        elif lagging := self._slowest([each for each in self._divisible if each.lags(now, self._usual)], now):
+        elif lagging := self._lagging(now):
             at = lagging.position  # read once: a thread may be moving it
             segment = Segment(at, lagging.end, now, lagging.takeovers + 1)
             lagging.end = at
@@ -174,7 +198,7 @@ class Plan:
                 lagging.abandon()
         elif slowest := self._slowest([each for each in self._divisible if each.left >= LEAST_STOLEN], now):
             middle = slowest.end - slowest.left // 2
-            segment = Segment(middle, slowest.end, now)
+            segment = Segment(middle, slowest.end, now, slowest.takeovers)
             slowest.end = middle
         else:
             return None
@@ -186,10 +210,56 @@ class Plan:
         """Those that somebody else may bring a part of."""
         return [each for each in self.active if self.divisible and each.end < UNKNOWN and each.left > 0]
 
+    def _latency_now(self, now: float) -> float:
+        """Seconds after which a response to one request more may be expected: no sooner than to those that wait."""
+        waits = [now - each.asked_at for each in self.active if each.asked_at is not None]
+        return max([self._latency, *waits])
+
+    def _lagging(self, now: float) -> Segment | None:
+        """A segment that another connection would clearly be done with sooner, all of it."""
+        lagging = [each for each in self._divisible if each.lags(now, self._is_behind(each, now))]
+        return max(lagging, key=lambda each: each.seconds_left(now), default=None)
+
+    def _is_behind(self, segment: Segment, now: float) -> bool:
+        if not self._usual:
+            return False
+        if segment.asked_at is None:
+            return segment.seconds_left(now) >= _FAR * (SLOW + self._latency + segment.left / self._usual)
+        # While others are answered, the line moves that it may stand in: of the pool, of a proxy.
+        quiet = now - max(segment.asked_at, self._answered_at)
+        return not self._queued and quiet >= max(MUTE, _FAR * self._latency)
+
     def _slowest(self, segments: list[Segment], now: float) -> Segment | None:
+        """The one that takes longest, if half of it would clearly come sooner by another request, which has to be
+        answered first."""
+        least = SLOW + _FAR * self._latency_now(now)
         expected = [(segment.seconds_left(now), segment) for segment in segments]
-        worth = [each for each in expected if each[0] >= SLOW]
+        worth = [each for each in expected if each[0] >= least]
         return max(worth, key=lambda each: each[0])[1] if worth else None
+
+    def asked(self, segment: Segment, now: float) -> None:
+        """A request for the segment is about to be sent, once it is its turn."""
+        segment.asked_at = now
+
+    def answered(self, segment: Segment, now: float) -> None:
+        """Its response begins."""
+        assert segment.asked_at is not None
+        waited = now - segment.asked_at
+        self._latency = max(waited, (self._latency + waited) / 2)
+        self._answered_at = now
+        segment.answered(now)
+
+    def goes_on(self, segment: Segment, now: float) -> bool:
+        """Whether the response that has brought the segment brings the following one, too: it goes as far, and whoever
+        asked for that will be answered only later."""
+        after = next((each for each in self.active if each.position == segment.end and each.left > 0), None)
+        if after is None or after.asked_at is None or after.abandon is None or after.end > segment.reach:
+            return False
+        if self._latency - (now - after.asked_at) < SLOW:
+            return False
+        segment.end, after.end = after.end, after.position
+        after.abandon()
+        return True
 
     def done(self, segment: Segment, now: float) -> None:
         """The segment has come."""

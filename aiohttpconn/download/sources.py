@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from multidict import CIMultiDict
@@ -78,11 +79,18 @@ class Sources:
         """Whether of a mirror equal size makes it the same file: a checksum tells in the end."""
         self.lenient = False
         """Whether that is so of any response."""
+        self.latency = 0.0
+        """Seconds that the response to the last request for all of the file took to begin."""
         self._origin = self.all[0]
         self._version: Version | None = None
         self._digests: list[Digest] = []
         self._codings: list[str] = []
         self._turn = 0
+
+    @property
+    def queued(self) -> bool:
+        """Whether requests may have to wait for rules before they are sent."""
+        return self._fetch.holds_back
 
     def url_name(self) -> str:
         """What the URL calls the file, before a redirect or the response says otherwise; "" for one that is none."""
@@ -166,7 +174,9 @@ class Sources:
             failure: HTTPException
             async with AsyncExitStack() as stack:
                 try:
+                    began = perf_counter()
                     response = await stack.enter_async_context(self._stream(source, fields))
+                    self.latency = perf_counter() - began
                     if fields and response.status in (206, *_REFUSING) and not await self._is_first_byte(response):
                         fields = []
                         continue

@@ -12,6 +12,8 @@ import aiofiles.os
 from .version import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .digests import Digest
     from .version import Version
 
@@ -34,10 +36,11 @@ def date_of(path: str) -> str | None:
         return None
 
 
-async def is_there(path: str, version: Version | None, checksum: Digest | None) -> int | None:
-    """The size of the file, if it has the checksum, or else the size and the date that the server says; None if not.
+async def is_there(path: str, version: Version | None, stated: Sequence[Digest], checksum: Digest | None) -> int | None:
+    """The size of the file, if it has the checksum, or else the size, the date and the digests that the server states;
+    None if not.
 
-    - `version`: what the server says, None where it was not asked.
+    - `version`: what the server says, None where it was not asked; `stated`: its digests of all of the file.
     """
     status = _status(path)
     if status is None:
@@ -50,7 +53,12 @@ async def is_there(path: str, version: Version | None, checksum: Digest | None) 
     if version is None or version.size is None:
         return None
     modified = timestamp(version.modified)
-    return size if modified is not None and int(status.st_mtime) == int(modified) else None
+    if modified is None or int(status.st_mtime) != int(modified):
+        return None
+    for digest in stated:  # size and date outlive a disk that fails, and a copy that was damaged
+        if await _digest(path, size, digest.algorithm) != digest.value:
+            return None
+    return size
 
 
 def _status(path: str) -> os.stat_result | None:

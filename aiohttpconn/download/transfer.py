@@ -14,7 +14,7 @@ from .sources import OtherFile, RangesIgnored
 from .write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from ..fetch import Fetched
     from ..loan import Loan
@@ -93,6 +93,8 @@ class Transfer:
         """
         self._meter.segments = 1
         self._ahead = max(MEMORY_OF_ONE // connections, LEAST_AHEAD)
+        if self._rate is not None:
+            self._ahead = min(self._ahead, self._rate.portion)
         self._buffer = WriteBuffer(self._part, min(MEMORY, MEMORY_OF_ONE * connections))
         failure: BaseException | None = None
         if connections == 1:
@@ -209,15 +211,20 @@ class Transfer:
             await response.close()
 
     async def _bring_range(self, segment: Segment, source: Source) -> None:
-        before = segment.position
-        async with self._sources.range(source, before, segment.end, self.size) as answer:
-            self._ranges_heeded = True
-            self._learn(answer, segment)
-            segment.reach = answer.end
-            try:
-                await self._read(segment, answer.response.iter_raw(), answer.response)
-            finally:
-                segment.reach = segment.position
+        before, clock = segment.position, asyncio.get_running_loop().time
+        self._plan.asked(segment, clock())
+        try:
+            async with self._sources.range(source, before, segment.end, self.size) as answer:
+                self._plan.answered(segment, clock())
+                self._ranges_heeded = True
+                self._learn(answer, segment)
+                segment.reach = answer.end
+                try:
+                    await self._read(segment, answer.response.iter_raw(), answer.response)
+                finally:
+                    segment.reach = segment.position
+        finally:
+            segment.asked_at = None
         if segment.position == before and segment.left > 0:
             raise ProtocolError("a response brought nothing", doing=f"GET {answer.response.url.shown}")
 
@@ -235,14 +242,18 @@ class Transfer:
                 with loan:
                     if await self._pump(segment, loan):
                         return
+            elif self._rate is not None:
+                if await self._took_all(segment, self._rate.portions(piece)):
+                    return
             elif await self._took(segment, piece):
                 return
 
     async def _took(self, segment: Segment, piece: bytes) -> bool:
         """A piece has come; whether it was the last that is wanted."""
         meter, rate = self._meter, self._rate
-        left = self._wanted(segment)
         size = len(piece)
+        while size >= (left := self._wanted(segment)) and self._goes_further(segment):
+            pass
         if size > left:
             size = left
             segment.reach = segment.position + size  # what is cut off is gone: this response brings no more
@@ -273,7 +284,9 @@ class Transfer:
         try:
             if await self._took_all(segment, loan.arrived):
                 return True
-            while pump.outcome is Outcome.GOING and loan.left and self._wanted(segment) > 0:
+            while pump.outcome is Outcome.GOING and loan.left:
+                if self._wanted(segment) <= 0 and not self._goes_further(segment):
+                    break
                 start = segment.position
                 room = partial(self._room, segment, start, loan.left)
                 size = await asyncio.shield(self._part.pump(pump, start, room))
@@ -299,7 +312,7 @@ class Transfer:
         segment.position = min(start + moved, segment.end)
         return min(self._wanted(segment), left - moved)
 
-    async def _took_all(self, segment: Segment, pieces: list[bytes]) -> bool:
+    async def _took_all(self, segment: Segment, pieces: Iterable[bytes]) -> bool:
         for piece in pieces:
             if await self._took(segment, piece):
                 return True
@@ -308,6 +321,10 @@ class Transfer:
     def _wanted(self, segment: Segment) -> int:
         """Bytes of this response that the segment still needs."""
         return min(segment.end, segment.reach) - segment.position
+
+    def _goes_further(self, segment: Segment) -> bool:
+        """Whether this response brings the following segment, too."""
+        return segment.reach > segment.end and self._plan.goes_on(segment, asyncio.get_running_loop().time())
 
     async def _goes_on(self, error: HTTPException, source: Source, segment: Segment | None) -> bool:
         """Whether to go on with the segment after a failure, once it is time to; None is one that was just begun.

@@ -10,6 +10,8 @@ from ..config import UNSET, Timeout
 from .there import is_there
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..config import Unset
     from .digests import Digest
     from .place import Places
@@ -39,12 +41,12 @@ class Wanted:
     number: int | None = None
     last: bool = True
 
-    async def is_there(self, path: str, version: Version | None) -> int | None:
+    async def is_there(self, path: str, version: Version | None, stated: Sequence[Digest] = ()) -> int | None:
         """The size of the file that is there, if it is the one that is wanted, and may be left; None if not.
 
-        - `version`: what the server says, None where it was not asked.
+        - `version`: what the server says, None where it was not asked; `stated`: its digests of all of the file.
         """
-        return None if self.overwrite is not None else await is_there(path, version, self.checksum)
+        return None if self.overwrite is not None else await is_there(path, version, stated, self.checksum)
 
 
 def target(path: str | os.PathLike[str] | None) -> tuple[str, bool]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from .part_file import PartFile
 
 _LEAST_BLOCK: Final = 384 << 10
+OLDEST: Final = 1.0
+"""Seconds after which what has come is written with the next piece, however little it is: a kill loses it else."""
 
 
 class Run(NamedTuple):
@@ -23,7 +26,7 @@ class WriteBuffer:
     """Collects pieces into blocks, each written in one turn through a thread (50 µs).
 
     - `most`: bytes that are held, collected or being written; whoever brings more waits. A block is a quarter of that,
-      and 384 KiB at least.
+      and 384 KiB at least; less where that takes more than a second.
     - `runs`: what is collected, for `PartFile.close()` to write what a failure has left.
     """
 
@@ -33,6 +36,8 @@ class WriteBuffer:
         self._block = max(most // 4, _LEAST_BLOCK)
         self._collected = 0
         self._held = 0
+        self._since = 0.0
+        """When the oldest of what is collected came."""
         self._writing: deque[tuple[asyncio.Task[None], int]] = deque()
         self.runs: list[Run] = []
         self._ending_at: dict[int, Run] = {}
@@ -40,6 +45,8 @@ class WriteBuffer:
 
     def add(self, offset: int, piece: bytes) -> bool:
         """A piece has come, which belongs there; whether `flush()` is due."""
+        if not self._collected:
+            self._since = monotonic()
         run = self._ending_at.pop(offset, None)
         if run is None:
             run = Run(offset, [])
@@ -48,13 +55,17 @@ class WriteBuffer:
         self._ending_at[offset + len(piece)] = run
         self._collected += len(piece)
         self._held += len(piece)
-        return self._collected >= self._block
+        return self._due
+
+    @property
+    def _due(self) -> bool:
+        return self._collected >= self._block or (self._collected > 0 and monotonic() - self._since >= OLDEST)
 
     async def flush(self) -> None:
         """Begin to write what has come, once there is room for more. Raises OSError."""
         while self._writing and (self._writing[0][0].done() or self._held >= self._most):
             await self._oldest()
-        if self._collected >= self._block:  # nobody else has begun meanwhile
+        if self._due:  # nobody else has begun meanwhile
             self._write()
 
     async def end(self) -> None:

@@ -118,6 +118,15 @@ async def test_bodies_of_any_framing(options: dict[str, Any], http_server: Origi
     assert resource.count == 1
 
 
+async def test_directives_as_long_as_a_head_may_be(http_server: OriginServer) -> None:
+    """Read again from each of 60,000 places on, they took the event loop a minute."""
+    resource = Resource(http_server, ("Cache-Control", "," * 60_000 + "max-age=0,stale-while-revalidate=1000"))
+    async with caching() as client:
+        assert (await client.get(resource.url)).text == (await client.get(resource.url)).text == "reply 1"
+        while resource.count < 2 or client.stats().in_use:  # until it is revalidated
+            await asyncio.sleep(0)
+
+
 async def test_content_codings_are_undone_each_time(http_server: OriginServer, place: Any) -> None:
     body = gzip.compress(b"text" * 1000)
     resource = Resource(http_server, FRESH, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"), body=body)

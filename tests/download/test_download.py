@@ -10,8 +10,10 @@ import fcntl
 import gzip
 import hashlib
 import io
+import itertools
 import os
 import resource
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from aiohttpconn import (
     Timeout,
     TotalTimeout,
 )
+from aiohttpconn.download import Rate
 from tests.cancellation import cancel_everywhere
 from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, silent
 from tests.forked import forked
@@ -172,6 +175,19 @@ async def test_digests_that_the_server_sends_are_verified(
     with pytest.raises(ChecksumMismatch, match=name):
         await client.download(server.url, tmp_path / "g", segments=3)
     assert only(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("noise", ["a", "a=:", "a=", ",", " ", "sha-256=:", "sha-256=:A"])
+@pytest.mark.parametrize("name", ["Repr-Digest", "Content-Digest", "Digest"])
+async def test_a_digest_field_as_long_as_a_head_may_be(
+    name: str, noise: str, server: FileServer, client: Client, tmp_path: Path
+) -> None:
+    """Searched for members from each place on, one took the event loop a minute."""
+    server.body = b"hello"
+    field, stated = field_of(name, b"hello")
+    server.fields = [(field, f"{noise * (60_000 // len(noise))}, {stated}")]
+    download = await client.download(server.url, tmp_path / "f")
+    assert download.verified == (f"sha256:{hashlib.sha256(b'hello').hexdigest()}",)
 
 
 async def test_a_checksum_of_the_callers(server: FileServer, client: Client, tmp_path: Path) -> None:
@@ -372,6 +388,27 @@ async def test_progress_is_told_and_shown(server: FileServer, client: Client, tm
         assert [(task.description, task.completed, task.total) for task in bars.tasks] == [
             ("[f]", len(BODY), len(BODY))
         ]
+
+
+async def test_a_limit_is_kept_a_little_at_a_time(
+    server: FileServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    class Unhurried(Rate):
+        async def spent(self, size: int) -> None:
+            taken.append(size)
+
+    told: list[Progress] = []
+    monkeypatch.setattr("aiohttpconn.download.progress.monotonic", partial(next, itertools.count(1.0, 0.06)))
+    path = tmp_path / "f"
+    await client.download(server.url, path, limit_rate=Unhurried(4 * 20_000), on_progress=told.append, segments=2)
+    assert path.read_bytes() == BODY
+    assert (max(taken), sum(taken)) == (20_000, len(BODY))
+    assert told[0].speed == 0  # of one piece nothing can be told
+    assert told[1].speed == pytest.approx(told[1].done / 0.18)
+    await client.download(server.url, tmp_path / "g", limit_rate=Unhurried(1))
+    assert taken[-1] <= max(taken[-50:]) == 1024
 
 
 async def test_what_a_function_raises_that_is_told_ends_it(server: FileServer, client: Client, tmp_path: Path) -> None:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import Client, FileChanged, HTTPException, IncompleteRead, Limits, Timeout
+from aiohttpconn import (
+    Client,
+    FileChanged,
+    HTTPException,
+    IncompleteRead,
+    Limits,
+    StreamClosed,
+    Timeout,
+    TotalTimeout,
+)
+from aiohttpconn.download.ordered import LEAST_WINDOW
 from tests.cancellation import cancel_everywhere
 from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, silent
 from tests.servers.origin import pattern
 
 if TYPE_CHECKING:
+    from aiohttpconn.download import RangeStream
     from tests.servers.nginx import Nginx
     from tests.servers.raw import Received
 
@@ -138,6 +150,18 @@ async def test_ranges_that_are_announced_and_not_heeded(
     assert client.stats().in_use == 0
 
 
+@pytest.mark.parametrize("cut", [None, MIB])
+async def test_a_server_that_fails_with_ranges_only(cut: int | None, server: FileServer, client: Client) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        if request.get("Range"):
+            return Answer(500, [], b"")
+        return answer if number or cut is None else cut_first(cut)(request, number, answer)
+
+    server.twist = twist
+    assert await read(client, server.url, window=MIB, repairs=0 if cut is None else 1) == BODY
+    assert server.asked.count("") == 2
+
+
 async def test_a_first_response_that_breaks_where_ranges_are_not_heeded(server: FileServer, client: Client) -> None:
     server.ranges, server.twist = False, cut_first(MIB)
     assert await read(client, server.url, segments=1) == BODY
@@ -179,8 +203,10 @@ async def test_a_file_that_changes_is_an_error(server: FileServer, client: Clien
         return answer
 
     server.twist = twist
-    with pytest.raises(FileChanged):
-        await read(client, server.url, window=MIB)
+    stream = client.stream_ranges(server.url, window=MIB)
+    for _ in range(2):  # and again, not an end
+        with pytest.raises(FileChanged):
+            assert [piece async for piece in stream]
 
 
 @pytest.mark.parametrize("kind", ["", "unsaid", "whole"])
@@ -199,6 +225,101 @@ async def test_cancelled_anywhere_leaves_nothing(kind: str, server: FileServer, 
         assert client.stats().in_use == 0
 
     assert await cancel_everywhere(scenario, check, limit=2000) > 10
+
+
+async def test_a_wait_that_is_cancelled_loses_nothing(server: FileServer, client: Client) -> None:
+    pieces, cancelled = [], 0
+    checksum = "sha256:" + hashlib.sha256(BODY).hexdigest()
+    async with client.stream_ranges(server.url, segments=3, window=LEAST_WINDOW, checksum=checksum) as stream:
+        while True:
+            task = asyncio.create_task(anext(stream, b""))
+            for _ in range(len(pieces) % 4 + cancelled % 3):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                pieces.append(await task)
+            except asyncio.CancelledError:
+                cancelled += 1
+            else:
+                if not pieces[-1]:
+                    break
+    assert b"".join(pieces) == BODY
+    assert cancelled > 2
+
+
+async def waiting(server: FileServer, stream: RangeStream, until: asyncio.Event) -> asyncio.Task[bytes]:
+    """A task that waits for the second piece."""
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        answer.midway = until.wait
+        return answer
+
+    server.twist = twist
+    assert await anext(stream)
+    task = asyncio.create_task(anext(stream))
+    for _ in range(9):
+        await asyncio.sleep(0)
+    return task
+
+
+async def test_closed_while_a_task_waits(server: FileServer, client: Client) -> None:
+    stream = client.stream_ranges(server.url, segments=1)
+    task = await waiting(server, stream, asyncio.Event())
+    await stream.aclose()
+    for again in (task, anext(stream), anext(stream)):
+        with pytest.raises(StreamClosed, match="before its end"):
+            await again
+    await stream.aclose()
+    assert client.stats().in_use == 0
+
+
+async def test_closed_when_all_has_come_and_not_been_taken(server: FileServer, client: Client) -> None:
+    server.body = BODY[:200_000]
+    until = asyncio.Event()
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        answer.midway = until.wait
+        return answer
+
+    server.twist = twist
+    stream = client.stream_ranges(server.url, segments=1)
+    assert len(await anext(stream)) <= 65536
+    until.set()
+    while client.stats().in_use:
+        await asyncio.sleep(0)
+    for _ in range(9):
+        await asyncio.sleep(0)
+    await stream.aclose()
+    with pytest.raises(StreamClosed):
+        await anext(stream)
+
+
+async def test_one_task_waits_at_a_time(server: FileServer, client: Client) -> None:
+    async with client.stream_ranges(server.url, segments=1) as stream:
+        until = asyncio.Event()
+        task = await waiting(server, stream, until)
+        with pytest.raises(RuntimeError, match="another task"):
+            await anext(stream)
+        until.set()
+        second = await task
+        rest = b"".join([piece async for piece in stream])
+        assert BODY.endswith(second + rest)
+        assert len(BODY) - len(second + rest) == 65536
+
+
+async def test_the_limit_of_time_is_for_all_of_it(server: FileServer, client: Client) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        answer.before = partial(asyncio.sleep, 0.02)
+        return answer
+
+    server.twist = twist  # a second in all, no response more than 0.02 s
+    stream = client.stream_ranges(server.url, segments=2, window=LEAST_WINDOW, timeout=Timeout(total=0.2))
+    with pytest.raises(TotalTimeout, match=r"0\.2 s in all"):
+        async for _ in stream:
+            pass
+    with pytest.raises(TotalTimeout):
+        await anext(stream)
+    assert client.stats().in_use == 0
 
 
 async def test_what_cannot_be_asked_for(client: Client) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aiohttpconn import Client, IncompleteRead
-from aiohttpconn.download import part_file, sidecar
+from aiohttpconn.download import part_file, sidecar, write_buffer
 from tests.download.server import BODY, MIB, Answer, FileServer
 
 if TYPE_CHECKING:
@@ -29,6 +31,32 @@ async def half(server: FileServer, client: Client, url: str, path: Path) -> None
     with pytest.raises(IncompleteRead):
         await client.download(url, path, repairs=0)
     server.twist = lambda request, number, answer: answer
+
+
+async def test_what_comes_slowly_is_written_soon(
+    server: FileServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first 64 KiB, while no more comes: a kill would keep them."""
+    monkeypatch.setattr(write_buffer, "OLDEST", 0.0)
+    noted: list[list[int]] = []
+
+    async def look() -> None:
+        for _ in range(500):
+            state = tmp_path / "f.part.jsonl"
+            lines = state.read_text().splitlines() if state.exists() else []
+            if len(lines) > 1:
+                noted.append(json.loads(lines[1]))
+                return
+            await asyncio.sleep(0.01)
+
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        answer.midway = look
+        return answer
+
+    server.twist = twist
+    assert (await client.download(server.url, tmp_path / "f")).path.read_bytes() == BODY
+    assert noted
+    assert noted[0][0] == 0 < noted[0][1] <= 65536
 
 
 class Killed(BaseException):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import Client
+from aiohttpconn import Client, RateLimit
 from aiohttpconn.download import Rate, ranges
-from tests.download.server import BODY, MIB, FileServer
+from tests.download.server import BODY, MIB, Answer, FileServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.servers.raw import Connection
+    from tests.servers.raw import Connection, Received
 
 
 class SlowServer(FileServer):
@@ -58,6 +59,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundredth of a second is long."""
     monkeypatch.setattr(ranges, "SLOW", 0.02)
     monkeypatch.setattr(ranges, "LAGGING", 0.04)
+    monkeypatch.setattr(ranges, "MUTE", 0.04)
     monkeypatch.setattr("aiohttpconn.download.transfer._LOOK", 0.01)
 
 
@@ -78,6 +80,46 @@ async def test_all_that_is_left_of_a_slow_range_is_taken(
         assert download.path.read_bytes() == BODY
         assert download.fetched < len(BODY) + MIB
         assert client.stats().in_use == 0
+
+
+@pytest.mark.parametrize("why", ["server", "rule", "rule-alone"])
+async def test_who_waits_for_his_response_is_not_slow(
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Others are done long before, and look many times. (Each taken over or halved would wait as long again.)
+    rules = []
+    async with FileServer() as server:
+        if why == "server":
+            monkeypatch.setattr(ranges, "MUTE", 9)
+            server.twist = _late
+        else:
+            rules = [RateLimit(10, per=1 if why == "rule" else 2, burst=1)]
+        async with Client(trust_env=False, politeness=rules) as client:
+            download = await client.download(server.url, tmp_path / "f", segments=3)
+        assert download.path.read_bytes() == BODY
+        assert len(server.requests) == download.segments == 3
+
+
+@pytest.mark.parametrize("limit_rate", [None, 1e9], ids=["pumped", "read"])
+async def test_a_response_brings_what_others_would_only_later(
+    limit_rate: float | None, server: FileServer, client: Client, tmp_path: Path
+) -> None:
+    def twist(request: Received, number: int, answer: Answer) -> Answer:
+        # A tenth of a second is what others wait for too, as far as is known: then for ever.
+        answer.before = asyncio.Event().wait if number else partial(asyncio.sleep, 0.1)
+        return answer
+
+    server.twist = twist
+    download = await client.download(server.url, tmp_path / "f", segments=3, limit_rate=limit_rate)
+    assert download.path.read_bytes() == BODY
+    assert (download.fetched, server.sent) == (len(BODY), len(BODY))
+    assert client.stats().in_use == 0
+
+
+def _late(request: Received, number: int, answer: Answer) -> Answer:
+    if number:
+        answer.before = partial(asyncio.sleep, 0.1 * number)
+    return answer
 
 
 # --- what is worth it -------------------------------------------------------------------------------------------------
@@ -114,6 +156,50 @@ def test_a_rest_is_not_taken_from_one_another_for_ever(plan: ranges.Plan) -> Non
         plan.leave(left)
     assert waits == sorted(waits)
     assert waits[-1] > 6 * waits[0]
+
+
+def test_a_half_of_what_was_taken_over_has_been_taken_over_too(plan: ranges.Plan) -> None:
+    segment = plan.active[0]
+    segment.end, segment.takeovers = segment.position + 4 * ranges.LEAST_STOLEN, 3
+    assert plan.take(0.02) is not None
+    assert [each.takeovers for each in plan.active] == [3, 3]
+
+
+def test_a_request_more_is_worth_what_it_waits_for(plan: ranges.Plan) -> None:
+    segment = plan.active[0]
+    segment.end = segment.position + MIB
+    plan.asked(segment, 1.0)
+    assert plan.take(2.0) is None
+    plan.answered(segment, 3.0)
+    for tick in range(1, 100):  # comes in seven seconds, and a request more would be answered in two
+        segment.position += MIB // 700
+        assert plan.take(3 + tick / 100) is None
+    for tick in range(100, 200):
+        segment.position += MIB // 7000
+        if plan.take(3 + tick / 100) is not None:
+            return
+    pytest.fail("it has become ten times slower, and was left alone")
+
+
+def test_who_is_not_answered_is_behind_when_nobody_is_for_long() -> None:
+    for queued in (False, True):
+        plan = ranges.Plan([(0, 3 * MIB)], 3, queued=queued)
+        first, second, third = [plan.take(0.0) for _ in range(3)]
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        plan.asked(second, 0.0)
+        plan.asked(third, 0.0)
+        first.position = first.end
+        plan.done(first, 0.01)
+        assert plan.take(0.02) is None
+        plan.answered(third, 1.0)
+        assert plan.take(1.0) is None
+        third.position = third.end
+        plan.done(third, 1.01)
+        assert not any(plan.take(1.0 + tick / 100) for tick in range(390))
+        taken = [plan.take(4.9 + tick / 100) for tick in range(40)]
+        assert any(taken) is not queued
 
 
 def test_what_is_done_soon_or_was_never_faster_is_left_alone(plan: ranges.Plan) -> None:

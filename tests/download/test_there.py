@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import random
 from typing import TYPE_CHECKING
@@ -97,6 +99,29 @@ async def test_what_the_caller_says_counts(nginx: FileNginx, client: Client, tmp
     await complete(client, nginx, tmp_path / "f")
     await client.download(f"{nginx.url}/f", tmp_path / "f", overwrite=True)
     assert [each.asked for each in nginx.logged()] == [""]
+
+
+@pytest.mark.parametrize("field", ["Repr-Digest", "Digest"])
+async def test_what_has_the_right_size_and_date_and_is_damaged(
+    field: str, server: FileServer, client: Client, place: Path
+) -> None:
+    digest = hashlib.sha256(BODY)
+    coded = base64.b64encode(digest.digest()).decode()
+    server.fields = [(field, f"sha-256=:{coded}:" if field == "Repr-Digest" else f"SHA-256={coded}")]
+    verified = (f"sha256:{digest.hexdigest()}",)
+    url = f"{server.url}/f"
+    path = (await client.download(url, place)).path
+    there = await client.download(url, place)
+    assert (there.fetched, there.verified) == (0, verified)
+    modified = path.stat().st_mtime
+    path.write_bytes(BODY[:-1] + bytes([BODY[-1] ^ 1]))
+    os.utime(path, (modified, modified))
+    if place.is_dir():
+        with pytest.raises(FileExistsError):  # a name that the server chose
+            await client.download(url, place)
+    else:
+        again = await client.download(url, place)
+        assert (again.path.read_bytes(), again.fetched, again.verified) == (BODY, len(BODY), verified)
 
 
 # --- servers that answer otherwise ------------------------------------------------------------------------------------
