@@ -10,7 +10,7 @@ could be, the source is read on: see `Lookahead`.
 
 A request that has to wait for a rule of politeness is not under way meanwhile: it gives its place to another, and none
 of its host's is begun until it goes (see `Slots`). So one of a host waits in the rules' line, where it stands among
-those of other clients, and the rest in `Turns`.
+those of other clients, and the rest in `Turns`. One that waits for another's answer gives its place away, too.
 """
 
 from __future__ import annotations
@@ -198,16 +198,18 @@ class Workers:
         if not self._under_way:
             self._notify()
 
-    def begin_wait(self, job: MapResult) -> None:
-        """A request has to wait: others take its place."""
+    def begin_wait(self, job: MapResult | None) -> None:
+        """A request has to wait: others take its place, none of them of the host of `job`."""
         self._waiting += 1
-        self._turns.hold(job)
+        if job is not None:
+            self._turns.hold(job)
         self.pump()
 
-    def end_wait(self, job: MapResult) -> None:
+    def end_wait(self, job: MapResult | None) -> None:
         """It waits no more."""
         self._waiting -= 1
-        self._turns.release(job)
+        if job is not None:
+            self._turns.release(job)
         self.pump()
 
     # --- what is to be done ---

@@ -13,6 +13,7 @@ from ..config import Deadline
 from ..errors import HTTPException, NetworkError, ProtocolError, RequestTimeout, TotalTimeout
 from ..headers import Headers
 from ..messages import ResponseHead
+from ..politeness.slot import current_slot, without_slot
 from ..response import HTTPResponse
 from ..transport import RequestContext
 from ..url import join
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hishel import NeedRevalidation
 
     from ..messages import Request
+    from ..politeness.rule import Rule
     from ..transport import Transport
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -95,11 +97,13 @@ class CachingTransport:
                 return _answer(request, record, now)
             if "Cache-Control" in headers and "only-if-cached" in directives(headers):
                 return _unavailable(request)
-            if flight is None:
+            slot = current_slot.get()
+            sender = slot.rule if slot is not None and slot.is_held else None
+            if flight is None or flight.waits_for_others(sender):
                 return await self._lead(request, context, record, self._flights.begin(request, key))
             if not self._flights.shares(url):
                 return await self._lead(request, context, record, self._flights.begin_alone(request, url))
-            outcome = await self._wait(flight, request, context)
+            outcome = await self._wait(flight, request, context, sender)
             if isinstance(outcome, Record):
                 return _answer(request, outcome, time.time())
             if isinstance(outcome, Failure):
@@ -113,9 +117,10 @@ class CachingTransport:
         records = await self.cache.storage.get(url, request)
         return max(records, key=lambda each: each.born, default=None)
 
-    async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Outcome:
+    async def _wait(self, flight: Flight, request: Request, context: RequestContext, sender: Rule | None) -> Outcome:
+        """What comes of a flight. Who waits for it gives his slot back: its leader may need one."""
         deadline = context.deadline
-        outcome = await flight.wait(deadline.read, deadline.at)
+        outcome = await without_slot(flight.wait(deadline.read, deadline.at, sender))
         now = asyncio.get_running_loop().time()
         if outcome is Landing.ALONE and now + 0.002 >= deadline.at:
             late = deadline.expiry(TotalTimeout, now, f"waiting for another {request.method} {request.url.shown}")

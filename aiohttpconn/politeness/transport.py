@@ -85,7 +85,7 @@ class PoliteTransport:
         if slot is None:
             await self._check(request, context)
             return await admission.enter(self.rules, keys)
-        wait = Wait(slot)
+        wait = Wait(slot, for_host=True)
         taken = False
         try:
             if self._checks:

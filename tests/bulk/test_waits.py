@@ -1,0 +1,83 @@
+"""Requests of a map that wait for others, for the rules, and for the time of a retry: each comes to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiohttpconn import Client, Frontier, RateLimit, RobotsTxt
+from tests.auditing import settle
+from tests.bulk.test_politeness import hosts, url
+from tests.servers.origin import OriginServer, Reply
+
+if TYPE_CHECKING:
+    from tests.servers.raw import Received
+
+__all__ = ["hosts"]
+
+FRESH = ("Cache-Control", "max-age=60")
+
+
+@pytest.fixture
+def site(hosts: OriginServer) -> OriginServer:
+    """Every host's /to-one leads to the same page; all pages may be stored."""
+
+    async def to_one(request: Received) -> Reply:
+        return Reply(status=302, fields=[("Location", url(hosts, 240, "/page"))])
+
+    async def page(request: Received) -> Reply:
+        await settle(2)
+        return Reply(b"page", fields=[FRESH])
+
+    async def nothing_said(request: Received) -> Reply:
+        return Reply(status=404)
+
+    hosts.routes |= {"/to-one": to_one, "/page": page, "/robots.txt": nothing_said}
+    return hosts
+
+
+def asked(server: OriginServer) -> Counter[str]:
+    """How often each path was asked for, without queries."""
+    return Counter(request.target.partition("?")[0] for request in server.requests)
+
+
+@pytest.mark.parametrize("source", ["list", "frontier", "frontier, redirects followed"])
+@pytest.mark.parametrize("rule", [RobotsTxt, RateLimit])
+async def test_many_that_wait_for_one_which_waits_for_its_turn(rule: Any, source: str, site: OriginServer) -> None:
+    """All lead to a page that is asked for once; who asks for it has no slot when it is his turn, and the others, who
+    wait for him, have none to spare unless they give it back."""
+    urls = [url(site, 240 if rule is RateLimit else number // 5, f"/to-one?{number}") for number in range(20)]
+    given: Any = urls if source == "list" else Frontier(urls)
+    options: Any = {"follow_redirects": True} if "followed" in source else {}
+    rules = RobotsTxt("example") if rule is RobotsTxt else RateLimit(100, burst=2)
+    async with Client(cache=True, politeness=rules, trust_env=False) as client, asyncio.timeout(10):
+        pages = [result.unwrap().text async for result in client.map(given, concurrency=4, **options)]
+    assert pages == ["page"] * (1 if source == "frontier" else 20)
+    assert asked(site)["/page"] == 1
+    assert asked(site)["/to-one"] == 20
+
+
+@pytest.mark.parametrize("place", ["loop", "handle", "another map"])
+async def test_who_takes_the_results_waits_for_one_of_the_requests(place: str, site: OriginServer) -> None:
+    """It has to wait for its turn, and no other is sent as long as those that are done are not taken."""
+    first, logo = url(site, 0, "/page?first"), url(site, 0, "/page?logo")
+    urls = [first, logo, *[url(site, 1 + number % 40, f"/page?{number}") for number in range(80)]]
+    async with Client(cache=True, politeness=RateLimit(40), trust_env=False) as client, asyncio.timeout(10):
+
+        async def fetch(response: Any) -> None:
+            assert (await client.get(logo)).text == "page"
+
+        results = client.map(urls, concurrency=3, window=200, handle=fetch if place == "handle" else None)
+        count = 0
+        async for result in results:
+            assert result.unwrap().text == "page"
+            count += 1
+            if place == "loop":
+                await fetch(None)
+            elif place == "another map":
+                assert [each.unwrap().text async for each in client.map([logo], concurrency=1)] == ["page"]
+        assert count == len(urls)
+    assert sum("logo" in request.target for request in site.requests) <= 2
