@@ -1,4 +1,4 @@
-"""`Slots`: a map's requests under way, as one rule more for those of them that wait for the rules of politeness."""
+"""`Slots`: a map's requests under way, as one rule more for those of them that wait for something else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Slots(Rule):
         self._workers.look_again()
 
     def offer(self) -> None:
-        """Let those go first that have waited: for the rules, and then for a slot."""
+        """Let those go first that have waited for something else, and then for a slot."""
         running_admission().changed((self,), (None,))
 
     async def send(self, sending: Awaitable[Response], job: MapResult) -> Response:

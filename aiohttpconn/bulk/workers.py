@@ -10,7 +10,8 @@ could be, the source is read on: see `Lookahead`.
 
 A request that has to wait for a rule of politeness is not under way meanwhile: it gives its place to another, and none
 of its host's is begun until it goes (see `Slots`). So one of a host waits in the rules' line, where it stands among
-those of other clients, and the rest in `Turns`. One that waits for another's answer gives its place away, too.
+those of other clients, and the rest in `Turns`. One that waits for another's answer, or to
+be sent again, gives its place away, too, but for its host.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..config import UNSET
 from ..errors import HTTPException, PoolClosed, TooManyRedirects
 from .keywords import REDIRECTED, unfollowed
 from .lookahead import AT_A_TIME, Lookahead
@@ -71,11 +73,12 @@ class Workers:
         self._lookahead = Lookahead(self.loop, self._look_on)
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots: Slots | None = None
-        if fetch.holds_back:
-            from .slots import Slots  # noqa: PLC0415 - the rules, which not every client has
+        retries = send.get("retries", UNSET)
+        if fetch.holds_back or (fetch.retries if retries is UNSET else retries) is not None:
+            from .slots import Slots  # noqa: PLC0415 - most clients have nothing to wait for
 
             self._slots = Slots(self)
-        self._waiting = 0  # for the rules
+        self._waiting = 0  # without a slot
         self._under_way = 0
         self._held = 0  # under way, or done and not yet taken
         # In order, what is read can be sent: else those that are done could wait for one that may not be sent.

@@ -786,7 +786,9 @@ class Client:
 
         A request that has to wait for a rule of `politeness`, or for what one asks for (a robots.txt, which counts as
         under way itself), is not under way: others go, and of its host none is begun until it goes. So each host has
-        its own rate, however many wait, as far as the window holds requests to it.
+        its own rate, however many wait, as far as the window holds requests to it. Nor is one under way that waits to
+        be sent again (`retries`), or, with `politeness` or `retries`, for the answer to an identical one (`cache`);
+        it counts within its host's `per_host`.
 
         Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
         (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
@@ -851,6 +853,11 @@ class Client:
     def timeout(self) -> Timeout:
         """What holds for requests without one of their own."""
         return self._timeout
+
+    @property
+    def retries(self) -> Retry | None:
+        """When requests without `retries` of their own are sent again."""
+        return self._retry
 
     @property
     def hooks(self) -> Hooks | None:

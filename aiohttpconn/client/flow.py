@@ -261,8 +261,10 @@ class Flow:
                     attempts.append(_attempt(response, failure, delay))
                     if call.hooks is not None:
                         await call.hooks.retry(request, attempts[-1])
-                    await _pause(now + delay, response)
-                    if call.deadline.at <= loop.time():  # a hook took its time
+                    from ..politeness.slot import without_slot  # noqa: PLC0415 - few requests are sent again
+
+                    await without_slot(_pause(now + delay, response))
+                    if call.deadline.at <= loop.time():  # a hook, or a map's others, took their time
                         late = call.deadline.expiry(ReadTimeout, loop.time(), f"about to send {request!r} again")
                         late.request = request
                         raise late

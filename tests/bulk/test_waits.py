@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import Client, Frontier, RateLimit, RobotsTxt
+from aiohttpconn import AdaptiveThrottle, Client, Frontier, RateLimit, Retry, RobotsTxt
 from tests.auditing import settle
-from tests.bulk.test_politeness import hosts, url
+from tests.bulk.test_politeness import hosts, nothing_comes, url
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -81,3 +81,49 @@ async def test_who_takes_the_results_waits_for_one_of_the_requests(place: str, s
                 assert [each.unwrap().text async for each in client.map([logo], concurrency=1)] == ["page"]
         assert count == len(urls)
     assert sum("logo" in request.target for request in site.requests) <= 2
+
+
+@pytest.mark.parametrize("given", ["client", "map"])
+@pytest.mark.parametrize("rule", [None, AdaptiveThrottle])
+async def test_the_time_before_a_retry_is_nobody_s_place(given: str, rule: Any, site: OriginServer) -> None:
+    """More hosts than there are slots ask to come again in five minutes: the others go on to the end."""
+
+    async def refused(request: Received) -> Reply:
+        return Reply(status=503, fields=[("Retry-After", "300")])
+
+    site.routes["/busy"] = refused
+    urls = [url(site, number, "/busy") for number in range(20)]
+    urls += [url(site, 100 + number % 5, f"/page?{number}") for number in range(60)]
+    retries: Any = {"retries": Retry(attempts=2, max_delay=1000, budget=None)}
+    politeness = None if rule is None else rule()
+    async with (
+        Client(politeness=politeness, trust_env=False, **(retries if given == "client" else {})) as client,
+        client.map(urls, concurrency=4, **(retries if given == "map" else {})) as results,
+        asyncio.timeout(10),
+    ):
+        assert {(await anext(results)).unwrap().text for _ in range(60)} == {"page"}
+        await nothing_comes(results)
+    assert asked(site) == {"/busy": 20, "/page": 60}
+
+
+async def test_no_more_than_the_slots_go_when_all_are_sent_again_at_once(site: OriginServer) -> None:
+    busy = most = 0
+    refused: set[str] = set()
+
+    async def page(request: Received) -> Reply:
+        nonlocal busy, most
+        if request.get("Host") not in refused:
+            refused.add(request.get("Host") or "")
+            return Reply(status=503)
+        busy += 1
+        most = max(most, busy)
+        await settle(3)
+        busy -= 1
+        return Reply(b"page")
+
+    site.routes["/page"] = page
+    retries = Retry(attempts=2, backoff=0.05, jitter=0, budget=None)
+    async with Client(retries=retries, trust_env=False) as client, asyncio.timeout(10):
+        urls = [url(site, number, "/page") for number in range(30)]
+        assert [result.unwrap().text async for result in client.map(urls, concurrency=3)] == ["page"] * 30
+    assert most <= 3
