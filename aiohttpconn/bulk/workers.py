@@ -143,7 +143,8 @@ class Workers:
 
     async def end(self) -> None:
         """`stop`, and wait until all has ended. What was put aside goes back to its feed in pieces: 11 µs each."""
-        tasks = self._cancel()
+        self._cancel()
+        tasks = list(self._tasks) if self._reader is None else [*self._tasks, self._reader]
         try:
             for _ in iter(self._turns.give_back, False):
                 await asyncio.sleep(0)
@@ -161,22 +162,25 @@ class Workers:
             self.feed.give_back()
         self._forget_turns()
 
-    def _cancel(self) -> list[asyncio.Task[None]]:
-        """The tasks that are about to end, the first time."""
+    def break_off(self, error: HTTPException) -> None:
+        """Nothing more is sent, and what is under way is cancelled: `error` comes after the results that there are."""
+        self.failure = self.failure or error
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Have all tasks end, the first time."""
         if self.stopped:
-            return []
+            return
         self.stopped = True
         self._source.end()
         self._lookahead.stop()
-        tasks = list(self._tasks)
-        if self._reader is not None:
-            tasks.append(self._reader)
-        for task in tasks:
-            task.cancel()
+        own = asyncio.current_task()  # that of a `handle` which closes the client
+        for task in [*self._tasks, self._reader]:
+            if task is not None and task is not own:
+                task.cancel()
         if self._slots is not None:  # what still waits for them was started by a request, and is not the map's
             self._slots.offer()
         self._notify()
-        return tasks
 
     # --- what waits for the rules ---
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import enum
+import math
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import HTTPException, RequestTimeout, TotalTimeout
@@ -116,19 +117,19 @@ class Flight:
         slot = self._slot
         return slot is not None and slot.is_given_back and slot.rule is not sender
 
-    async def wait(self, patience: float, at: float, sender: Rule | None) -> Outcome:
-        """What comes of it; `ALONE` if its head is not there `patience` seconds after it departed, if its body stalls,
-        or at `at`; `AGAIN` once it `waits_for_others`. (Before it departs, who asks for himself would have to wait for
-        his turn as well. And a leader who is as patient is to be the first to give up, else all the others would go at
-        that moment.)"""
+    async def wait(self, patience: float, sender: Rule | None) -> Outcome:
+        """What comes of it; `ALONE` if its head is not there `patience` seconds after it departed, or if its body
+        stalls; `AGAIN` once it `waits_for_others`. (Before it departs, who asks for himself would have to wait for his
+        turn as well. And a leader who is as patient is to be the first to give up, else all the others would go at that
+        moment.)"""
         began = self._loop.time()
         while not self._landed.done():
             now = self._loop.time()
-            until = at
+            until = math.inf
             if self._moved_at is not None:
-                until = min(at, self._moved_at + STALLED)
+                until = self._moved_at + STALLED
             elif self.departure.at is not None:
-                until = min(at, max(began, self.departure.at) + patience + STALLED)
+                until = max(began, self.departure.at) + patience + STALLED
             if until <= now:
                 return Landing.ALONE
             if self.waits_for_others(sender):

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..config import UNSET, Unset
-from ..errors import HTTPException, ReadTimeout, RedirectBlocked, TooManyRedirects, TotalTimeout
+from ..errors import HTTPException, RedirectBlocked, TooManyRedirects, TotalTimeout
 from ..messages import Request
 from ..transport import RequestContext
 from ..upload import body_pieces
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..proxy import Proxy
     from ..transport import Transport
     from ..url import Origin
+    from ..waits import Waits
     from .auth import Auth
     from .charset import DefaultEncoding
     from .cookies import CookieJar
@@ -132,12 +133,14 @@ class Flow:
     def __init__(
         self,
         transport: Transport,
+        waits: Waits,
         *,
         max_redirects: int,
         allow_downgrade: bool,
         cross_origin_headers: frozenset[str],
     ) -> None:
         self.transport = transport
+        self.waits = waits
         self._room: Callable[[Request, Proxy | Unset | None], bool] | None = getattr(transport, "has_room", None)
         self.record: RetryRecord | None = None  # made when somebody first asks for retries
         self.max_redirects = max_redirects
@@ -263,11 +266,8 @@ class Flow:
                         await call.hooks.retry(request, attempts[-1])
                     from ..politeness.slot import without_slot  # noqa: PLC0415 - few requests are sent again
 
-                    await without_slot(_pause(now + delay, response))
-                    if call.deadline.at <= loop.time():  # a hook, or a map's others, took their time
-                        late = call.deadline.expiry(ReadTimeout, loop.time(), f"about to send {request!r} again")
-                        late.request = request
-                        raise late
+                    with self.waits.wait(request, call.deadline, "about to send again"):
+                        await without_slot(_pause(now + delay, response))
                 elif response is not None:
                     response.attempts = tuple(attempts)
                     return response
