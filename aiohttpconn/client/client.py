@@ -535,6 +535,7 @@ class Client:
             auth=self._auth if isinstance(own.auth, Unset) else given_auth(own.auth),
             cookies=GivenCookies(own_cookies, cookies) if own_cookies or cookies else NO_COOKIES,
             jar=jar,
+            jar_is_own=jar is not self._jar,
             default_encoding=self._default_encoding,
             max_body=self._max_body if isinstance(own.max_body, Unset) else checked_max_body(own.max_body),
             retry=retry,

@@ -80,6 +80,7 @@ class Call:
         "history",
         "hooks",
         "jar",
+        "jar_is_own",
         "max_body",
         "proxies",
         "proxy",
@@ -97,6 +98,7 @@ class Call:
         auth: Auth | None,
         cookies: GivenCookies,
         jar: CookieJar | None,
+        jar_is_own: bool,
         max_body: int | None,
         default_encoding: DefaultEncoding,
         retry: Retry | None,
@@ -111,6 +113,7 @@ class Call:
         self.auth = auth
         self.cookies = cookies
         self.jar = jar
+        self.jar_is_own = jar_is_own
         self.max_body = max_body
         self.default_encoding = default_encoding
         self.retry = retry
@@ -326,7 +329,7 @@ class Flow:
         self, request: Request, call: Call, cookies: GivenCookies, context: RequestContext | None = None
     ) -> Response:
         hooks, jar = call.hooks, call.jar
-        request = with_cookies(request, jar, cookies)
+        request = with_cookies(request, jar, cookies, call.jar_is_own)
         if call.sent:
             request.rewind()
         elif not _unread(request):
@@ -383,8 +386,9 @@ def _chosen(context: RequestContext) -> Proxy | None:
     return None if isinstance(context.proxy, Unset) else context.proxy
 
 
-def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies) -> Request:
+def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies, jar_is_own: bool = False) -> Request:
     """The request with the Cookie field that a jar and mappings make for it, after one that the caller set.
+    `jar_is_own`: the jar was given with the request, as the field was.
 
     A name is sent once: as the caller gave it with the request (by a field or a mapping), else as the jar has it, else
     as it was given with the client: a server that sets a cookie anew means the new one.
@@ -394,6 +398,7 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies)
     if cookies is NO_COOKIES and "Cookie" not in headers:
         if value is None:
             return request
+        given = ""
     else:
         fields = [pair for field in headers.getall("Cookie", ()) for pair in field.split("; ")]
         own = _pairs(cookies.own)
@@ -402,7 +407,8 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies)
         if not pairs:
             return request
         value = "; ".join(pairs)
-    return request.with_field_last("Cookie", value)
+        given = "; ".join(fields + own)
+    return request.with_field_last("Cookie", value, None if jar_is_own else given)
 
 
 def _pairs(cookies: Mapping[str, str] | None) -> list[str]:
