@@ -127,3 +127,44 @@ async def test_no_more_than_the_slots_go_when_all_are_sent_again_at_once(site: O
         urls = [url(site, number, "/page") for number in range(30)]
         assert [result.unwrap().text async for result in client.map(urls, concurrency=3)] == ["page"] * 30
     assert most <= 3
+
+
+class Busy:
+    """Three hosts whose /to-one leads to one page of a fourth; each asks for patience the first time."""
+
+    def __init__(self, server: OriginServer) -> None:
+        self.server = server
+        self.refused: set[str | None] = set()
+        server.routes |= {"/to-one": self, "/page": self}
+
+    async def __call__(self, request: Received) -> Reply:
+        if (asked := request.get("Host")) not in self.refused:
+            self.refused.add(asked)
+            return Reply(status=503)
+        if request.target.startswith("/to-one"):
+            return Reply(status=302, fields=[("Location", url(self.server, 240, "/page"))])
+        await settle(2)
+        return Reply(b"page", fields=[FRESH])
+
+
+@pytest.mark.parametrize("source", [list, Frontier])
+@pytest.mark.parametrize("retries", [None, Retry(attempts=3, backoff=0.002, budget=None)])
+@pytest.mark.parametrize("rule", [RobotsTxt, RateLimit, AdaptiveThrottle])
+@pytest.mark.parametrize("cache", [None, True])
+async def test_all_together(cache: Any, rule: Any, retries: Retry | None, source: Any, site: OriginServer) -> None:
+    """Every request has its result, whatever it waits for on its way."""
+    Busy(site)
+    rules = {
+        RobotsTxt: lambda: RobotsTxt("example"),
+        RateLimit: lambda: RateLimit(1000),
+        AdaptiveThrottle: lambda: AdaptiveThrottle(slow=None, cooldown=0.002),
+    }[rule]()
+    urls = [url(site, number % 3, f"/to-one?{number}") for number in range(12)]
+    async with Client(cache=cache, politeness=rules, retries=retries, trust_env=False) as client, asyncio.timeout(20):
+        results = [result async for result in client.map(source(urls), concurrency=2, per_host=2)]
+    statuses = Counter(result.unwrap().status for result in results)
+    if retries is None:
+        assert set(statuses) <= {200, 503}
+        assert len(results) == (4 if source is Frontier else 12)  # the page, and those who were refused
+    else:
+        assert statuses == {200: 1 if source is Frontier else 12}
