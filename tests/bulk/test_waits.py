@@ -11,6 +11,8 @@ import pytest
 from aiohttpconn import AdaptiveThrottle, Client, Frontier, RateLimit, Retry, RobotsTxt
 from tests.auditing import settle
 from tests.bulk.test_politeness import hosts, nothing_comes, url
+from tests.cancellation import cancel_everywhere
+from tests.politeness.test_transport import assert_no_lines
 from tests.servers.origin import OriginServer, Reply
 
 if TYPE_CHECKING:
@@ -168,3 +170,22 @@ async def test_all_together(cache: Any, rule: Any, retries: Retry | None, source
         assert len(results) == (4 if source is Frontier else 12)  # the page, and those who were refused
     else:
         assert statuses == {200: 1 if source is Frontier else 12}
+
+
+async def test_cancelled_at_every_await(site: OriginServer) -> None:
+    """While it waits for a turn, for another's answer, for a slot, for the time of a retry."""
+    retries = Retry(attempts=3, backoff=0.001, budget=None)
+    rules = RateLimit(20_000)
+
+    async def some() -> None:
+        Busy(site)
+        urls = [url(site, number % 2, f"/to-one?{number}") for number in range(4)]
+        async with (
+            Client(cache=True, politeness=rules, retries=retries, trust_env=False) as client,
+            client.map(urls, concurrency=2, per_host=2) as results,
+        ):
+            async for result in results:
+                assert result.unwrap().text == "page"
+
+    assert await cancel_everywhere(some, assert_no_lines) > 0
+    await some()
