@@ -165,18 +165,17 @@ class Workers:
     def break_off(self, error: HTTPException) -> None:
         """Nothing more is sent, and what is under way is cancelled: `error` comes after the results that there are."""
         self.failure = self.failure or error
-        self._cancel()
+        self._cancel(but=asyncio.current_task())  # a `handle` may close the client
 
-    def _cancel(self) -> None:
+    def _cancel(self, but: asyncio.Task[Any] | None = None) -> None:
         """Have all tasks end, the first time."""
         if self.stopped:
             return
         self.stopped = True
         self._source.end()
         self._lookahead.stop()
-        own = asyncio.current_task()  # that of a `handle` which closes the client
         for task in [*self._tasks, self._reader]:
-            if task is not None and task is not own:
+            if task is not None and task is not but:
                 task.cancel()
         if self._slots is not None:  # what still waits for them was started by a request, and is not the map's
             self._slots.offer()
