@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from .client.response import Response
-    from .config import Timeout
+    from .config import Retry, Timeout
     from .headers import Headers
     from .loan import Loan
     from .messages import Request
@@ -100,6 +100,11 @@ class Fetch(Protocol):
     @property
     def max_redirects(self) -> int:
         """How many of them."""
+        ...
+
+    @property
+    def retries(self) -> Retry | None:
+        """When requests are sent again where the caller does not say."""
         ...
 
     @property

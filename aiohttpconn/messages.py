@@ -96,7 +96,17 @@ class Route(NamedTuple):
 class _Parts:
     """What a `Request` is made of, while it is being made."""
 
-    __slots__ = ("body", "field_lines", "headers", "idempotent", "method", "more_lines", "redirected_from", "url")
+    __slots__ = (
+        "body",
+        "field_lines",
+        "headers",
+        "idempotent",
+        "method",
+        "more_lines",
+        "own_cookies",
+        "redirected_from",
+        "url",
+    )
 
     method: str
     url: URL
@@ -105,6 +115,7 @@ class _Parts:
     idempotent: bool | None
     field_lines: bytes | None
     more_lines: bytes
+    own_cookies: str | None
     redirected_from: Origin | None
 
 
@@ -118,7 +129,8 @@ class Request(_Parts):
     `field_lines` is `headers` in wire form when somebody has already made it (a client makes that of its default
     fields once). A client's own fields, and bodies as forms or JSON, are put in by `Client.build_request`.
     `more_lines` are fields that are in `headers` and not in `field_lines` (those of a client's cookies, which
-    change). `redirected_from` is where the caller began, if a redirect led here: what he gave for that origin is
+    change). `own_cookies` is what of its Cookie field was given with the request, and is not a client's; None: all of
+    it. `redirected_from` is where the caller began, if a redirect led here: what he gave for that origin is
     not sent to another.
 
     Requests are equal when their parts are; bodies that are streams, when they are the same object.
@@ -140,6 +152,7 @@ class Request(_Parts):
         field_lines: bytes | None = None,
         idempotent: bool | None = None,
         more_lines: bytes = b"",
+        own_cookies: str | None = None,
         redirected_from: Origin | None = None,
     ) -> Request:
         if method not in _METHODS:
@@ -154,6 +167,7 @@ class Request(_Parts):
         parts.field_lines = field_lines
         parts.idempotent = idempotent
         parts.more_lines = more_lines
+        parts.own_cookies = own_cookies
         parts.redirected_from = redirected_from
         parts.__class__ = cls
         request: Request = parts
@@ -196,6 +210,12 @@ class Request(_Parts):
         """
         if body is not UNSET and headers is None:
             headers = _reframed(self.headers, self.method if method is None else method, body)
+        own_cookies = self.own_cookies
+        if own_cookies is not None and headers is not None:
+            if not isinstance(headers, Headers):
+                headers = _checked(headers)
+            if headers.get("Cookie") != self.headers.get("Cookie"):
+                own_cookies = None
         return Request(
             self.method if method is None else method,
             self.url if url is None else url,
@@ -204,6 +224,7 @@ class Request(_Parts):
             field_lines=self.field_lines if headers is None else None,
             idempotent=self.idempotent if isinstance(idempotent, Unset) else idempotent,
             more_lines=self.more_lines if headers is None else b"",
+            own_cookies=own_cookies,
             redirected_from=self.redirected_from,
         )
 
@@ -214,11 +235,14 @@ class Request(_Parts):
         kept = [pair for pair in self.headers.items() if pair[0].lower() not in names]
         return self.replace(headers=Headers(CIMultiDict([*kept, *pairs])))
 
-    def with_field_last(self, name: str, value: str) -> Request:
+    def with_field_last(self, name: str, value: str, own_cookies: str | Unset | None = UNSET) -> Request:
         """`with_fields` for one field, the wire form of all others kept: it was made of a client's own once."""
         lines = self.field_lines
+        own = self.own_cookies if isinstance(own_cookies, Unset) else own_cookies
         if lines is None or name in self.headers:
-            return self.with_fields({name: value})
+            copied = self.with_fields({name: value})
+            object.__setattr__(copied, "own_cookies", own)  # nobody else has it yet
+            return copied
         headers = CIMultiDict(self.headers)
         headers.add(name, value)
         return Request(
@@ -229,6 +253,7 @@ class Request(_Parts):
             field_lines=lines,
             idempotent=self.idempotent,
             more_lines=self.more_lines + f"{name}: {value}\r\n".encode("latin-1"),
+            own_cookies=own,
             redirected_from=self.redirected_from,
         )
 

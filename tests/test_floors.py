@@ -28,7 +28,7 @@ FLOORS = (
     ("wire",),
     ("net",),
     ("connection", "http1", "request_head", "upload", "response", "loan", "pace", "exchange"),
-    ("lifetime", "pool", "transport"),
+    ("lifetime", "pool", "transport", "waits"),
     ("client", "fetch", "download", "bulk", "politeness", "cache"),
     ("cli", "testing", "distributed", "har", "otel", "__init__", "__main__"),
 )

@@ -36,7 +36,12 @@ class FileLock:
                 raise BlockingIOError(_TAKEN.format(path))
         except FileNotFoundError:
             pass
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError as error:  # about what was asked for, not about what is beside it
+            folder = os.path.dirname(self._path)
+            why = error.strerror if os.path.isdir(folder) else f"there is no folder {folder}"
+            raise OSError(error.errno, why, path) from error
         held = False
         try:
             flock.lock(descriptor)

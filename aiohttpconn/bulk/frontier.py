@@ -40,7 +40,8 @@ class Frontier:
       page was first met: where a shorter one is met later, as when pages on it are slow, it stays at its depth.
     - `max_per_host`: how many requests to one origin are accepted; None for any number. (The origins are counted in
       memory, 0.3 KiB each.)
-    - `max_pages`: how many are given out in this run; None for all. With a checkpoint, the next run goes on.
+    - `max_pages`: how many are given out to one map; None for all. The next map goes on, with a checkpoint also that of
+      another run.
     - `accept`: says of a `URL` whether it belongs to the crawl; None for all.
     - `canonical`: what makes of a `URL` the text by which it is told whether it has been there; see `canonical_url`.
     - `checkpoint`: path of an SQLite file that the crawl is kept in: another run with it goes on with what was not
@@ -238,6 +239,7 @@ class Frontier:
         if self._is_claimed:
             raise RuntimeError("the frontier is being read by another map: close that first (`async with`)")
         self._is_claimed = True
+        self._taken = 0
 
     def take(self) -> Entry | None:
         """See `Feed`."""

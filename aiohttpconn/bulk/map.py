@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..client.response import Response
+    from ..errors import HTTPException
     from ..fetch import Fetch
     from .checkpoint import Checkpoint
     from .result import MapResult
@@ -135,6 +136,12 @@ class MapResults:
             workers.feed.done(result.entry, is_finished(result))
         elif self._checkpoint is not None and result.key is not None and is_finished(result):
             self._checkpoint.finished(result.key)
+
+    def break_off(self, error: HTTPException) -> None:
+        """End what is still under way: its client is closed. Iterating comes to the results that there are, and then to
+        the error."""
+        if self._workers is not None:
+            self._workers.break_off(error)
 
     async def aclose(self) -> None:
         """End what is still under way, and write the checkpoint. Idempotent."""

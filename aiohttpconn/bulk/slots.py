@@ -1,4 +1,4 @@
-"""`Slots`: a map's requests under way, as one rule more for those of them that wait for the rules of politeness."""
+"""`Slots`: a map's requests under way, as one rule more for those of them that wait for something else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Slots(Rule):
         self._workers.look_again()
 
     def offer(self) -> None:
-        """Let those go first that have waited: for the rules, and then for a slot."""
+        """Let those go first that have waited for something else, and then for a slot."""
         running_admission().changed((self,), (None,))
 
     async def send(self, sending: Awaitable[Response], job: MapResult) -> Response:
@@ -55,23 +55,24 @@ class Slots(Rule):
 class _Slot:
     """That of one request. Tasks that were started by it (a hook's, a rule's) know it, too, and may outlive it."""
 
-    __slots__ = ("_has", "_job", "_over", "_waits", "_workers", "rule")
+    __slots__ = ("_holds_host", "_job", "_over", "_workers", "is_given_back", "is_held", "rule")
 
     def __init__(self, rule: Slots, workers: Workers, job: MapResult) -> None:
         self.rule = rule
         self._workers = workers
         self._job = job
-        self._has = True
-        self._waits = False
+        self.is_held = True
+        self.is_given_back = False
+        self._holds_host = False
         self._over = False
 
-    def give_back(self) -> bool:
+    def give_back(self, for_host: bool) -> bool:
         """See `Slot`."""
-        if self._over or not self._has:
+        if not self.is_held:
             return False
-        self._has, self._waits = False, True
+        self.is_held, self.is_given_back, self._holds_host = False, True, for_host
         self._workers.count_out()
-        self._workers.begin_wait(self._job)
+        self._workers.begin_wait(self._job if for_host else None)
         return True
 
     def waited(self, taken: bool) -> None:
@@ -79,7 +80,7 @@ class _Slot:
         if not self._over:
             if not taken:
                 self._workers.count_in()
-            self._has = True
+            self.is_held = True
             self._end_wait()
         elif taken:
             self._workers.count_out()
@@ -88,11 +89,12 @@ class _Slot:
     def end(self) -> None:
         """The request is over, though it may have had to wait to its end."""
         self._over = True
-        if not self._has:
+        if not self.is_held:
             self._workers.count_in()
+        self.is_held = False
         self._end_wait()
 
     def _end_wait(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._workers.end_wait(self._job)
+        if self.is_given_back:
+            self.is_given_back = False
+            self._workers.end_wait(self._job if self._holds_host else None)

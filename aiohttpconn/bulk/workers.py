@@ -10,7 +10,8 @@ could be, the source is read on: see `Lookahead`.
 
 A request that has to wait for a rule of politeness is not under way meanwhile: it gives its place to another, and none
 of its host's is begun until it goes (see `Slots`). So one of a host waits in the rules' line, where it stands among
-those of other clients, and the rest in `Turns`.
+those of other clients, and the rest in `Turns`. One that waits for another's answer, or to
+be sent again, gives its place away, too, but for its host.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..config import UNSET
 from ..errors import HTTPException, PoolClosed, TooManyRedirects
 from .keywords import REDIRECTED, unfollowed
 from .lookahead import AT_A_TIME, Lookahead
@@ -71,11 +73,12 @@ class Workers:
         self._lookahead = Lookahead(self.loop, self._look_on)
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots: Slots | None = None
-        if fetch.holds_back:
-            from .slots import Slots  # noqa: PLC0415 - the rules, which not every client has
+        retries = send.get("retries", UNSET)
+        if fetch.holds_back or (fetch.retries if retries is UNSET else retries) is not None:
+            from .slots import Slots  # noqa: PLC0415 - most clients have nothing to wait for
 
             self._slots = Slots(self)
-        self._waiting = 0  # for the rules
+        self._waiting = 0  # without a slot
         self._under_way = 0
         self._held = 0  # under way, or done and not yet taken
         # In order, what is read can be sent: else those that are done could wait for one that may not be sent.
@@ -140,7 +143,8 @@ class Workers:
 
     async def end(self) -> None:
         """`stop`, and wait until all has ended. What was put aside goes back to its feed in pieces: 11 µs each."""
-        tasks = self._cancel()
+        self._cancel()
+        tasks = list(self._tasks) if self._reader is None else [*self._tasks, self._reader]
         try:
             for _ in iter(self._turns.give_back, False):
                 await asyncio.sleep(0)
@@ -158,22 +162,24 @@ class Workers:
             self.feed.give_back()
         self._forget_turns()
 
-    def _cancel(self) -> list[asyncio.Task[None]]:
-        """The tasks that are about to end, the first time."""
+    def break_off(self, error: HTTPException) -> None:
+        """Nothing more is sent, and what is under way is cancelled: `error` comes after the results that there are."""
+        self.failure = self.failure or error
+        self._cancel(but=asyncio.current_task())  # a `handle` may close the client
+
+    def _cancel(self, but: asyncio.Task[Any] | None = None) -> None:
+        """Have all tasks end, the first time."""
         if self.stopped:
-            return []
+            return
         self.stopped = True
         self._source.end()
         self._lookahead.stop()
-        tasks = list(self._tasks)
-        if self._reader is not None:
-            tasks.append(self._reader)
-        for task in tasks:
-            task.cancel()
+        for task in [*self._tasks, self._reader]:
+            if task is not None and task is not but:
+                task.cancel()
         if self._slots is not None:  # what still waits for them was started by a request, and is not the map's
             self._slots.offer()
         self._notify()
-        return tasks
 
     # --- what waits for the rules ---
 
@@ -198,16 +204,18 @@ class Workers:
         if not self._under_way:
             self._notify()
 
-    def begin_wait(self, job: MapResult) -> None:
-        """A request has to wait: others take its place."""
+    def begin_wait(self, job: MapResult | None) -> None:
+        """A request has to wait: others take its place, none of them of the host of `job`."""
         self._waiting += 1
-        self._turns.hold(job)
+        if job is not None:
+            self._turns.hold(job)
         self.pump()
 
-    def end_wait(self, job: MapResult) -> None:
+    def end_wait(self, job: MapResult | None) -> None:
         """It waits no more."""
         self._waiting -= 1
-        self._turns.release(job)
+        if job is not None:
+            self._turns.release(job)
         self.pump()
 
     # --- what is to be done ---

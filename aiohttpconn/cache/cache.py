@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,10 @@ class Cache:
       what the server itself (stale-if-error) allows.
     - `shared`: whether it serves several users. A private cache, as browsers have it, stores what is for one user.
 
-    Give the same one to several clients only if they act for the same user. Who makes one closes it; a client closes
+    Raises FileNotFoundError for a path in a folder that is not there.
+
+    Give the same one to several clients only if they act for the same user. (A request's own Authorization and cookies
+    are told apart.) Who makes one closes it; a client closes
     the one that it makes of a path, or of True.
 
     >>> async def main():
@@ -46,6 +50,8 @@ class Cache:
             raise TypeError(f"path must be that of a file, or None, not {path!r}")
         if path == "":
             raise ValueError("path must be that of a file: it is empty")
+        if path is not None and not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
+            raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder!r}", os.fspath(path))
         for name, value in (("max_size", max_size), ("max_entries", max_entries), ("max_body", max_body)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise TypeError(f"{name} must be a whole number, not {value!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import enum
+import math
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import HTTPException, RequestTimeout, TotalTimeout
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from ..config import Timeout
     from ..messages import Request
+    from ..politeness.rule import Rule
+    from ..politeness.slot import Slot
     from .record import Record
     from .storage import Storage
 
@@ -69,8 +72,8 @@ Outcome: TypeAlias = "Record | Failure | Landing"
 class Flight:
     """One request under way. Its leader's body is collected as it is read, and becomes the record if it is whole.
 
-    `still_holds` tells whether what it brings may be stored, `on_landing` is called once. As a `BodyTap` it keeps no
-    reference to the response.
+    `still_holds` tells whether what it brings may be stored, `on_landing` is called once, `slot` is the leader's. As a
+    `BodyTap` it keeps no reference to the response.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Flight:
         max_body: int,
         still_holds: Callable[[], bool],
         on_landing: Callable[[Flight, Outcome], None],
+        slot: Slot | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -91,6 +95,7 @@ class Flight:
         self._pieces: list[bytes] = []
         self._size = 0
         self._moved_at: float | None = None  # None: the head is not there yet
+        self._slot = slot
         self.departure = Departure()
 
     @property
@@ -106,20 +111,29 @@ class Flight:
             self._landed.set_result(outcome)
             tell(self, outcome)
 
-    async def wait(self, patience: float, at: float) -> Outcome:
-        """What comes of it; `ALONE` if its head is not there `patience` seconds after it departed, if its body stalls,
-        or at `at`. (Before it departs, who asks for himself would have to wait for his turn as well. And a leader who
-        is as patient is to be the first to give up, else all the others would go at that moment.)"""
+    def waits_for_others(self, sender: Rule | None) -> bool:
+        """Whether the leader has given his slot back and needs another of his sender's, which `sender` (what counts the
+        slots of who asks) is not. Who is to take the sender's results may be the one who asks: he must not wait."""
+        slot = self._slot
+        return slot is not None and slot.is_given_back and slot.rule is not sender
+
+    async def wait(self, patience: float, sender: Rule | None) -> Outcome:
+        """What comes of it; `ALONE` if its head is not there `patience` seconds after it departed, or if its body
+        stalls; `AGAIN` once it `waits_for_others`. (Before it departs, who asks for himself would have to wait for his
+        turn as well. And a leader who is as patient is to be the first to give up, else all the others would go at that
+        moment.)"""
         began = self._loop.time()
         while not self._landed.done():
             now = self._loop.time()
-            until = at
+            until = math.inf
             if self._moved_at is not None:
-                until = min(at, self._moved_at + STALLED)
+                until = self._moved_at + STALLED
             elif self.departure.at is not None:
-                until = min(at, max(began, self.departure.at) + patience + STALLED)
+                until = max(began, self.departure.at) + patience + STALLED
             if until <= now:
                 return Landing.ALONE
+            if self.waits_for_others(sender):
+                return Landing.AGAIN
             await asyncio.wait((self._landed,), timeout=min(until - now, STALLED))
         return self._landed.result()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..politeness.slot import current_slot
 from .flight import Flight, Landing, Outcome
 from .record import Record
 
@@ -48,7 +49,7 @@ class Flights:
         return self._stored.get(url)
 
     def begin(self, request: Request, key: FlightKey) -> Flight:
-        """One that others may wait for."""
+        """One that others may wait for, from now on in place of any other."""
         url = key[0]
 
         def landed(flight: Flight, outcome: Outcome) -> None:
@@ -78,7 +79,7 @@ class Flights:
             if landed is not None:
                 landed(flight, outcome)
 
-        return Flight(storage, self._max_body, lambda: self._written.get(url) == written, told)
+        return Flight(storage, self._max_body, lambda: self._written.get(url) == written, told, current_slot.get())
 
     def written(self, url: str) -> None:
         """Something may have changed there: what is stored of it, or on its way, holds no longer."""

@@ -101,8 +101,12 @@ class Record:
 
 
 def variant_of(request: Request, varies: Iterable[str]) -> bytes:
-    """What a request says in the fields of these names; empty if it says nothing. Authorization always counts: what one
-    user got is not for another, even where a server forgets to say so."""
+    """What a request says in the fields of these names; empty if it says nothing. Authorization always counts, and so
+    do cookies that were given with the request: what one user got is not for another, even where a server forgets to
+    say so. Those of a client, which its servers change all the time, are all one user's."""
     headers = request.headers
     said = [f"{name}:{', '.join(headers.getall(name, ()))}" for name in (*varies, "authorization") if name in headers]
+    if "cookie" in headers and request.own_cookies != "":
+        own = request.own_cookies
+        said.append(f"own cookies:{', '.join(headers.getall('cookie')) if own is None else own}")
     return blake2b("\n".join(said).encode("latin-1", "replace"), digest_size=16).digest() if said else b""

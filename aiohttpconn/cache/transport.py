@@ -13,12 +13,14 @@ from ..config import Deadline
 from ..errors import HTTPException, NetworkError, ProtocolError, RequestTimeout, TotalTimeout
 from ..headers import Headers
 from ..messages import ResponseHead
+from ..politeness.slot import current_slot, without_slot
 from ..response import HTTPResponse
 from ..transport import RequestContext
 from ..url import join
+from ..waits import Waits
 from .cache import Cache
 from .directives import directives
-from .flight import Failure, Flight, Landing, Outcome
+from .flight import Failure, Flight, Landing
 from .flights import FlightKey, Flights
 from .key import key_of, place_of
 from .record import Record
@@ -64,6 +66,8 @@ class CachingTransport:
         """Whether requests may have to wait for rules of politeness."""
         self._owns_cache = not isinstance(cache, Cache)
         self._flights = Flights(self.cache.storage, self.cache.max_body)
+        self.waits = Waits()
+        """Who waits here for another's request; a client has its own in its place."""
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -95,11 +99,15 @@ class CachingTransport:
                 return _answer(request, record, now)
             if "Cache-Control" in headers and "only-if-cached" in directives(headers):
                 return _unavailable(request)
-            if flight is None:
+            slot = current_slot.get()
+            sender = slot.rule if slot is not None and slot.is_held else None
+            if flight is None or flight.waits_for_others(sender):
                 return await self._lead(request, context, record, self._flights.begin(request, key))
             if not self._flights.shares(url):
                 return await self._lead(request, context, record, self._flights.begin_alone(request, url))
-            outcome = await self._wait(flight, request, context)
+            with self.waits.wait(request, context.deadline, "waiting for another"):
+                # Without a slot: the leader may need one.
+                outcome = await without_slot(flight.wait(context.deadline.read, sender))
             if isinstance(outcome, Record):
                 return _answer(request, outcome, time.time())
             if isinstance(outcome, Failure):
@@ -112,16 +120,6 @@ class CachingTransport:
         """The newest of the records that are for such a request."""
         records = await self.cache.storage.get(url, request)
         return max(records, key=lambda each: each.born, default=None)
-
-    async def _wait(self, flight: Flight, request: Request, context: RequestContext) -> Outcome:
-        deadline = context.deadline
-        outcome = await flight.wait(deadline.read, deadline.at)
-        now = asyncio.get_running_loop().time()
-        if outcome is Landing.ALONE and now + 0.002 >= deadline.at:
-            late = deadline.expiry(TotalTimeout, now, f"waiting for another {request.method} {request.url.shown}")
-            late.request = request
-            raise late
-        return outcome
 
     async def _lead(
         self, request: Request, context: RequestContext, record: Record | None, flight: Flight
@@ -254,7 +252,8 @@ class CachingTransport:
                 await self.cache.close()
 
     async def close(self) -> None:
-        """`release()`, and close the transport inside. Idempotent."""
+        """End who waits with `PoolClosed`, `release()`, and close the transport inside. Idempotent."""
+        self.waits.close()
         try:
             await self.release()
         finally:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakSet
 
 from multidict import CIMultiDict
 
@@ -26,6 +27,7 @@ from ..pool import ConnectionPool
 from ..pool.ways import NO_PROXY
 from ..transport import RequestContext, Transport
 from ..url import URL, Params, is_known, join, merge_params, other_params, parse
+from ..waits import Waits
 from ..wire.codings import accept_encoding
 from ..wire.head import MAX_FIELDS, MAX_HEAD, encode_fields
 from .body import Content, encode_body, merged_fields, with_body_prepared
@@ -232,6 +234,7 @@ class Client:
         }
         self._closed = False
         self._gets: dict[str, Request] = {}
+        self._maps: WeakSet[MapResults] | None = None  # to be ended with this
         self._env_proxies: EnvironmentProxies | None = None
         self._proxies = proxy_chooser(proxy)
         if transport is not None:
@@ -277,21 +280,25 @@ class Client:
             )
             self._pool.chooser = self._proxies or self._env_proxies or None
         self._network = self._transport
+        self._waits = Waits()
         if politeness:
             from ..politeness.transport import PoliteTransport  # noqa: PLC0415 - not every client has rules
 
-            self._transport = PoliteTransport(self._transport, politeness)
+            polite = self._transport = PoliteTransport(self._transport, politeness)
+            polite.waits = self._waits
         self._caching: CachingTransport | None = None
         if cache is not None and cache is not False:
             from ..cache.transport import CachingTransport  # noqa: PLC0415 - not every client has one
 
             self._transport = self._caching = CachingTransport(self._transport, cache)
+            self._caching.waits = self._waits
         self._hooks = hooks
         self._choose_proxy = self._proxy_of if self._env_proxies else None
         # Without a total limit this says nothing about now, and serves every request.
         self._context = RequestContext(Deadline(self._timeout, 0.0))
         self._flow = Flow(
             self._transport,
+            self._waits,
             max_redirects=max_redirects,
             allow_downgrade=allow_downgrade,
             cross_origin_headers=frozenset([name.lower() for name in cross_origin_headers]),
@@ -533,6 +540,7 @@ class Client:
             auth=self._auth if isinstance(own.auth, Unset) else given_auth(own.auth),
             cookies=GivenCookies(own_cookies, cookies) if own_cookies or cookies else NO_COOKIES,
             jar=jar,
+            jar_is_own=jar is not self._jar,
             default_encoding=self._default_encoding,
             max_body=self._max_body if isinstance(own.max_body, Unset) else checked_max_body(own.max_body),
             retry=retry,
@@ -796,15 +804,17 @@ class Client:
 
         A request that has to wait for a rule of `politeness`, or for what one asks for (a robots.txt, which counts as
         under way itself), is not under way: others go, and of its host none is begun until it goes. So each host has
-        its own rate, however many wait, as far as the window holds requests to it.
+        its own rate, however many wait, as far as the window holds requests to it. Nor is one under way that waits to
+        be sent again (`retries`), or, with `politeness` or `retries`, for the answer to an identical one (`cache`);
+        it counts within its host's `per_host`.
 
         Besides what waits in the window, `concurrency` requests are under way and as many results wait to be taken
         (`ordered`: what is held back counts against the window); a consumer that is slow slows the map down.
 
         What is wrong with the keywords, which would be so with each request, is raised here: TypeError for a name that
         is none, and for a body that can be read only once. What goes wrong with one request, an invalid URL included,
-        is its result's `error`. What the source itself raises ends
-        the map after the last result, and so does `close()`. See `MapResults` for leaving it early.
+        is its result's `error`. What the source itself raises ends the map after the last result, and so does
+        `close()`, which cancels what is still under way then. See `MapResults` for leaving it early.
 
         >>> async def main():
         ...     async with Client() as client:
@@ -826,6 +836,9 @@ class Client:
             **options,
         )
         check_own(Own(**{name: value for name, value in options.items() if name in Own._fields}))  # type: ignore[arg-type]
+        if self._maps is None:
+            self._maps = WeakSet()
+        self._maps.add(results)
         return results
 
     # --- state ---
@@ -861,6 +874,11 @@ class Client:
     def timeout(self) -> Timeout:
         """What holds for requests without one of their own."""
         return self._timeout
+
+    @property
+    def retries(self) -> Retry | None:
+        """When requests without `retries` of their own are sent again."""
+        return self._retry
 
     @property
     def hooks(self) -> Hooks | None:
@@ -924,11 +942,12 @@ class Client:
         return await pool.warm(request.url, n)
 
     async def close(self, grace: float | None = 0.0) -> None:
-        """Close the client's pool; a transport that was given stays open. Idempotent.
+        """Close the client's pool; a transport that was given stays open. Who waits for a connection, a rule of
+        politeness, another's answer or the time of a retry is told at once: `PoolClosed`. Idempotent.
 
-        - `grace`: seconds that calls under way get to end, their bodies read, their redirects followed, and those that
-          wait for a connection served; None for as long as they take. New ones are `PoolClosed` at once, and so is a
-          retry that waits for its time when nothing else is under way.
+        - `grace`: seconds that calls under way get to end before that, their bodies read, their redirects followed, and
+          those that wait served; None for as long as they take. New ones are `PoolClosed` at once. (Of those in a
+          transport that was given, only those are known that wait before it.)
 
         A second `close()` has a grace of its own: without one it aborts what the first still waits for. When it is
         cancelled, everything is aborted at once.
@@ -937,15 +956,33 @@ class Client:
         self._closed = True
         pool = self._pool
         try:
-            if pool is not None and grace != 0 and not pool.closed:
-                await pool.drain(grace)
+            if grace != 0:
+                try:
+                    async with asyncio.timeout(grace):
+                        await self._calls_over()
+                except TimeoutError:
+                    pass
         finally:
+            self._waits.close()
             try:
                 if self._caching is not None:
                     await self._caching.release()
             finally:
-                if pool is not None:
-                    await pool.close()
+                try:
+                    if pool is not None:
+                        await pool.close()
+                finally:
+                    for each in list(self._maps or ()):  # who reads it may have been cancelled
+                        each.break_off(PoolClosed("the client is closed"))
+
+    async def _calls_over(self) -> None:
+        """Wait until no call is under way any more."""
+        while True:
+            if self._pool is not None:
+                await self._pool.drain()
+            if not self._waits:
+                return
+            await self._waits.over()
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..config import UNSET, Unset
-from ..errors import HTTPException, ReadTimeout, RedirectBlocked, TooManyRedirects, TotalTimeout
+from ..errors import HTTPException, RedirectBlocked, TooManyRedirects, TotalTimeout
 from ..messages import Request
 from ..transport import RequestContext
 from ..upload import body_pieces
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..proxy import Proxy
     from ..transport import Transport
     from ..url import Origin
+    from ..waits import Waits
     from .auth import Auth
     from .charset import DefaultEncoding
     from .cookies import CookieJar
@@ -79,6 +80,7 @@ class Call:
         "history",
         "hooks",
         "jar",
+        "jar_is_own",
         "max_body",
         "proxies",
         "proxy",
@@ -96,6 +98,7 @@ class Call:
         auth: Auth | None,
         cookies: GivenCookies,
         jar: CookieJar | None,
+        jar_is_own: bool,
         max_body: int | None,
         default_encoding: DefaultEncoding,
         retry: Retry | None,
@@ -110,6 +113,7 @@ class Call:
         self.auth = auth
         self.cookies = cookies
         self.jar = jar
+        self.jar_is_own = jar_is_own
         self.max_body = max_body
         self.default_encoding = default_encoding
         self.retry = retry
@@ -132,12 +136,14 @@ class Flow:
     def __init__(
         self,
         transport: Transport,
+        waits: Waits,
         *,
         max_redirects: int,
         allow_downgrade: bool,
         cross_origin_headers: frozenset[str],
     ) -> None:
         self.transport = transport
+        self.waits = waits
         self._room: Callable[[Request, Proxy | Unset | None], bool] | None = getattr(transport, "has_room", None)
         self.record: RetryRecord | None = None  # made when somebody first asks for retries
         self.max_redirects = max_redirects
@@ -263,11 +269,10 @@ class Flow:
                     attempts.append(_attempt(response, failure, delay))
                     if call.hooks is not None:
                         await call.hooks.retry(request, attempts[-1])
-                    await _pause(now + delay, response)
-                    if call.deadline.at <= loop.time():  # a hook took its time
-                        late = call.deadline.expiry(ReadTimeout, loop.time(), f"about to send {request!r} again")
-                        late.request = request
-                        raise late
+                    from ..politeness.slot import without_slot  # noqa: PLC0415 - few requests are sent again
+
+                    with self.waits.wait(request, call.deadline, "about to send again"):
+                        await without_slot(_pause(now + delay, response))
                 elif response is not None:
                     response.attempts = tuple(attempts)
                     return response
@@ -326,7 +331,7 @@ class Flow:
         self, request: Request, call: Call, cookies: GivenCookies, context: RequestContext | None = None
     ) -> Response:
         hooks, jar = call.hooks, call.jar
-        request = with_cookies(request, jar, cookies)
+        request = with_cookies(request, jar, cookies, call.jar_is_own)
         if call.sent:
             request.rewind()
         elif not _unread(request):
@@ -383,8 +388,9 @@ def _chosen(context: RequestContext) -> Proxy | None:
     return None if isinstance(context.proxy, Unset) else context.proxy
 
 
-def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies) -> Request:
+def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies, jar_is_own: bool = False) -> Request:
     """The request with the Cookie field that a jar and mappings make for it, after one that the caller set.
+    `jar_is_own`: the jar was given with the request, as the field was.
 
     A name is sent once: as the caller gave it with the request (by a field or a mapping), else as the jar has it, else
     as it was given with the client: a server that sets a cookie anew means the new one.
@@ -394,6 +400,7 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies)
     if cookies is NO_COOKIES and "Cookie" not in headers:
         if value is None:
             return request
+        given = ""
     else:
         fields = [pair for field in headers.getall("Cookie", ()) for pair in field.split("; ")]
         own = _pairs(cookies.own)
@@ -402,7 +409,8 @@ def with_cookies(request: Request, jar: CookieJar | None, cookies: GivenCookies)
         if not pairs:
             return request
         value = "; ".join(pairs)
-    return request.with_field_last("Cookie", value)
+        given = "; ".join(fields + own)
+    return request.with_field_last("Cookie", value, None if jar_is_own else given)
 
 
 def _pairs(cookies: Mapping[str, str] | None) -> list[str]:

@@ -26,7 +26,7 @@ class RateLimit(Rule):
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} must be a number, not {value!r}")
             if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above zero: {value!r}")
+                raise ValueError(f"{name} must be finite and above zero: {value!r}")
         self.requests = requests
         self.per = per
         self.burst = check_count("burst", burst)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..client.retries import retry_after
 from ..config import check_count, check_seconds
-from ..errors import ConnectTimeout, ReadTimeout, RemoteDisconnected
+from ..errors import ConnectTimeout, ReadTimeout, RemoteDisconnected, RequestTimeout
 from ..messages import ResponseHead
 from .hosts import Hosts
 from .rule import Key, Rule, check_key
@@ -63,7 +63,8 @@ class _Host:
 
 class AdaptiveThrottle(Rule):
     """As many exchanges with a host at a time as it takes without complaint: one more for each round of good answers,
-    half as many after a complaint (AIMD, as TCP does it), and less than one at a time if need be.
+    half as many after a complaint (AIMD, as TCP does it), and less than one at a time if need be (but not for timeouts,
+    which were pauses themselves).
 
     A complaint is a response of `statuses`, a timeout or a connection closed without an answer, or answers that take
     longer than they usually do. After one of `statuses` with Retry-After nothing is sent to that host until that is
@@ -149,7 +150,9 @@ class AdaptiveThrottle(Rule):
         host = self._hosts[key]
         if isinstance(outcome, Exception):
             if isinstance(outcome, _OVERLOADED):
-                self._decrease(host, began, now)
+                # One that waited its full time was itself a pause: no others are added to it.
+                waited = isinstance(outcome, RequestTimeout)
+                self._decrease(host, began, now, min(1.0, host.window) if waited else LEAST_WINDOW)
             return
         if outcome.status in self.statuses:
             asked = retry_after(outcome.headers, self._wall_clock())
@@ -183,13 +186,13 @@ class AdaptiveThrottle(Rule):
         host.usual = min(host.latency, host.usual * (1 + _DRIFT))
         return self.slow is not None and host.latency > max(_NOTICED, self.slow * host.usual)
 
-    def _decrease(self, host: _Host, began: float, now: float) -> bool:
+    def _decrease(self, host: _Host, began: float, now: float, least: float = LEAST_WINDOW) -> bool:
         """Less from now on; whether it was. What had begun before the last time tells nothing new."""
         if began <= host.decreased_at:
             return False
         host.decreased_at = now
         host.refused_at = host.window
-        host.window = max(LEAST_WINDOW, host.window * self.backoff)
+        host.window = max(least, host.window * self.backoff)
         return True
 
     def window(self, key: Hashable) -> float:

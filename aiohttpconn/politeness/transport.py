@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from ..config import Deadline
-from ..errors import HTTPException, TotalTimeout
+from ..errors import HTTPException
 from ..transport import RequestContext
+from ..waits import Waits
 from .admission import running_admission
 from .rule import Rule
 from .slot import Wait, current_slot
@@ -47,6 +47,8 @@ class PoliteTransport:
             hint = f"; make one of it: {wrong[0].__name__}(…)" if isinstance(wrong[0], type) else ""
             raise TypeError(f"politeness must be an instance of Rule, or several, not {wrong[0]!r}{hint}")
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.waits = Waits()
+        """Who waits here; a client has its own in its place."""
         self._checks = [rule for rule in self.rules if type(rule).check is not Rule.check]
         self.holds_back = True
         """Requests may have to wait here for the rules."""
@@ -57,7 +59,7 @@ class PoliteTransport:
             self.has_room: Callable[[Request, Proxy | Unset | None], bool] = room
 
     async def send(self, request: Request, context: RequestContext) -> HTTPResponse:
-        """Send a request (see `Transport`). Raises `RobotsDenied`, and `TotalTimeout` while it waits."""
+        """Send a request (see `Transport`). Raises `RobotsDenied`; `TotalTimeout` and `PoolClosed` while it waits."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             for rule in self.rules:
@@ -69,10 +71,8 @@ class PoliteTransport:
         if not self._checks and admission.enter_now(self.rules, keys, now):
             return await self._exchange(request, self.rules, keys, context, admission, now)
         try:
-            if context.deadline.at == math.inf:
+            with self.waits.wait(request, context.deadline, "waiting for the turn of"):
                 began = await self._wait(request, keys, context, admission)
-            else:
-                began = await self._wait_in_time(request, keys, context, admission)
         except HTTPException as error:
             error.request = error.request or request
             error.doing = error.doing or f"{request.method} {request.url.shown}"
@@ -85,7 +85,7 @@ class PoliteTransport:
         if slot is None:
             await self._check(request, context)
             return await admission.enter(self.rules, keys)
-        wait = Wait(slot)
+        wait = Wait(slot, for_host=True)
         taken = False
         try:
             if self._checks:
@@ -111,17 +111,6 @@ class PoliteTransport:
     async def _check(self, request: Request, context: RequestContext) -> None:
         for rule in self._checks:
             await rule.check(request, lambda own: self._send_own(own, context))
-
-    async def _wait_in_time(self, request: Request, keys: Keys, context: RequestContext, admission: Admission) -> float:
-        limit = asyncio.timeout_at(context.deadline.at)
-        try:
-            async with limit:
-                return await self._wait(request, keys, context, admission)
-        except TimeoutError as error:
-            if not limit.expired() or isinstance(error, HTTPException):
-                raise
-            doing = f"waiting for the turn of {request.method} {request.url.shown}"
-            raise context.deadline.expiry(TotalTimeout, context.deadline.at, doing) from error
 
     async def _send_own(self, request: Request, context: RequestContext) -> HTTPResponse:
         """Send what a rule asks for itself: in line like all others. It is counted among those of the sender whose
@@ -159,7 +148,8 @@ class PoliteTransport:
         return response
 
     async def close(self) -> None:
-        """Close the transport inside. Idempotent."""
+        """End who waits with `PoolClosed`, and close the transport inside. Idempotent."""
+        self.waits.close()
         await self.inner.close()
 
     async def __aenter__(self) -> Self:

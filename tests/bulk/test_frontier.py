@@ -273,7 +273,7 @@ async def test_max_pages_and_the_rest(client: Client, site: str) -> None:
     frontier = Frontier([site], max_pages=10)
     assert len(await crawled(client, frontier, concurrency=1)) == 10
     assert len(frontier) == 11
-    frontier.max_pages = 12
+    frontier.max_pages = 2
     assert set(await crawled(client, frontier, concurrency=1)) == {"/n/10", "/n/11"}
 
 
@@ -454,3 +454,13 @@ async def test_what_was_handed_out_waits_again_in_its_place(
     assert found == order
     assert len(frontier) == 0
     await frontier.close()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*nowhere/crawl\.sqlite'$"):
+        Frontier(["http://a.example/"], checkpoint=tmp_path / "nowhere" / "crawl.sqlite")
+
+
+async def test_max_pages_are_those_of_one_map(client: Client, http_server: OriginServer) -> None:
+    frontier = Frontier([f"{http_server.url}/bytes/{number}" for number in range(1, 8)], max_pages=3)
+    assert [len([result async for result in client.map(frontier)]) for _ in range(4)] == [3, 3, 1, 0]

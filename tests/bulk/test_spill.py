@@ -291,7 +291,7 @@ async def test_a_full_disk_ends_the_map(
 async def test_a_frontier_has_back_what_was_put_aside(
     keep: bool, server: OriginServer, client: Client, tmp_path: Path
 ) -> None:
-    """Where the map is left, and within its budget."""
+    """Where the map is left; another goes on within its own budget."""
     urls = mixed(server)
     path = tmp_path / "crawl" if keep else None
     frontier = Frontier(urls, checkpoint=path, memory=16, max_pages=115)
@@ -301,6 +301,7 @@ async def test_a_frontier_has_back_what_was_put_aside(
         assert repr(frontier) == "<Frontier 5 waiting, 13 under way>"  # with the one in hand
     assert repr(frontier) == "<Frontier 17 waiting, 0 under way>"
     gate_of(server).open.set()
+    frontier.max_pages = 12  # of each map
     found = [result.url async for result in client.map(frontier, **LIMITS)]
     assert set(found) == {url for url in urls if is_hung(url)}
     assert len(found) == 12

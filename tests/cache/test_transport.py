@@ -16,6 +16,7 @@ from aiohttpconn import (
     CachingTransport,
     Client,
     ConnectionPool,
+    CookieJar,
     HostConcurrency,
     IncompleteRead,
     Limits,
@@ -206,6 +207,47 @@ async def test_what_one_user_got_is_not_for_another(http_server: OriginServer, p
         assert await text(auth=("one", "x")) == await text(auth=("one", "x")) == "reply 1"
         assert await text(auth=("two", "x")) == "reply 2"
         assert await text() == "reply 3"
+
+
+ACCOUNTS = {
+    "cookies": lambda name: {"cookies": {"user": name}},
+    "a field": lambda name: {"headers": {"Cookie": f"user={name}"}},
+    "a jar": lambda name: {"cookies": a_jar(name)},
+}
+
+
+def a_jar(name: str) -> CookieJar:
+    jar = CookieJar()
+    jar.set("user", name, "127.0.0.1")
+    return jar
+
+
+@pytest.mark.parametrize("given", ACCOUNTS)
+@pytest.mark.parametrize("with_jar", [False, True])
+async def test_what_was_got_with_one_request_s_cookies_is_not_for_another(
+    given: str, with_jar: bool, http_server: OriginServer
+) -> None:
+    resource = Resource(http_server, FRESH)
+    options = ACCOUNTS[given]
+    async with caching() as client:
+        assert client.cookies is not None
+        if with_jar:
+            client.cookies.set("theme", "dark", "127.0.0.1")
+        for name, reply in [("ann", 1), ("bob", 2), ("ann", 1), ("bob", 2)]:
+            assert (await client.get(resource.url, **options(name))).text == f"reply {reply}"
+            if with_jar:
+                client.cookies.set("visits", str(reply), "127.0.0.1")
+        assert (await client.get(resource.url)).text == "reply 3"
+
+
+async def test_a_client_s_cookies_do_not_spoil_it(http_server: OriginServer) -> None:
+    """Each answer of another page sets a cookie anew, as counting servers do."""
+    resource = Resource(http_server, FRESH)
+    async with caching(cookies={"theme": "dark"}) as client:
+        for number in range(3):
+            assert client.cookies is not None
+            assert (await client.get(resource.url)).text == "reply 1"
+            client.cookies.set("visits", str(number), "127.0.0.1")
 
 
 async def test_what_one_virtual_host_said_is_not_for_another(http_server: OriginServer, place: Any) -> None:
@@ -792,6 +834,11 @@ def test_what_is_no_path_is_refused(path: Any, error: type[Exception]) -> None:
     if path == "":
         with pytest.raises(error, match="path must be"):
             Client(cache=path)
+
+
+def test_a_folder_that_is_not_there_is_named_when_the_client_is_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*x\.sqlite"):
+        Client(cache=tmp_path / "nowhere" / "x.sqlite")
 
 
 def test_without_hishel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

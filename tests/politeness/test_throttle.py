@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from aiohttpconn import AdaptiveThrottle, ConnectError, Headers, ReadTimeout, ResponseHead
+from aiohttpconn import AdaptiveThrottle, ConnectError, Headers, ReadTimeout, RemoteDisconnected, ResponseHead
 from aiohttpconn.politeness.hosts import KEPT
 from aiohttpconn.politeness.throttle import LEARNT, LEAST_WINDOW
 
@@ -52,6 +52,21 @@ def test_a_complaint_halves_once_a_round() -> None:
     assert host.round() == 4
     assert host.round(ReadTimeout()) == 5
     assert host.rule.window("a") == 2.5
+
+
+def test_timeouts_add_no_pauses_to_those_that_they_are() -> None:
+    host = Host(start=4)
+    for _ in range(5):
+        host.round(ReadTimeout(), seconds=1.0)
+    assert host.rule.window("a") == 1
+    for _ in range(3):
+        host.round(head(503))
+    low = host.rule.window("a")
+    assert low == 1 / 8
+    host.round(ReadTimeout(), seconds=1.0)
+    assert host.rule.window("a") == low
+    host.round(RemoteDisconnected(""))
+    assert host.rule.window("a") == low / 2, "which takes no time"
 
 
 def test_errors_that_tell_nothing_about_load_change_nothing() -> None:
