@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
 import sys
 import time
@@ -733,17 +734,20 @@ async def test_failed_connection_lets_the_next_try(raw_server: Any, http_server:
 
 
 class Steps:
-    """Counts the calls, of Python and of C functions, that the code within makes."""
+    """Counts the calls, of Python and of C functions, that the code within makes: not those of a garbage collection,
+    of which hypothesis is told."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def __enter__(self) -> Steps:
+        gc.disable()
         sys.setprofile(self._event)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         sys.setprofile(None)
+        gc.enable()
 
     def _event(self, frame: object, event: str, argument: object) -> None:
         self.count += event in ("call", "c_call")

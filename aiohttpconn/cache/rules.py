@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import hishel
 
 from ..client.retries import http_date
-from .directives import MOST, directives, seconds
+from .directives import MOST, directives, number, seconds
 from .record import Record, variant_of
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Judgement:
         lists: dict[str, str | list[str]] = {name: headers.get_list(name) or [] for name in headers}
         lifetime, longer = _SHARED_LIFETIME if self._shared else _PRIVATE_LIFETIME, int(leeway)
         said = ", ".join(lists.get("cache-control", []))
-        changed, count = lifetime.subn(lambda found: f"{found[1]}={max(0, int(found[2]) + longer)}", said)
+        changed, count = lifetime.subn(lambda found: f"{found[1]}={max(0, number(found[2]) + longer)}", said)
         if count:
             lists["cache-control"] = [changed]
         elif "expires" in lists:  # what has no date, or one of long ago, expired when it was made

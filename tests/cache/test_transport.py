@@ -423,6 +423,16 @@ async def test_min_fresh_of_what_expires(http_server: OriginServer) -> None:
             assert answer.text == text
 
 
+@pytest.mark.parametrize("digits", [10, 11, 5000])
+async def test_a_number_of_any_length(digits: int, http_server: OriginServer) -> None:
+    nines = "9" * digits
+    resource = Resource(http_server, ("Cache-Control", f"max-age={nines}, stale-while-revalidate={nines}"))
+    async with caching() as client:
+        for ask in ("", f"max-stale={nines}", f"min-fresh={nines}"):
+            await client.get(resource.url, headers={"Cache-Control": ask})
+        assert (await client.get(resource.url)).from_cache
+
+
 async def test_stale_while_revalidate(http_server: OriginServer, place: Any) -> None:
     resource = Resource(http_server, ("Cache-Control", "max-age=60, stale-while-revalidate=600"), ("Age", "100"))
     async with caching(place) as client:
