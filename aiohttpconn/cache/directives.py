@@ -35,9 +35,4 @@ def seconds(said: dict[str, str], name: str) -> int | None:
     value = said.get(name)
     if value is None or not (value.isascii() and value.isdigit()):
         return None
-    return number(value)
-
-
-def number(digits: str) -> int:
-    """What is written in decimal digits, however many."""
-    return int(digits) if len(digits) < 11 else MOST
+    return int(value) if len(value) < 11 else MOST

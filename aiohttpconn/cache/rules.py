@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import hishel
 
 from ..client.retries import http_date
-from .directives import MOST, directives, number, seconds
+from .directives import MOST, directives, seconds
 from .record import Record, variant_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _NEVER_STORED = frozenset({"set-cookie", "set-cookie2", "age"})
 """Set-Cookie took effect when it came; said again later it would undo what was set since. Age is made anew."""
 _ID = uuid.UUID(int=0)
 _PRIVATE_LIFETIME = re.compile(r'(?<![\w-])(max-age)\s*=\s*"?(\d+)"?', re.IGNORECASE)
+_LONG_NUMBER = re.compile(r'(=\s*"?)\d{11,}')  # to hishel no number, if it has thousands of digits
 _SHARED_LIFETIME = re.compile(r'(?<![\w-])(max-age|s-maxage)\s*=\s*"?(\d+)"?', re.IGNORECASE)
 
 
@@ -108,7 +109,7 @@ class Judgement:
         lists: dict[str, str | list[str]] = {name: headers.get_list(name) or [] for name in headers}
         lifetime, longer = _SHARED_LIFETIME if self._shared else _PRIVATE_LIFETIME, int(leeway)
         said = ", ".join(lists.get("cache-control", []))
-        changed, count = lifetime.subn(lambda found: f"{found[1]}={max(0, number(found[2]) + longer)}", said)
+        changed, count = lifetime.subn(lambda found: f"{found[1]}={max(0, int(found[2]) + longer)}", said)
         if count:
             lists["cache-control"] = [changed]
         elif "expires" in lists:  # what has no date, or one of long ago, expired when it was made
@@ -220,6 +221,8 @@ def _shown(pairs: tuple[tuple[str, str], ...], born: float) -> hishel.Headers:
         date, expires = [http_date(fields[name][0], born) if name in fields else None for name in ("date", "expires")]
         if expires is not None:
             fields["expires"] = [_date(born + expires - (born if date is None else date))]
+    if "cache-control" in fields:
+        fields["cache-control"] = [_LONG_NUMBER.sub(rf"\g<1>{MOST}", value) for value in fields["cache-control"]]
     fields["date"] = [_date(born)]
     return hishel.Headers(fields)
 
