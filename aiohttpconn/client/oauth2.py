@@ -123,12 +123,14 @@ class OAuth2ClientCredentials(Auth):
         token = self._token
         if token is not None and token.is_fresh:
             return token
+        from ..politeness.slot import slotless, without_slot  # noqa: PLC0415 - once for each token
+
         fetch = self._fetch
         if fetch is None or fetch.task.done():
-            fetch = self._fetch = _Fetch(asyncio.create_task(self._fetch_token()))
+            fetch = self._fetch = _Fetch(asyncio.create_task(self._fetch_token(), context=slotless()))
         fetch.waiting += 1
         try:
-            await asyncio.wait((fetch.task,))
+            await without_slot(asyncio.wait((fetch.task,)))  # all of a map's may wait for it
         except asyncio.CancelledError:
             if fetch.waiting == 1 and not fetch.task.done():
                 if self._fetch is fetch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .admission import running_admission
@@ -71,6 +71,13 @@ class Wait:
 
 current_slot: ContextVar[Slot | None] = ContextVar("current_slot", default=None)
 """The slot of the request that the running task sends."""
+
+
+def slotless() -> Context:
+    """The running task's context for a task that sends for several requests, and so is none of their slots'."""
+    context = copy_context()
+    context.run(current_slot.set, None)
+    return context
 
 
 async def without_slot(waiting: Awaitable[T]) -> T:

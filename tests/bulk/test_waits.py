@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import AdaptiveThrottle, Client, Frontier, RateLimit, Retry, RobotsTxt
+from aiohttpconn import AdaptiveThrottle, Client, Frontier, OAuth2ClientCredentials, RateLimit, Retry, RobotsTxt
 from tests.auditing import settle
 from tests.bulk.test_politeness import hosts, nothing_comes, url
 from tests.cancellation import cancel_everywhere
@@ -129,6 +129,23 @@ async def test_no_more_than_the_slots_go_when_all_are_sent_again_at_once(site: O
         urls = [url(site, number, "/page") for number in range(30)]
         assert [result.unwrap().text async for result in client.map(urls, concurrency=3)] == ["page"] * 30
     assert most <= 3
+
+
+@pytest.mark.parametrize("robots", [False, True])
+async def test_the_token_that_all_wait_for_waits_for_its_turn(robots: bool, site: OriginServer) -> None:
+    """It is asked for by the same client, in the name of the first that needs it."""
+    rules = [RobotsTxt("example"), RateLimit(100, burst=2)] if robots else [RateLimit(100, burst=1)]
+
+    async def token(request: Received) -> Reply:
+        return Reply(b'{"access_token": "t", "token_type": "Bearer"}', fields=[("Content-Type", "application/json")])
+
+    site.routes["/token"] = token
+    async with Client(politeness=rules, trust_env=False) as client, asyncio.timeout(10):
+        await client.get(url(site, 240, "/page"))  # the next to that host has to wait
+        auth = OAuth2ClientCredentials(url(site, 240, "/token"), "id", "secret", client=client)
+        urls = [url(site, number, "/page") for number in range(20)]
+        assert [result.unwrap().text async for result in client.map(urls, concurrency=3, auth=auth)] == ["page"] * 20
+    assert asked(site)["/token"] == 1
 
 
 class Busy:
