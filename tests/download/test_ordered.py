@@ -12,6 +12,7 @@ import pytest
 from aiohttpconn import (
     Client,
     FileChanged,
+    Hooks,
     HTTPException,
     IncompleteRead,
     Limits,
@@ -25,6 +26,7 @@ from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, sile
 from tests.servers.origin import pattern
 
 if TYPE_CHECKING:
+    from aiohttpconn import Request
     from aiohttpconn.download import RangeStream
     from tests.servers.nginx import Nginx
     from tests.servers.raw import Received
@@ -225,6 +227,19 @@ async def test_cancelled_anywhere_leaves_nothing(kind: str, server: FileServer, 
         assert client.stats().in_use == 0
 
     assert await cancel_everywhere(scenario, check, limit=2000) > 10
+
+
+async def test_a_range_whose_request_is_cancelled_by_itself(server: FileServer) -> None:
+    def end(request: Request) -> None:
+        if "Range" in request.headers:
+            raise asyncio.CancelledError  # as of a task that an auth flow shares
+
+    async with Client(hooks=Hooks(on_request=end)) as client:
+        stream = client.stream_ranges(server.url, segments=3, window=MIB)
+        with pytest.raises(StreamClosed):
+            async for _ in stream:
+                pass
+        await stream.aclose()
 
 
 async def test_a_wait_that_is_cancelled_loses_nothing(server: FileServer, client: Client) -> None:
