@@ -39,6 +39,8 @@ MAX_BODY = 16 << 20
 _OF_DATABASE = ("", "-wal", "-shm", "-journal")
 _OF_CHECKPOINT = (*_OF_DATABASE, ".lock")
 """How the names of its files end."""
+_OF_DESCRIPTORS = ("/dev/std", "/dev/fd/", "/proc/")
+"""How the names of what is open already begin, of whatever kind it is."""
 
 _EPILOG = """\
 a line: {"url", as in the list, "status", "location", where redirects led to, "type", "size", of
@@ -79,8 +81,10 @@ class MapOptions(Network):
 
     @property
     def saves(self) -> bool:
-        """Whether lines go to a file that can be gone on with."""
-        return self.output != "-" and (os.path.isfile(self.output) or not os.path.exists(self.output))
+        """Whether lines go to a file that can be gone on with: one of a name, and not what the shell has opened."""
+        if self.output == "-" or os.path.abspath(self.output).startswith(_OF_DESCRIPTORS):
+            return False
+        return os.path.isfile(self.output) or not os.path.exists(self.output)
 
 
 def parse_arguments(argv: Sequence[str]) -> MapOptions:

@@ -110,8 +110,13 @@ class HandOver:
         self._wake()
 
     async def close(self) -> None:
-        """End it: who waits is told. Idempotent. A cancellation is put off until all is let go of."""
+        """End it: who waits is told. Idempotent. A cancellation is put off until all is let go of.
+
+        Raises RuntimeError on another event loop, while it is not over: that one's tasks cannot be waited for.
+        """
         task, cancelled = self._task, None
+        if task is not None and not task.done() and self._loop is not asyncio.get_running_loop():
+            raise RuntimeError("this stream belongs to another event loop")
         if task is not None and not self._closed:
             task.cancel()
         self._closed = True

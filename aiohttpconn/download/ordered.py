@@ -297,9 +297,11 @@ class OrderedRanges:
                     await self._bring(block)
                 block.complete = True
                 self._arrived.set()
-        except Exception as error:
+        except BaseException as error:  # a request that ends as a cancelled one, too: who waits is told
             self._failure = self._failure or error
             self._arrived.set()
+            if not isinstance(error, Exception):
+                raise
 
     async def _bring(self, block: _Block) -> None:
         source = self._sources.next()

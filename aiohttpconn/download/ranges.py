@@ -73,6 +73,7 @@ class Segment:
         "_speed",
         "_start",
         "abandon",
+        "abandoned",
         "asked_at",
         "end",
         "held",
@@ -98,6 +99,8 @@ class Segment:
         """How often what is left of it was taken from a connection that lagged behind."""
         self.abandon: Callable[[], object] | None = None
         """Has whoever brings it stop at once, whatever he waits for."""
+        self.abandoned = False
+        """Whether he was told to. What he brings until he heeds it is not wanted, and nothing more is left to him."""
         self._mark, self._seen = now, start
         self._speed: float | None = None
         self._lagging_since: float | None = None
@@ -119,6 +122,13 @@ class Segment:
         if self._speed is None:
             return 0.0
         return self.left / self._speed if self._speed else float("inf")
+
+    def stop_at(self, position: int) -> None:
+        """Somebody else brings all that follows."""
+        self.end = position
+        if self.abandon is not None:
+            self.abandoned = True
+            self.abandon()
 
     def speed(self, now: float) -> float:
         """Bytes per second, since it began to come."""
@@ -193,9 +203,7 @@ class Plan:
         elif lagging := self._lagging(now):
             at = lagging.position  # read once: a thread may be moving it
             segment = Segment(at, lagging.end, now, lagging.takeovers + 1)
-            lagging.end = at
-            if lagging.abandon is not None:
-                lagging.abandon()
+            lagging.stop_at(at)
         elif slowest := self._slowest([each for each in self._divisible if each.left >= LEAST_STOLEN], now):
             middle = slowest.end - slowest.left // 2
             segment = Segment(middle, slowest.end, now, slowest.takeovers)
@@ -253,12 +261,12 @@ class Plan:
         """Whether the response that has brought the segment brings the following one, too: it goes as far, and whoever
         asked for that will be answered only later."""
         after = next((each for each in self.active if each.position == segment.end and each.left > 0), None)
-        if after is None or after.asked_at is None or after.abandon is None or after.end > segment.reach:
+        if segment.abandoned or after is None or after.asked_at is None or after.abandon is None:
             return False
-        if self._latency - (now - after.asked_at) < SLOW:
+        if after.end > segment.reach or self._latency - (now - after.asked_at) < SLOW:
             return False
-        segment.end, after.end = after.end, after.position
-        after.abandon()
+        segment.end = after.end
+        after.stop_at(after.position)
         return True
 
     def done(self, segment: Segment, now: float) -> None:
@@ -267,21 +275,17 @@ class Plan:
         speed = segment.speed(now)
         self._usual = (self._usual + speed) / 2 if self._usual else speed
 
-    def leave(self, segment: Segment) -> None:
-        """The segment was abandoned: what was left of it is another's."""
-        self.active.remove(segment)
-
     def give_back(self, segment: Segment) -> None:
         """Whoever fetched the segment does not go on: a response that brings the bytes anyway takes them over, else
         somebody else will."""
         self.active.remove(segment)
-        if segment.left:
+        if segment.left > 0:
             self.gaps.append((segment.position, segment.end))
             self.gaps.sort()
         self._extend()
 
     def _extend(self) -> None:
-        for segment in self.active:
+        for segment in [each for each in self.active if not each.abandoned]:
             while (gap := next((gap for gap in self.gaps if gap[0] == segment.end), None)) and gap[1] <= segment.reach:
                 segment.end = gap[1]
                 self.gaps.remove(gap)

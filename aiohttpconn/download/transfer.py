@@ -160,26 +160,25 @@ class Transfer:
 
     async def _bring(self, segment: Segment, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None) -> bool:
         """Bring a segment; whether this connection goes on."""
-        plan = self._plan
+        plan, complete = self._plan, False
         scope = asyncio.timeout(None)  # it is over when another connection takes the rest
         try:
             async with scope:
                 segment.abandon = partial(scope.reschedule, 0)
-                complete = await self._fill(segment, first)
+                goes_on = complete = await self._fill(segment, first)
         except TimeoutError:
             if not scope.expired():
                 raise
-            plan.leave(segment)
-            return True
+            goes_on = True
         finally:
             segment.abandon = None
-        if not complete:
-            plan.give_back(segment)
-            return False
-        plan.done(segment, asyncio.get_running_loop().time())
+            if complete:
+                plan.done(segment, asyncio.get_running_loop().time())
+            else:  # a request that ends as a cancelled one, too: nobody tells the others of that
+                plan.give_back(segment)
         if plan.over:
             self._over.set()
-        return True
+        return goes_on
 
     async def _fill(self, segment: Segment, first: tuple[Source, Fetched, AsyncIterator[bytes]] | None) -> bool:
         """Have the segment come to its end; False if this connection had better not go on with it."""

@@ -183,6 +183,15 @@ async def test_what_is_no_file_may_be_both(http_server: OriginServer, tmp_path: 
     assert outcome.complaint.startswith("0 answered")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd/1"), reason="there is no /dev/fd here")
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_what_the_shell_has_opened_has_no_checkpoint_beside_it(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:  # there is no folder /dev/fd to write to
+        outcome = await run("map", "-o", "/dev/fd/1", stdin=b"http://127.0.0.1:1/\n", stdout=out, cwd=tmp_path)
+    assert (outcome.code, outcome.complaint[:11]) == (3, "0 answered "), outcome.stderr
+    assert set(records((tmp_path / "out").read_bytes())) == {"http://127.0.0.1:1/"}
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 async def test_a_full_device_is_said_once(http_server: OriginServer, tmp_path: Path) -> None:
     for number in (1, 100):  # found out at the end, and on the way

@@ -12,6 +12,7 @@ import pytest
 from aiohttpconn import (
     Client,
     FileChanged,
+    Hooks,
     HTTPException,
     IncompleteRead,
     Limits,
@@ -19,12 +20,16 @@ from aiohttpconn import (
     Timeout,
     TotalTimeout,
 )
+from aiohttpconn.download.handover import HandOver
 from aiohttpconn.download.ordered import LEAST_WINDOW
 from tests.cancellation import cancel_everywhere
 from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, silent
 from tests.servers.origin import pattern
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from aiohttpconn import Request
     from aiohttpconn.download import RangeStream
     from tests.servers.nginx import Nginx
     from tests.servers.raw import Received
@@ -225,6 +230,36 @@ async def test_cancelled_anywhere_leaves_nothing(kind: str, server: FileServer, 
         assert client.stats().in_use == 0
 
     assert await cancel_everywhere(scenario, check, limit=2000) > 10
+
+
+async def test_a_range_whose_request_is_cancelled_by_itself(server: FileServer) -> None:
+    def end(request: Request) -> None:
+        if "Range" in request.headers:
+            raise asyncio.CancelledError  # as of a task that an auth flow shares
+
+    async with Client(hooks=Hooks(on_request=end)) as client:
+        stream = client.stream_ranges(server.url, segments=3, window=MIB)
+        with pytest.raises(StreamClosed):
+            async for _ in stream:
+                pass
+        await stream.aclose()
+
+
+def test_on_another_loop_it_is_neither_read_nor_closed() -> None:
+    async def make() -> AsyncGenerator[bytes]:
+        while True:
+            yield b"x"
+
+    pieces = HandOver(make, "streaming", None)
+    loop = asyncio.new_event_loop()
+    try:
+        assert loop.run_until_complete(pieces.take()) == b"x"
+        for call in (pieces.take, pieces.close):
+            with asyncio.Runner() as runner, pytest.raises(RuntimeError, match="another event loop"):
+                runner.run(call())  # type: ignore[arg-type]
+        loop.run_until_complete(pieces.close())
+    finally:
+        loop.close()
 
 
 async def test_a_wait_that_is_cancelled_loses_nothing(server: FileServer, client: Client) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiohttpconn import Client, DownloadError, HostConcurrency, Limits
+from aiohttpconn import Client, DownloadError, Hooks, HostConcurrency, Limits
 from aiohttpconn.download import ranges
 from tests.download.server import BODY, MIB, Answer, FileServer, cut_first, silent
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from aiohttpconn import Request
     from tests.servers.raw import Connection, Received
 
 
@@ -29,6 +30,22 @@ async def test_segments_come_over_connections_of_their_own(server: FileServer, c
     # "auto": three MiB are not worth a second connection; and fewer segments than MiB are wanted.
     assert (await client.download(server.url, tmp_path / "g", segments="auto")).segments == 1
     assert (await client.download(server.url, tmp_path / "h", segments=64)).segments == 3
+
+
+async def test_a_segment_whose_request_is_cancelled_by_itself_comes_all_the_same(
+    server: FileServer, tmp_path: Path
+) -> None:
+    cancelled = False
+
+    def end(request: Request) -> None:
+        nonlocal cancelled
+        if "Range" in request.headers and not cancelled:
+            cancelled = True
+            raise asyncio.CancelledError  # as of a task that an auth flow shares
+
+    async with Client(hooks=Hooks(on_request=end)) as client:
+        assert (await client.download(server.url, tmp_path / "f", segments=3)).path.read_bytes() == BODY
+    assert cancelled
 
 
 def _whole(server: FileServer, answer: Answer) -> Answer:

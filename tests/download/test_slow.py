@@ -153,7 +153,7 @@ def test_a_rest_is_not_taken_from_one_another_for_ever(plan: ranges.Plan) -> Non
         waits.append(taken_at(plan, sum(waits)))
         left = plan.active[-2]
         assert left.left == 0
-        plan.leave(left)
+        plan.give_back(left)
     assert waits == sorted(waits)
     assert waits[-1] > 6 * waits[0]
 
