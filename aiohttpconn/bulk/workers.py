@@ -138,7 +138,7 @@ class Workers:
             task = self.loop.create_task(self._work(job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if self._room is not None and self._has_room():
+        if self._room is not None and (self.failure is not None or self._has_room()):
             self._let_read(self._room)
 
     async def end(self) -> None:
@@ -320,6 +320,8 @@ class Workers:
                 if self._under_way < self._concurrency:
                     self.pump()
                 while not self._has_room():
+                    if self.failure is not None:
+                        return
                     self._room = self.loop.create_future()
                     try:
                         await self._room
