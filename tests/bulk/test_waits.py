@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +172,18 @@ async def test_all_together(cache: Any, rule: Any, retries: Retry | None, source
         assert len(results) == (4 if source is Frontier else 12)  # the page, and those who were refused
     else:
         assert statuses == {200: 1 if source is Frontier else 12}
+
+
+@pytest.mark.parametrize("cache", [None, True])
+async def test_nothing_that_may_have_waited_is_kept_with_its_connection(cache: Any, site: OriginServer) -> None:
+    retries = Retry(attempts=2, backoff=0.001)
+    async with Client(cache=cache, politeness=RateLimit(10_000), retries=retries, trust_env=False) as client:
+        kept = [weakref.ref(result.unwrap()) async for result in client.map([url(site, 0, "/page")])]
+        await settle(2)
+        gc.collect()
+        assert client.pool is not None
+        assert client.pool.stats().idle == 1
+        assert [each() for each in kept] == [None]
 
 
 async def test_cancelled_at_every_await(site: OriginServer) -> None:
