@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import AdaptiveThrottle, Client, Frontier, RateLimit, Retry, RobotsTxt
+from aiohttpconn import AdaptiveThrottle, Client, Frontier, PoolClosed, RateLimit, Retry, RobotsTxt
 from tests.auditing import settle
 from tests.bulk.test_politeness import hosts, nothing_comes, url
 from tests.cancellation import cancel_everywhere
@@ -108,6 +108,21 @@ async def test_the_time_before_a_retry_is_nobody_s_place(given: str, rule: Any, 
         assert {(await anext(results)).unwrap().text for _ in range(60)} == {"page"}
         await nothing_comes(results)
     assert asked(site) == {"/busy": 20, "/page": 60}
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_who_takes_the_results_may_wait_for_the_rest(ordered: bool, site: OriginServer) -> None:
+    """As many as may be are done when he closes the client: those that wait for the rules go all the same."""
+    urls = [url(site, number % 12, f"/page?{number}") for number in range(100)]
+    pages = 0
+    client = Client(politeness=RateLimit(50), trust_env=False)
+    with pytest.raises(PoolClosed):
+        async for result in client.map(urls, concurrency=3, ordered=ordered):
+            pages += result.response is not None
+            if result.index == 10:
+                async with asyncio.timeout(10):
+                    await client.close(grace=None)
+    assert 11 < pages < 100
 
 
 async def test_no_more_than_the_slots_go_when_all_are_sent_again_at_once(site: OriginServer) -> None:
