@@ -412,8 +412,9 @@ class HTTPResponse:
         error = None if task.cancelled() else task.exception()
         if self.ended:
             return
-        if task.cancelled():
-            self._fail(None)  # the connection was closed
+        if task.cancelled():  # the connection was closed
+            loss = self._stream.loss
+            self._fail(loss if isinstance(loss, PoolClosed) else None)
             return
         if error is not None:
             self._fail(error)

@@ -204,7 +204,7 @@ async def test_body_that_goes_on_after_an_early_answer_ends_with_its_exchange(ra
         assert not reading.done()
         if way == "pool":
             await pool.close()
-            with pytest.raises(HTTPException):
+            with pytest.raises(PoolClosed):
                 await reading
         else:
             reading.cancel()

@@ -156,3 +156,32 @@ async def test_handle_may_close_the_client(http_server: OriginServer) -> None:
         async for _ in client.map([http_server.url + "/"] * 20, concurrency=1, handle=close):
             pass
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("ends", ["client", "pool", "task"])
+async def test_what_ends_a_map_ends_its_source_that_waits_for_room(ends: str, http_server: OriginServer) -> None:
+    over = []
+
+    async def endless() -> AsyncIterator[str]:
+        try:
+            yield http_server.url + "/"
+            if ends == "client":
+                await client.close()
+            while True:
+                yield http_server.url + "/"
+        finally:
+            over.append(True)
+
+    async def handle(response: Response) -> None:
+        if ends == "pool":
+            assert client.pool is not None
+            await client.pool.close()
+        elif ends == "task":
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+
+    async with Client(trust_env=False) as client, asyncio.timeout(5):
+        with pytest.raises(RuntimeError if ends == "task" else PoolClosed):
+            async for _ in client.map(endless(), concurrency=2, window=2, handle=handle):
+                pass
+    assert over

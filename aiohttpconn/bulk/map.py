@@ -137,6 +137,12 @@ class MapResults:
         elif self._checkpoint is not None and result.key is not None and is_finished(result):
             self._checkpoint.finished(result.key)
 
+    def wind_up(self, error: HTTPException) -> None:
+        """Begin nothing more: its client is being closed. Iterating comes to the results of what has begun, and then to
+        the error."""
+        if self._workers is not None:
+            self._workers.wind_up(error)
+
     def break_off(self, error: HTTPException) -> None:
         """End what is still under way: its client is closed. Iterating comes to the results that there are, and then to
         the error."""

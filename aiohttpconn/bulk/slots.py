@@ -60,7 +60,7 @@ class _Slot:
     def __init__(self, rule: Slots, workers: Workers, job: MapResult) -> None:
         self.rule = rule
         self._workers = workers
-        self._job = job
+        self._job: MapResult | None = job
         self.is_held = True
         self.is_given_back = False
         self._holds_host = False
@@ -93,6 +93,8 @@ class _Slot:
             self._workers.count_in()
         self.is_held = False
         self._end_wait()
+        # What it came to goes when the caller lets go of it: contexts that know the slot live as long as connections.
+        self._job = None
 
     def _end_wait(self) -> None:
         if self.is_given_back:

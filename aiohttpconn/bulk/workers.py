@@ -138,7 +138,7 @@ class Workers:
             task = self.loop.create_task(self._work(job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if self._room is not None and self._has_room():
+        if self._room is not None and (self.failure is not None or self._has_room()):
             self._let_read(self._room)
 
     async def end(self) -> None:
@@ -161,6 +161,11 @@ class Workers:
         if self.feed is not None:
             self.feed.give_back()
         self._forget_turns()
+
+    def wind_up(self, error: HTTPException) -> None:
+        """Nothing more is read: `error` comes after the results of what has been, however late they are taken."""
+        self.failure = self.failure or error
+        self.pump()
 
     def break_off(self, error: HTTPException) -> None:
         """Nothing more is sent, and what is under way is cancelled: `error` comes after the results that there are."""
@@ -186,7 +191,10 @@ class Workers:
     @property
     def may_send(self) -> bool:
         """Whether one more may be under way."""
-        return (self._under_way < self._concurrency and self._held < self._most_held) or self.stopped
+        if self.stopped:
+            return True
+        # Once nothing more is read, who is to take the results may be waiting for all that has begun: see `wind_up`.
+        return self._under_way < self._concurrency and (self._held < self._most_held or self.failure is not None)
 
     def count_in(self) -> None:
         """One more is under way."""
@@ -320,6 +328,8 @@ class Workers:
                 if self._under_way < self._concurrency:
                     self.pump()
                 while not self._has_room():
+                    if self.failure is not None:
+                        return
                     self._room = self.loop.create_future()
                     try:
                         await self._room

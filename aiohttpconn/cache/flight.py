@@ -107,7 +107,7 @@ class Flight:
         """It is over. Only the first time counts."""
         if self._on_landing is not None:
             tell, self._on_landing = self._on_landing, None
-            self._record, self._pieces = None, []
+            self._record, self._pieces, self._slot = None, [], None
             self._landed.set_result(outcome)
             tell(self, outcome)
 

@@ -957,6 +957,8 @@ class Client:
         pool = self._pool
         try:
             if grace != 0:
+                for each in list(self._maps or ()):
+                    each.wind_up(PoolClosed("the client is closed"))
                 try:
                     async with asyncio.timeout(grace):
                         await self._calls_over()

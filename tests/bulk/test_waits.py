@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiohttpconn import AdaptiveThrottle, Client, Frontier, OAuth2ClientCredentials, RateLimit, Retry, RobotsTxt
+from aiohttpconn import (
+    AdaptiveThrottle,
+    Client,
+    Frontier,
+    OAuth2ClientCredentials,
+    PoolClosed,
+    RateLimit,
+    Retry,
+    RobotsTxt,
+)
 from tests.auditing import settle
 from tests.bulk.test_politeness import hosts, nothing_comes, url
 from tests.cancellation import cancel_everywhere
@@ -108,6 +119,21 @@ async def test_the_time_before_a_retry_is_nobody_s_place(given: str, rule: Any, 
     assert asked(site) == {"/busy": 20, "/page": 60}
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_who_takes_the_results_may_wait_for_the_rest(ordered: bool, site: OriginServer) -> None:
+    """As many as may be are done when he closes the client: those that wait for the rules go all the same."""
+    urls = [url(site, number % 12, f"/page?{number}") for number in range(100)]
+    pages = 0
+    client = Client(politeness=RateLimit(50), trust_env=False)
+    with pytest.raises(PoolClosed):
+        async for result in client.map(urls, concurrency=3, ordered=ordered):
+            pages += result.response is not None
+            if result.index == 10:
+                async with asyncio.timeout(10):
+                    await client.close(grace=None)
+    assert 11 < pages < 100
+
+
 async def test_no_more_than_the_slots_go_when_all_are_sent_again_at_once(site: OriginServer) -> None:
     busy = most = 0
     refused: set[str] = set()
@@ -187,6 +213,18 @@ async def test_all_together(cache: Any, rule: Any, retries: Retry | None, source
         assert len(results) == (4 if source is Frontier else 12)  # the page, and those who were refused
     else:
         assert statuses == {200: 1 if source is Frontier else 12}
+
+
+@pytest.mark.parametrize("cache", [None, True])
+async def test_nothing_that_may_have_waited_is_kept_with_its_connection(cache: Any, site: OriginServer) -> None:
+    retries = Retry(attempts=2, backoff=0.001)
+    async with Client(cache=cache, politeness=RateLimit(10_000), retries=retries, trust_env=False) as client:
+        kept = [weakref.ref(result.unwrap()) async for result in client.map([url(site, 0, "/page")])]
+        await settle(2)
+        gc.collect()
+        assert client.pool is not None
+        assert client.pool.stats().idle == 1
+        assert [each() for each in kept] == [None]
 
 
 async def test_cancelled_at_every_await(site: OriginServer) -> None:
