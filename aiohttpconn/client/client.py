@@ -728,10 +728,9 @@ class Client:
         - the others are those of `download`, for each file; `limit_rate` is for all together.
 
         A file that fails does not stop the others: its `DownloadResult` has the error, and so has an item that is none.
-        A name that a server chooses and another item has gets the number of its item; two items with the same path
-        are an error of the second. When this is cancelled, all are, and
-        the same call goes on with them; what is complete is not fetched again. What `items` raises is raised when those
-        before it are done.
+        A name that a server chooses and another item has gets the number of its item; two items with the same path are
+        an error of the second. When this is cancelled, all are, and the same call goes on with them; what is complete
+        is not fetched again. What `items` raises is raised when those before it are done.
         """
         from ..download import download_all  # noqa: PLC0415 - the same
 
