@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from ..errors import StreamClosed, TotalTimeout
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 AHEAD: Final = 256 << 10
 """Bytes that are made before they are asked for. (One piece: each costs two turns of the loop, 20 µs.)"""
+
+_making: ContextVar[HandOver | None] = ContextVar("making", default=None)
+"""Of whose making the running task is a part."""
 
 
 class HandOver:
@@ -87,6 +91,7 @@ class HandOver:
             self._waited += loop.time() - began
 
     async def _run(self) -> None:
+        _making.set(self)
         try:
             async with aclosing(self._make()) as pieces:
                 async for piece in pieces:
@@ -110,7 +115,8 @@ class HandOver:
         self._wake()
 
     async def close(self) -> None:
-        """End it: who waits is told. Idempotent. A cancellation is put off until all is let go of.
+        """End it: who waits is told. Idempotent. A cancellation is put off until all is let go of. Called while a piece
+        is made (by a hook of its request), it does not wait for that.
 
         Raises RuntimeError on another event loop, while it is not over: that one's tasks cannot be waited for.
         """
@@ -122,6 +128,8 @@ class HandOver:
         self._closed = True
         self._complete = self._complete and not self._pieces
         self._pieces.clear()
+        if _making.get() is self:
+            return
         while task is not None and not task.done():
             try:
                 await asyncio.wait([task])

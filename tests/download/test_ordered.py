@@ -29,7 +29,7 @@ from tests.servers.origin import pattern
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from aiohttpconn import Request
+    from aiohttpconn import Request, Response
     from aiohttpconn.download import RangeStream
     from tests.servers.nginx import Nginx
     from tests.servers.raw import Received
@@ -306,6 +306,20 @@ async def test_closed_while_a_task_waits(server: FileServer, client: Client) -> 
             await again
     await stream.aclose()
     assert client.stats().in_use == 0
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+async def test_closed_by_a_hook_of_its_own_request(server: FileServer, segments: int) -> None:
+    async def close(response: Response) -> None:
+        await stream.aclose()
+
+    async with Client(hooks=Hooks(on_response=close), trust_env=False) as client, asyncio.timeout(10):
+        stream = client.stream_ranges(server.url, segments=segments)
+        with pytest.raises(StreamClosed):
+            async for _ in stream:
+                pass
+        await stream.aclose()
+        assert client.stats().in_use == 0
 
 
 async def test_closed_when_all_has_come_and_not_been_taken(server: FileServer, client: Client) -> None:
