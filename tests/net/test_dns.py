@@ -175,7 +175,7 @@ async def test_within_a_cache(resolver: AioDNSResolver, server: DNSServer) -> No
     assert len(server.asked) == 2
     answer = caching._answers.get("v4.example")
     assert answer is not None
-    assert answer.stale_until - answer.until == 300
+    assert answer.stale_until - answer.until == pytest.approx(300)
     await caching.close()
 
 
